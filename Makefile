@@ -1,0 +1,104 @@
+# Every target passes $(ARGS) on: make test ARGS="-k fraud -x"
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+PYTHON ?= python3
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+KAFKA := .cache/kafka
+
+UV := $(shell uv --version >/dev/null 2>&1 && echo uv)
+ifdef UV
+  CREATE := uv venv --quiet --python $(PYTHON) $(VENV)
+  INSTALL := uv pip install --python $(BIN)/python
+else
+  CREATE := $(PYTHON) -m venv $(VENV)
+  INSTALL := $(BIN)/python -m pip install --disable-pip-version-check
+endif
+
+FAST := not (integration or chaos or browser or gpu or slow or bench)
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: venv
+venv: $(VENV)/.installed-all ## Make .venv with everything, from the hash lock
+
+.PHONY: demo
+demo: $(VENV)/.installed-demo ## Broker, Redis, simulator, worker and live view on this machine
+	$(BIN)/tocsin demo $(ARGS)
+
+.PHONY: test
+test: venv ## Run every test that can run on this machine
+	$(BIN)/python -m pytest -m "not bench" $(ARGS)
+
+.PHONY: check
+check: venv ## The gate: format, lint, types, import contracts, fast tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q -m "$(FAST)" $(ARGS)
+
+.PHONY: bench-fraud
+bench-fraud: venv ## Detection quality of the fraud network
+	$(BIN)/tocsin bench fraud $(ARGS)
+
+.PHONY: bench-latency
+bench-latency: venv ## Throughput and latency of the whole fraud path
+	$(BIN)/tocsin bench latency $(ARGS)
+
+.PHONY: bench-memory
+bench-memory: venv ## Memory of a worker over time
+	$(BIN)/tocsin bench memory $(ARGS)
+
+.PHONY: kafka
+kafka: $(KAFKA)/.installed ## Fetch Apache Kafka for the tests (needs Maven)
+
+.PHONY: lock
+lock: ## Resolve the dependencies anew (needs uv); ARGS=--upgrade for newer versions
+	$(call compile,requirements.lock,--all-extras)
+	$(call compile,requirements-demo.lock,--extra demo --extra build --constraint requirements.lock)
+
+.PHONY: clean
+clean: ## Delete caches and build outputs, keep .venv and Kafka
+	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find models streams tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: distclean
+distclean: clean ## Delete everything that make has made
+	rm -rf $(VENV) .cache
+
+# No address of an index goes into a lock: it must install from any mirror.
+define compile
+	uv pip compile pyproject.toml $(2) --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet \
+	  --output-file $(1) $(ARGS)
+endef
+
+$(VENV)/pyvenv.cfg:
+	$(CREATE)
+
+# Hashes cover the build backend too, so the project itself is built without isolation. Whoever has
+# everything has the demo's part as well.
+$(VENV)/.installed-all: requirements.lock pyproject.toml | $(VENV)/pyvenv.cfg
+	$(INSTALL) --require-hashes -r requirements.lock
+	$(INSTALL) --no-build-isolation --no-deps -e .
+	touch $(VENV)/.installed-demo $@
+
+$(VENV)/.installed-demo: requirements-demo.lock pyproject.toml | $(VENV)/pyvenv.cfg
+	$(INSTALL) --require-hashes -r requirements-demo.lock
+	$(INSTALL) --no-build-isolation --no-deps -e .
+	touch $@
+
+$(KAFKA)/.installed: ops/kafka/pom.xml
+	rm -rf $(KAFKA)
+	mvn -q -B -f $< dependency:copy-dependencies -DincludeScope=runtime \
+	  -DoutputDirectory=$(CURDIR)/$(KAFKA)
+	touch $@

@@ -1,0 +1,1 @@
+"""Card fraud: features, terminal profiles, the network, its training and its evaluation."""

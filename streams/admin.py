@@ -1,0 +1,209 @@
+"""Questions and orders to the cluster: topics, their identity, and how far a group has come.
+
+kafka-python's admin client does it, because aiokafka's speaks no version of the metadata request
+that carries topic ids. Apache Kafka 4 and the embedded broker both answer with a cluster id and a
+topic id; a topic that is deleted and made again gets another id, the cluster id of the embedded
+broker is always ``tansu_cluster``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from kafka import KafkaAdminClient, TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
+from kafka.errors import CoordinatorLoadInProgressError, CoordinatorNotAvailableError
+
+from streams.connection import broker_errors, client_options
+from streams.errors import BrokerError
+from streams.settings import KafkaSettings
+from streams.topics import TopicSpec
+
+# A person waits for the answer: a broker that is up answers within milliseconds.
+_CONNECT_MS = 5_000
+_REQUEST_MS = 15_000
+
+_TOPIC_EXISTS = 36
+
+
+@dataclass(frozen=True, slots=True)
+class TopicIdentity:
+    """What tells a topic from another of the same name. `topic_id` is None on an old broker."""
+
+    cluster_id: str
+    topic_id: str | None
+    partitions: int
+
+
+@dataclass(frozen=True, slots=True)
+class TopicReport:
+    """What `KafkaAdmin.ensure` found or did; `drift` names each difference from the table."""
+
+    name: str
+    state: Literal["created", "exists", "missing"]
+    partitions: int
+    drift: tuple[str, ...] = ()
+
+
+@contextmanager
+def connect(kafka: KafkaSettings) -> Iterator[KafkaAdmin]:
+    """Open an admin connection and close it after the block.
+
+    Raises:
+        BrokerError: no broker answers within five seconds, or it refuses us.
+        SettingsError: the security settings contradict each other.
+    """
+    options = client_options(kafka)
+    with broker_errors(kafka):
+        client = KafkaAdminClient(
+            **options, bootstrap_timeout_ms=_CONNECT_MS, request_timeout_ms=_REQUEST_MS
+        )
+        try:
+            yield KafkaAdmin(client)
+        finally:
+            client.close()
+
+
+class KafkaAdmin:
+    """One admin connection. Blocking, and for one thread at a time; see `connect`."""
+
+    def __init__(self, client: KafkaAdminClient) -> None:
+        self._client = client
+
+    def ensure(self, specs: Sequence[TopicSpec], *, create: bool = True) -> list[TopicReport]:
+        """Create the topics that are missing and compare the others with the table.
+
+        Calling it again changes nothing: no topic is ever altered or deleted.
+
+        Raises:
+            BrokerError: the broker refuses to create one; the message says why.
+        """
+        # 1. What is there.
+        found = self._partition_counts([spec.name for spec in specs])
+        configs = self._configs(list(found))
+        missing = [spec for spec in specs if spec.name not in found]
+        # 2. Make the rest. Another process may be at it too: "exists" is as good as "created".
+        if create and missing:
+            self._create(missing)
+        # 3. Report in the order of the table.
+        made: Literal["created", "missing"] = "created" if create else "missing"
+        return [
+            TopicReport(spec.name, "exists", found[spec.name], _drift(spec, found, configs))
+            if spec.name in found
+            else TopicReport(spec.name, made, spec.partitions if create else 0)
+            for spec in specs
+        ]
+
+    def describe(self, topic: str) -> TopicIdentity:
+        """Look up the identity of `topic`.
+
+        Raises:
+            BrokerError: it does not exist.
+        """
+        cluster = self._client.describe_cluster()
+        (found,) = self._client.describe_topics([topic])
+        if found["error_code"] or not found["partitions"]:
+            raise BrokerError(f"topic {topic!r} does not exist: run `tocsin topics create`")
+        topic_id = found.get("topic_id")
+        return TopicIdentity(
+            cluster_id=str(cluster["cluster_id"]),
+            topic_id=str(topic_id) if topic_id else None,
+            partitions=len(found["partitions"]),
+        )
+
+    def ends(self, topic: str) -> dict[int, int]:
+        """Look up the log end of each partition: the offset that the next record gets."""
+        count = self.describe(topic).partitions
+        partitions = [TopicPartition(topic, number) for number in range(count)]
+        found = self._offsets(partitions, OffsetSpec.LATEST)
+        return {partition.partition: end for partition, end in found.items()}
+
+    def lag(self, group: str, topic: str) -> int:
+        """Count the records of `topic` that `group` has not committed.
+
+        A partition without a commit counts from its log start, and so does every partition while
+        the broker is still setting the group's coordinator up (seconds after its first start).
+        """
+        count = self.describe(topic).partitions
+        partitions = [TopicPartition(topic, number) for number in range(count)]
+        ends = self._offsets(partitions, OffsetSpec.LATEST)
+        starts = self._offsets(partitions, OffsetSpec.EARLIEST)
+        try:
+            committed = self._client.list_group_offsets([group]).get(group, {})
+        except (CoordinatorLoadInProgressError, CoordinatorNotAvailableError):
+            committed = {}
+        done = {
+            partition: committed[partition].offset
+            if partition in committed and committed[partition].offset >= 0
+            else starts[partition]
+            for partition in partitions
+        }
+        return sum(max(0, ends[partition] - done[partition]) for partition in partitions)
+
+    def _offsets(self, partitions: Sequence[TopicPartition], spec: OffsetSpec) -> dict[Any, int]:
+        answer = self._client.list_partition_offsets(dict.fromkeys(partitions, spec))
+        return {partition: found.offset for partition, found in answer.items()}
+
+    def _partition_counts(self, names: list[str]) -> dict[str, int]:
+        return {
+            found["name"]: len(found["partitions"])
+            for found in self._client.describe_topics(names)
+            if not found["error_code"]
+        }
+
+    def _configs(self, names: list[str]) -> dict[str, dict[str, Any]]:
+        if not names:
+            return {}
+        resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+        found = self._client.describe_configs(resources, config_filter="all")
+        return dict(found.get("topic", {}))
+
+    def _create(self, specs: Sequence[TopicSpec]) -> None:
+        answer = self._client.create_topics(
+            {
+                spec.name: {
+                    "num_partitions": spec.partitions,
+                    "replication_factor": spec.replication_factor,
+                    "configs": dict(spec.config),
+                }
+                for spec in specs
+            },
+            raise_errors=False,
+        )
+        for topic in answer["topics"]:
+            if topic["error_code"] not in {0, _TOPIC_EXISTS}:
+                raise BrokerError(f"cannot create topic {topic['name']}: {topic['error_message']}")
+        self._client.wait_for_topics([spec.name for spec in specs])
+
+
+def _drift(
+    spec: TopicSpec, partitions: dict[str, int], configs: dict[str, dict[str, Any]]
+) -> tuple[str, ...]:
+    """Name each difference. A broker that does not report a setting cannot drift in it."""
+    differences = []
+    if partitions[spec.name] != spec.partitions:
+        differences.append(f"partitions {partitions[spec.name]}, not {spec.partitions}")
+    actual = configs.get(spec.name, {})
+    for name, wanted in spec.config.items():
+        value = actual.get(name, {}).get("value", wanted)
+        if value != wanted:
+            differences.append(f"{name} {value}, not {wanted}")
+    return tuple(differences)
+
+
+async def describe(kafka: KafkaSettings, topic: str) -> TopicIdentity:
+    """Look up the identity of `topic` from an event loop: cluster id, topic id, partitions.
+
+    Raises:
+        BrokerError: no broker answers, or the topic does not exist.
+    """
+
+    def ask() -> TopicIdentity:
+        with connect(kafka) as admin:
+            return admin.describe(topic)
+
+    return await asyncio.to_thread(ask)

@@ -1,0 +1,1 @@
+"""What an alert is: the envelope that goes out."""

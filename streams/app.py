@@ -1,0 +1,153 @@
+"""Composition root: the one place that constructs stores, detectors, the Faust App and its agent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from models.device import pick
+from models.fraud.features import new_card_state
+from models.fraud.network import load_fraud
+from models.fraud.profile import new_profiles
+from streams.agents.fraud import FraudDetector
+from streams.agents.labels import LabelsDetector
+from streams.metrics import Metrics
+from streams.pipeline.batch import Detector
+from streams.pipeline.dead_letter import DeadLetters
+from streams.pipeline.decide import DecisionRules
+from streams.pipeline.decode import LabelRules, TransactionRules
+from streams.schemas import ModelRef
+from streams.settings import Settings
+from streams.state.hidden import HiddenStates
+from streams.state.memory import MemoryServer, MemoryStateStore
+from streams.state.redis import RedisStateStore
+from streams.state.store import StateStore
+from streams.state.table import EntityTable
+from streams.state.terminals import TerminalProfiles
+from streams.status import Status
+from streams.topics import dead_topic
+
+AgentName = Literal["fraud", "labels"]
+Patience = Callable[[StateStore], StateStore]
+"""Wraps a store so that an outage becomes a named wait."""
+
+MEMORY_URL = "memory://"
+
+FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """What makes one agent out of the shared machinery."""
+
+    name: AgentName
+    topic: str
+    group: str
+    """Kafka consumer group and Redis namespace."""
+
+    store: StateStore
+    table: EntityTable
+    detector: Detector
+    model: str
+    """Identity of the weights that the state belongs to; empty for an agent without a network."""
+
+
+def build_agent(
+    name: AgentName, settings: Settings, status: Status, patience: Patience = lambda store: store
+) -> Agent:
+    """Construct an agent's store, rows and detector.
+
+    Raises:
+        ModelError: the network cannot be loaded, or the device is not there.
+    """
+    return (_fraud if name == "fraud" else _labels)(settings, status, patience)
+
+
+def open_store(
+    settings: Settings, group: str, *, shared: bool, server: MemoryServer | None = None
+) -> StateStore:
+    """Open the store of a namespace as `settings.redis` says."""
+    if settings.redis.url == MEMORY_URL:
+        return MemoryStateStore(server, shared=shared)
+    return RedisStateStore(settings.redis, group, shared=shared)
+
+
+def _fraud(settings: Settings, status: Status, patience: Patience) -> Agent:
+    # 1. The network decides how wide a row is.
+    device = pick(settings.fraud.device)
+    network, manifest = load_fraud(settings.fraud.model)
+    network = network.to(device)
+    hidden = network.config.hidden
+    torch.set_num_threads(1)  # one inference thread; a second core is worth more to the rest
+
+    # 2. Rows of the cards, and the terminals' profiles as the labels agent wrote them.
+    store = patience(open_store(settings, settings.fraud.group, shared=False))
+    cards = EntityTable(
+        store,
+        capacity=settings.fraud.capacity,
+        blank=new_card_state(1),
+        tail_bytes=hidden * FLOAT_BYTES,
+    )
+    memory = HiddenStates(capacity=settings.fraud.capacity, hidden=hidden, device=device)
+    terminals = TerminalProfiles(
+        patience(open_store(settings, settings.labels.group, shared=True)),
+        capacity=settings.fraud.profile_capacity,
+        max_batch=settings.delivery.max_batch,
+    )
+
+    # 3. What is accepted, and what is decided.
+    topics, fraud = settings.topics, settings.fraud
+    detector = FraudDetector(
+        cards=cards,
+        memory=memory,
+        terminals=terminals,
+        network=network,
+        checks=TransactionRules(
+            currency=fraud.currency,
+            rates=fraud.rates,
+            max_amount=fraud.max_amount,
+            earliest=fraud.earliest,
+            max_future_ms=round(fraud.max_future_s * 1000),
+        ),
+        dead_letters=DeadLetters(topics.transactions, dead_topic(settings, topics.transactions)),
+        rules=DecisionRules(
+            model=ModelRef(manifest.name, manifest.version, manifest.sha256),
+            threshold=manifest.threshold if fraud.threshold is None else fraud.threshold,
+            source_topic=topics.transactions,
+            alerts_topic=topics.alerts,
+            scores_topic=topics.scores if fraud.publish_scores else None,
+        ),
+        is_rebuilding=lambda: status.is_rebuilding,
+    )
+    return Agent(
+        "fraud", topics.transactions, fraud.group, store, cards, detector, manifest.sha256
+    )
+
+
+def _labels(settings: Settings, status: Status, patience: Patience) -> Agent:
+    del status  # labels raise no alerts
+    topics, labels = settings.topics, settings.labels
+    store = patience(open_store(settings, labels.group, shared=True))
+    table = EntityTable(store, capacity=labels.capacity, blank=new_profiles(1))
+    detector = LabelsDetector(
+        terminals=table,
+        checks=LabelRules(
+            horizon_days=labels.horizon_days,
+            max_future_ms=round(settings.fraud.max_future_s * 1000),
+        ),
+        dead_letters=DeadLetters(topics.labels, dead_topic(settings, topics.labels)),
+    )
+    return Agent("labels", topics.labels, labels.group, store, table, detector, "")
+
+
+def observe(agent: Agent, metrics: Metrics) -> None:
+    """Publish the counts that an agent's table keeps."""
+    table: Any = agent.table
+    metrics.rows.set_function(lambda: len(table))
+    metrics.cache_hits.set_function(lambda: table.hits)
+    metrics.cache_misses.set_function(lambda: table.misses)
+    metrics.evicted.set_function(lambda: table.evicted)
+    metrics.strays.set_function(lambda: table.strays)

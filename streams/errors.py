@@ -1,0 +1,58 @@
+"""Errors of the streaming side, one tree.
+
+::
+
+    TocsinError                 anything that a command prints as one line
+    ├── SettingsError           a setting is missing, malformed or contradicts another
+    ├── TransportError          Faust or aiokafka lacks a hook that the batch transport relies on
+    ├── BrokerError             Kafka cannot be reached, refuses us, or lacks a topic
+    ├── StoreError
+    │   ├── StoreUnavailable    Redis cannot be reached or is not ready; retried with backoff
+    │   └── StoreRefused        Redis answers, and will not serve us (password, memory policy)
+    ├── Fenced                  another process owns the partition's state: this one must end
+    ├── ForeignState            the state in Redis belongs to another topic, cluster or model
+    └── Stuck                   no progress although nothing named is being waited for
+"""
+
+
+class TocsinError(Exception):
+    """Base of every error that a user is meant to read: one line that says what to do."""
+
+
+class SettingsError(TocsinError):
+    """A setting is missing, malformed or contradicts another."""
+
+
+class TransportError(TocsinError):
+    """Faust or aiokafka lacks a hook that the batch transport relies on."""
+
+
+class BrokerError(TocsinError):
+    """Kafka cannot be reached, refuses the client, or lacks a topic."""
+
+
+class StoreError(TocsinError):
+    """The state store failed."""
+
+
+class StoreUnavailable(StoreError):
+    """Redis cannot be reached or is loading; the caller waits and tries again."""
+
+
+class StoreRefused(StoreError):
+    """Redis answers and will not serve us: wrong password, unsafe memory policy, wrong type."""
+
+
+class Fenced(TocsinError):
+    """Another process owns the partition's state, or the state went back in time.
+
+    The process that sees this error ends without a commit; a restart replays safely.
+    """
+
+
+class ForeignState(TocsinError):
+    """The state in the store belongs to another topic, cluster or model."""
+
+
+class Stuck(TocsinError):
+    """Lag without progress although nothing named is being waited for."""

@@ -1,0 +1,132 @@
+"""What passes between the steps of the data path, and the contract of a detector."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.state.store import PartitionSnapshot
+
+Headers = Sequence[tuple[str, bytes | None]]
+
+
+class Record(Protocol):
+    """One record as the consumer's compiled parser makes it."""
+
+    @property
+    def offset(self) -> int:
+        """Offset in the partition."""
+
+    @property
+    def timestamp(self) -> int:
+        """When it was sent (ms, epoch)."""
+
+    @property
+    def key(self) -> bytes | None:
+        """Raw key."""
+
+    @property
+    def value(self) -> bytes | None:
+        """Raw value; None is a tombstone."""
+
+    @property
+    def headers(self) -> Headers:
+        """Headers in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Records of one or more partitions, each partition's in offset order."""
+
+    records: list[Record]
+    partitions: NDArray[np.int32]  # (B,)
+    sequence: int
+    """Counts batches in the order in which they were submitted."""
+
+    quiet_below: Mapping[int, int] = field(default_factory=dict)
+    """Partitions that are being rebuilt: offsets below are applied without any output."""
+
+    @property
+    def ends(self) -> dict[int, int]:
+        """Return the highest offset by partition."""
+        last: dict[int, int] = {}
+        for partition in np.unique(self.partitions).tolist():
+            index = int(np.flatnonzero(self.partitions == partition)[-1])
+            last[partition] = self.records[index].offset
+        return last
+
+    def halves(self) -> tuple[Batch, Batch]:
+        """Split in two, for the search for the record that fails a batch."""
+        middle = len(self.records) // 2
+        return self.part(0, middle), self.part(middle, len(self.records))
+
+    def part(self, start: int, stop: int) -> Batch:
+        """Return the records from `start` to `stop` as a batch of their own."""
+        return Batch(
+            self.records[start:stop],
+            self.partitions[start:stop],
+            self.sequence,
+            self.quiet_below,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One record to be produced."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+    partition: int | None = None
+    """None leaves it to the default partitioner (murmur2 of the key, as in the Java client)."""
+
+    sent_at: int = 0
+    """Record timestamp (ms) of the event behind it, for the latency; 0 for none."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What scoring a batch brought."""
+
+    messages: list[Message] = field(default_factory=list)
+    events: int = 0
+    alerts: int = 0
+    dead_letters: int = 0
+    replayed: int = 0
+    """Events that the state had applied before; dropped."""
+
+
+class Detector(Protocol):
+    """One kind of detection: the half that prepares a batch and the half that infers.
+
+    `prepare`, `freeze`, `flushed` and `drop` are called on the prepare thread, `infer` and `pack`
+    on the inference thread, each for one batch at a time and in the order of submission. All may
+    block. An exception from `prepare` or `infer` leaves the rows half advanced: the caller drops
+    them and goes back to the last flush.
+    """
+
+    def prepare(self, batch: Batch) -> Any:
+        """Decode, load rows, drop replays, compute features; the rows are advanced after it."""
+
+    def infer(self, prepared: Any) -> Outcome:
+        """Run the network and decide; nothing leaves the process here."""
+
+    def reject(self, batch: Batch, reason: str) -> Outcome:
+        """Turn a batch that cannot be scored into dead letters."""
+
+    def freeze(self, sequence: int) -> Any:
+        """Copy the rows that changed since the last freeze, up to batch `sequence`."""
+
+    def pack(self, frozen: Any, markers: Mapping[int, int]) -> Iterable[PartitionSnapshot]:
+        """Turn frozen rows into what the store writes, one snapshot for each partition."""
+
+    def flushed(self, sequence: int) -> None:
+        """Note that everything up to batch `sequence` is in the store."""
+
+    def drop(self, partitions: set[int] | None) -> None:
+        """Forget the rows of `partitions`; None forgets all."""

@@ -1,0 +1,305 @@
+"""The delivery contract: every record published or dead-lettered, then stored, then acknowledged.
+
+One partition batch after another goes through these steps, and their order is the guarantee:
+
+1. Decode, load rows, drop what was applied before   (prepare thread)
+2. Score in batches, in offset order by entity        (inference thread)
+3. Publish alerts and dead letters, await the broker  (event loop)
+4. Flush rows and marker in one fenced transaction    (flush thread, about every 200 ms)
+5. Acknowledge to Faust, which commits to Kafka       (event loop)
+
+A crash between 3 and 4 publishes the same ids again, one between 4 and 5 replays records that
+step 1 drops. A batch that fails is never retried in place, because preparing it has advanced its
+rows: see `streams.pipeline.recovery`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from streams.errors import ForeignState
+from streams.metrics import Metrics
+from streams.pipeline.batch import Batch, Outcome
+from streams.pipeline.lane import Lane
+from streams.pipeline.publish import Publisher
+from streams.pipeline.recovery import Recovery
+from streams.state.store import StateStore
+from streams.status import Status
+
+log = logging.getLogger(__name__)
+
+DEPTH = 3
+"""Batches under way: one prepared while one is inferred, one waiting so that neither idles."""
+
+Acknowledge = Callable[[Any], Awaitable[object]]
+
+
+@dataclass(eq=False, slots=True)
+class Job:
+    """A batch under way and the Faust events that it covers."""
+
+    batch: Batch
+    ends: dict[int, int]
+    events: list[Any]
+    done: asyncio.Future[None]
+    """Settled when the batch's output is acknowledged by the broker, or with its failure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Sizes that bound memory and latency."""
+
+    max_batch: int
+    max_unflushed: int
+    """Records accepted and not yet acknowledged; beyond it the agent stops taking more."""
+
+    flush_interval_s: float
+
+
+@dataclass(slots=True)
+class _Backlog:
+    """Events that wait for their batch."""
+
+    events: deque[tuple[Any, float]] = field(default_factory=deque)
+    records: int = 0
+
+
+class Delivery:
+    """Takes an agent's events through the steps. Use from one event loop."""
+
+    def __init__(
+        self,
+        *,
+        lane: Lane,
+        store: StateStore,
+        publisher: Publisher,
+        metrics: Metrics,
+        status: Status,
+        limits: Limits,
+        fail: Callable[[BaseException], None],
+    ) -> None:
+        self._lane, self._store, self._publisher = lane, store, publisher
+        self._metrics, self._status, self._limits = metrics, status, limits
+        self._fail = fail
+        self._acknowledge: Acknowledge | None = None
+        self._recovery = Recovery(lane, self._publish, self._write)
+        self._backlog = _Backlog()
+        self._jobs: list[Job] = []  # submitted since the last flush, in order
+        self._running = 0
+        self._sequence = 0
+        self._unflushed = 0
+        self._broken = False
+        self._room = asyncio.Event()
+        self._flushing = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._quiet_below: dict[int, int] = {}
+        self._next: dict[int, int] = {}
+        self.markers: dict[int, int] = {}
+        """Highest stored offset by partition, of what this process has claimed or flushed."""
+
+    def start(self, acknowledge: Acknowledge) -> None:
+        """Begin the group commit; `acknowledge` takes each event whose records are all stored."""
+        if self._acknowledge is None:
+            self._spawn(self._flush_for_ever())
+        self._acknowledge = acknowledge
+
+    def begin(self, partition: int, first: int, *, quiet_below: int) -> None:
+        """Expect the partition's records from offset `first` on.
+
+        Those below `quiet_below` are applied without any output: the state is being rebuilt.
+        """
+        self._next[partition] = first
+        if first < quiet_below and partition not in self._quiet_below:
+            self._quiet_below[partition] = quiet_below
+            self._status.rebuild(partition, first, quiet_below)
+
+    async def accept(self, event: Any) -> None:
+        """Take one Faust event, a batch of one partition; wait while too much is unflushed.
+
+        Raises:
+            ForeignState: the partition's offsets went backwards.
+        """
+        records = len(event.value.records)
+        self._check_order(event.value)
+        self._backlog.events.append((event, time.perf_counter()))
+        self._backlog.records += records
+        self._unflushed += records
+        self._pump()
+        while self._unflushed > self._limits.max_unflushed:
+            self._room.clear()
+            await self._room.wait()
+
+    def reached(self, partition: int) -> int:
+        """Return the first offset of the partition that is not stored yet."""
+        return self.markers.get(partition, -1) + 1
+
+    async def flush(self) -> None:
+        """Flush and acknowledge everything that was submitted before the call."""
+        async with self._flushing:
+            jobs, self._jobs = self._jobs, []
+            if jobs:
+                with self._metrics.flush_seconds.time():
+                    await self._flush(jobs)
+
+    async def release(self, partitions: set[int]) -> None:
+        """Give partitions away: flush what is done, forget their rows."""
+        await self.flush()
+        await self._lane.drop(partitions)
+        await asyncio.to_thread(self._store.release, sorted(partitions))
+        for partition in partitions:
+            for known in (self._quiet_below, self._next, self.markers):
+                known.pop(partition, None)
+            self._status.rebuilt(partition)
+            self._metrics.forget_partition(partition)
+
+    def _check_order(self, batch: Any) -> None:
+        """A log that goes backwards is another log: its offsets mean nothing to our state."""
+        partition, first = batch.tp.partition, batch.first_offset
+        if first < self._next.get(partition, 0):
+            raise ForeignState(
+                f"partition {partition} of {batch.topic!r} went back to offset {first} from "
+                f"{self._next[partition]}: the topic was deleted and made again"
+            )
+        self._next[partition] = batch.last_offset + 1
+
+    # -- steps 1 to 3 -------------------------------------------------------------------------
+    def _pump(self) -> None:
+        while self._backlog.events and self._running < DEPTH and not self._broken:
+            job = self._next_job()
+            self._running += 1
+            self._jobs.append(job)
+            self._spawn(self._run(job))
+
+    def _next_job(self) -> Job:
+        """Join waiting partition batches into one batch of at most `max_batch` records."""
+        events: list[Any] = []
+        records: list[Any] = []
+        sizes: list[int] = []
+        waiting = self._backlog.events
+        arrived = waiting[0][1]
+        while waiting:
+            more = waiting[0][0].value.records
+            if records and len(records) + len(more) > self._limits.max_batch:
+                break
+            events.append(waiting.popleft()[0])
+            records.extend(more)
+            sizes.append(len(more))
+        self._backlog.records -= len(records)
+        homes = [event.value.tp.partition for event in events]
+        ends = {home: int(event.value.offset) for home, event in zip(homes, events, strict=True)}
+        if not self._sequence:
+            self._metrics.started_at.set(time.time())
+        self._sequence += 1
+        self._metrics.batch_size.observe(len(records))
+        self._metrics.batch_wait.observe(time.perf_counter() - arrived)
+        partitions = np.repeat(np.array(homes, np.int32), sizes)
+        batch = Batch(records, partitions, self._sequence, dict(self._quiet_below))
+        return Job(batch, ends, events, asyncio.get_running_loop().create_future())
+
+    async def _run(self, job: Job) -> None:
+        try:
+            outcome = await self._lane.submit(job.batch)
+        except Exception as error:  # noqa: BLE001 - handed to the flush, which recovers from it
+            self._broken = True
+            job.done.set_exception(error)
+            return
+        finally:
+            self._running -= 1
+        self._pump()
+        await self._publish(outcome)
+        job.done.set_result(None)
+
+    async def _publish(self, outcome: Outcome) -> None:
+        metrics = self._metrics
+        if outcome.messages:
+            with metrics.stage("publish"):
+                await self._publisher.publish(outcome.messages)
+            now = time.time()
+            for message in outcome.messages:
+                if message.sent_at:
+                    metrics.latency.observe(now - message.sent_at / 1000)
+        metrics.events.inc(outcome.events)
+        metrics.alerts.inc(outcome.alerts)
+        metrics.dead_letters.inc(outcome.dead_letters)
+        metrics.replayed.inc(outcome.replayed)
+
+    # -- steps 4 and 5 ------------------------------------------------------------------------
+    async def _flush_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self._limits.flush_interval_s)
+            await self.flush()
+
+    async def _flush(self, jobs: list[Job]) -> None:
+        snapshot = self._lane.snapshot(jobs[-1].batch.sequence, _last_of(jobs))
+        done = await asyncio.gather(*(job.done for job in jobs), return_exceptions=True)
+        failure = next((result for result in done if isinstance(result, BaseException)), None)
+        if failure is None:
+            await self._write(await snapshot, jobs[-1].batch.sequence)
+        else:
+            await self._recover(jobs, failure)
+        for job in jobs:
+            for event in job.events:
+                await self._acknowledge(event)  # type: ignore[misc]  # start() came first
+        self._progressed(jobs)
+
+    async def _write(self, snapshots: list[Any], sequence: int) -> None:
+        with self._metrics.stage("flush"):
+            await asyncio.to_thread(self._write_all, snapshots)
+        self._metrics.flushed_rows.inc(sum(len(snapshot.values) for snapshot in snapshots))
+        self.markers.update({snapshot.partition: snapshot.marker for snapshot in snapshots})
+        await self._lane.flushed(sequence)
+
+    def _write_all(self, snapshots: list[Any]) -> None:
+        for snapshot in snapshots:
+            self._store.flush(snapshot)
+
+    async def _recover(self, jobs: list[Job], failure: BaseException) -> None:
+        """Replay everything since the last flush, also what was submitted after the failure."""
+        self._metrics.failures.inc()
+        log.error("a batch failed, replaying from the last flush: %s", failure)
+        jobs += self._jobs
+        self._jobs = []
+        await asyncio.gather(*(job.done for job in jobs), return_exceptions=True)
+        await self._recovery.replay([job.batch for job in jobs])
+        self._broken = False
+        self._pump()
+
+    def _progressed(self, jobs: list[Job]) -> None:
+        count = sum(len(job.batch.records) for job in jobs)
+        self._unflushed -= count
+        self._room.set()
+        self._metrics.acknowledged.inc(count)
+        self._metrics.progress_at.set(time.time())
+        for partition, marker in _last_of(jobs).items():
+            end = self._quiet_below.get(partition)
+            if end is None:
+                continue
+            self._status.rebuild_at(partition, marker + 1)
+            if marker + 1 >= end:
+                del self._quiet_below[partition]
+                self._status.rebuilt(partition)
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self._fail(task.exception() or RuntimeError("lost"))
+
+
+def _last_of(jobs: list[Job]) -> dict[int, int]:
+    markers: dict[int, int] = {}
+    for job in jobs:
+        markers.update(job.ends)
+    return markers

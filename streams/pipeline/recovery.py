@@ -1,0 +1,79 @@
+"""The one way back from a batch that failed: forget, replay, halve down to the culprit."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from streams.errors import Stuck, TocsinError
+from streams.pipeline.batch import Batch, Outcome
+from streams.pipeline.lane import Lane
+
+log = logging.getLogger(__name__)
+
+GIVE_UP_AFTER = 64
+"""Records that fail one after another. One is poison; this many in a row are a broken network or
+device, and burying the whole topic one record at a time would be worse than stopping."""
+
+
+class Recovery:
+    """Replays batches one at a time from the last flush.
+
+    Args:
+        lane: whose rows are dropped first, so that each batch finds them as they were flushed.
+        publish: the third step of the delivery contract.
+        write: the fourth; takes snapshots and the sequence that they cover.
+    """
+
+    def __init__(
+        self,
+        lane: Lane,
+        publish: Callable[[Outcome], Awaitable[None]],
+        write: Callable[[list[Any], int], Awaitable[None]],
+    ) -> None:
+        self._lane, self._publish, self._write = lane, publish, write
+        self._poisoned = 0
+
+    async def replay(self, batches: Sequence[Batch]) -> None:
+        """Give every record of `batches` its fate; all of it is flushed on return.
+
+        Alerts that went out before the failure go out again under the same ids.
+        """
+        await self._lane.drop(None)
+        for batch in batches:
+            await self._settle(batch)
+
+    async def _settle(self, batch: Batch) -> None:
+        """Score `batch`, or halve it until the record that fails stands alone.
+
+        1. Try it. 2. If it fails, go back to the last flush. 3. Halve it, or reject the one record.
+        4. Publish. 5. Flush, so that a later failure does not come back to here.
+        """
+        try:
+            outcome = await self._lane.submit(batch)  # Step 1.
+        except TocsinError:
+            raise  # not the record's fault
+        except Exception as error:  # noqa: BLE001 - becomes a dead letter
+            await self._lane.drop(None)  # Step 2.
+            if len(batch.records) > 1:  # Step 3.
+                for half in batch.halves():
+                    await self._settle(half)
+                return
+            outcome = await self._reject(batch, error)
+        else:
+            self._poisoned = 0
+        await self._publish(outcome)  # Step 4.
+        snapshots = await self._lane.snapshot(batch.sequence, batch.ends)  # Step 5.
+        await self._write(snapshots, batch.sequence)
+
+    async def _reject(self, batch: Batch, error: Exception) -> Outcome:
+        self._poisoned += 1
+        if self._poisoned > GIVE_UP_AFTER:
+            raise Stuck(
+                f"{self._poisoned} records in a row cannot be scored ({error}): check the model "
+                "and the device, then start the worker again; nothing was lost"
+            ) from error
+        reason = f"scoring failed: {type(error).__name__}: {error}"
+        log.error("dead letter: offset %d: %s", batch.records[0].offset, reason)
+        return await self._lane.reject(batch, reason)

@@ -1,0 +1,1 @@
+"""Where events come from when no payment system sends them: a simulator, or a file."""

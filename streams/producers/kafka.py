@@ -1,0 +1,131 @@
+"""A keyed producer that is fast because it sends batches, not records.
+
+aiokafka's `send` makes a future for each record and reaches about 30 k records/s. This one fills
+aiokafka's own batch builders, one for each partition, and sends them whole: several hundred
+thousand records/s from one process. Partitions are chosen as Java's client does (murmur2 of the
+key), so a key lands where any other well-behaved producer would put it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any, Self
+
+from aiokafka.partitioner import murmur2
+
+from streams.admin import describe
+from streams.connection import broker_errors, start_producer
+from streams.producers.sink import Record
+from streams.settings import KafkaSettings
+
+_BATCH_BYTES = 256 * 1024
+
+# Batches sent and not acknowledged: bounds memory (16 MiB) when the broker is slower than we are.
+_MAX_IN_FLIGHT = 64
+
+# Keys whose partition is remembered; murmur2 in Python costs more than the rest of a record.
+_MAX_KNOWN_KEYS = 1_000_000
+
+# An aborted run (Ctrl-C, an error) waits this long for what is under way, then drops it.
+_ABORT_S = 3.0
+
+
+class KeyedProducer:
+    """A `RecordSink` over Kafka. Open it with ``async with``; leaving the block flushes."""
+
+    def __init__(self, kafka: KafkaSettings) -> None:
+        self._kafka = kafka
+        self._producer: Any = None
+        self._partitions: dict[str, dict[bytes, int]] = {}
+        self._counts: dict[str, int] = {}
+        self._in_flight: deque[asyncio.Future[Any]] = deque()
+
+    async def __aenter__(self) -> Self:
+        """Connect.
+
+        Raises:
+            BrokerError: no broker answers, or it refuses us.
+        """
+        self._producer = await start_producer(self._kafka, max_batch_size=_BATCH_BYTES)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Flush and close; after an error, close without waiting for a broker that hangs."""
+        try:
+            if kind is None:
+                await self.flush()
+        finally:
+            await self._close()
+
+    async def _close(self) -> None:
+        stopping = asyncio.ensure_future(self._producer.stop())
+        await asyncio.wait([stopping], timeout=_ABORT_S)
+        for unfinished in (stopping, *self._in_flight):
+            unfinished.cancel()
+        await asyncio.gather(stopping, *self._in_flight, return_exceptions=True)
+
+    async def send_many(self, topic: str, records: Iterable[Record]) -> int:
+        """Send `records` in order; see `RecordSink`. The record timestamp is the time of sending.
+
+        Raises:
+            BrokerError: the topic does not exist, or these or earlier records were refused.
+        """
+        if topic not in self._counts:
+            self._counts[topic] = (await describe(self._kafka, topic)).partitions
+            self._partitions[topic] = {}
+        known, sent = self._partitions[topic], 0
+        builders: dict[int, Any] = {}
+        now = int(time.time() * 1000)
+        with broker_errors(self._kafka):
+            for key, value in records:
+                partition = known.get(key)
+                if partition is None:
+                    partition = self._place(topic, key)
+                builder = builders.get(partition)
+                if builder is None:
+                    builder = builders[partition] = self._producer.create_batch()
+                if builder.append(timestamp=now, key=key, value=value) is None:
+                    await self._submit(topic, partition, builder)
+                    now = int(time.time() * 1000)
+                    builder = builders[partition] = self._producer.create_batch()
+                    builder.append(timestamp=now, key=key, value=value)
+                sent += 1
+            for partition, builder in builders.items():
+                await self._submit(topic, partition, builder)
+        return sent
+
+    async def flush(self) -> None:
+        """Wait until all that was sent is acknowledged by every in-sync replica.
+
+        Raises:
+            BrokerError: some of it was refused or not acknowledged in time.
+        """
+        with broker_errors(self._kafka):
+            while self._in_flight:
+                await self._in_flight[0]
+                self._in_flight.popleft()
+
+    async def _submit(self, topic: str, partition: int, builder: Any) -> None:
+        while len(self._in_flight) >= _MAX_IN_FLIGHT or (
+            self._in_flight and self._in_flight[0].done()
+        ):
+            await self._in_flight[0]
+            self._in_flight.popleft()
+        self._in_flight.append(await self._producer.send_batch(builder, topic, partition=partition))
+
+    def _place(self, topic: str, key: bytes) -> int:
+        known = self._partitions[topic]
+        if len(known) >= _MAX_KNOWN_KEYS:
+            known.clear()
+        partition: int = (murmur2(key) & 0x7FFFFFFF) % self._counts[topic]
+        known[key] = partition
+        return partition

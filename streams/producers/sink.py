@@ -1,0 +1,51 @@
+"""Where producers put their records: a port, and its fake for tests and dry runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+Record = tuple[bytes, bytes]
+"""Key and value of a record, encoded."""
+
+
+class RecordSink(Protocol):
+    """Takes keyed records in order; records with the same key stay in order."""
+
+    async def send_many(self, topic: str, records: Iterable[Record]) -> int:
+        """Hand on all of `records` and give their number. May wait for room.
+
+        They are on their way when it returns, and durable only after `flush`. Calling it twice
+        sends twice.
+
+        Raises:
+            BrokerError: these records or earlier ones were refused.
+        """
+        ...
+
+    async def flush(self) -> None:
+        """Return when everything handed on so far is durable.
+
+        Raises:
+            BrokerError: some of it was refused.
+        """
+        ...
+
+
+class MemorySink:
+    """Keeps the records of each topic in a list."""
+
+    def __init__(self) -> None:
+        self.topics: dict[str, list[Record]] = {}
+        self.flushes = 0
+
+    async def send_many(self, topic: str, records: Iterable[Record]) -> int:
+        """Append to the topic's list."""
+        kept = self.topics.setdefault(topic, [])
+        before = len(kept)
+        kept.extend(records)
+        return len(kept) - before
+
+    async def flush(self) -> None:
+        """Count the call: what is in a list is as durable as it gets."""
+        self.flushes += 1

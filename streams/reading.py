@@ -1,0 +1,52 @@
+"""Read a topic from the side: no consumer group, nothing committed, nobody disturbed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from streams.admin import describe
+from streams.connection import broker_errors, client_options
+from streams.settings import KafkaSettings
+
+_WAIT_MS = 500
+
+
+async def read_topic(
+    kafka: KafkaSettings, topic: str, *, from_beginning: bool, follow: bool
+) -> AsyncGenerator[list[Any], None]:
+    """Yield the records of `topic` as lists of aiokafka's records, in order of each partition.
+
+    From the log start or from what arrives next; without `follow` it ends at the log end that
+    it finds when it starts, with it never.
+
+    Raises:
+        BrokerError: no broker answers, it refuses us, or the topic does not exist.
+    """
+    count = (await describe(kafka, topic)).partitions
+    partitions = [TopicPartition(topic, number) for number in range(count)]
+    with broker_errors(kafka):
+        consumer = AIOKafkaConsumer(
+            **client_options(kafka),
+            group_id=None,
+            enable_auto_commit=False,
+            max_partition_fetch_bytes=kafka.max_partition_fetch_bytes,
+        )
+        try:
+            await consumer.start()
+            consumer.assign(partitions)
+            ends = await consumer.end_offsets(partitions)
+            starts = await consumer.beginning_offsets(partitions) if from_beginning else ends
+            for partition in partitions:
+                consumer.seek(partition, starts[partition])
+            left = {p for p in partitions if starts[p] < ends[p]}
+            while follow or left:
+                fetched = await consumer.getmany(timeout_ms=_WAIT_MS)
+                for partition, records in fetched.items():
+                    yield records
+                    if records[-1].offset + 1 >= ends[partition]:
+                        left.discard(partition)
+        finally:
+            await consumer.stop()

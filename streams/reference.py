@@ -1,0 +1,178 @@
+"""The reference documents generated from the code: JSON Schema and AsyncAPI 3.
+
+`documents` is a pure function of the structs in `schemas` and of the default topics. The copies
+under ``docs/reference`` are committed; ``tocsin schemas export --check`` holds them to the code.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from streams.alerts.envelope import CLOUD_EVENT_HEADERS
+from streams.schemas import (
+    DEAD_LETTER_HEADERS,
+    Alert,
+    Label,
+    ObjectLabel,
+    Score,
+    Transaction,
+    TransactionLabel,
+)
+from streams.settings import Settings
+from streams.topics import TopicSpec, topic_table
+
+_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+
+_RECORDS: Final[dict[str, Any]] = {
+    "transaction": Transaction,
+    "label": Label,
+    "alert": Alert,
+    "score": Score,
+}
+
+_LABELS: Final = (TransactionLabel, ObjectLabel)
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    """A message as the document names it; `records` are the structs that it may be."""
+
+    name: str
+    key: str
+    records: tuple[type[Struct], ...]
+    summary: str
+
+
+_MESSAGES: Final = {
+    "transactions": _Message("transaction", "card_id", (Transaction,), "One card payment."),
+    "labels": _Message(
+        "label", "terminal_id or camera_id", _LABELS, "A verdict; the later labelled_at wins."
+    ),
+    "alerts": _Message("alert", "entity", (Alert,), "Drop a repeated event_id, upsert by id."),
+    "scores": _Message("score", "card_id", (Score,), "One scored transaction."),
+}
+
+
+def documents(settings: Settings) -> dict[str, str]:
+    """Give the text of every reference document by its file name."""
+    schemas = {
+        f"{name}.schema.json": {"$schema": _DIALECT, **msgspec.json.schema(record)}
+        for name, record in _RECORDS.items()
+    }
+    return {
+        name: json.dumps(_unindented(content), indent=2) + "\n"
+        for name, content in {**schemas, "asyncapi.json": asyncapi(settings)}.items()
+    }
+
+
+def asyncapi(settings: Settings) -> dict[str, Any]:
+    """Build the AsyncAPI 3 document: what Tocsin receives and sends on which topic."""
+    names = settings.topics
+    addresses = {
+        "transactions": names.transactions,
+        "labels": names.labels,
+        "alerts": names.alerts,
+        "scores": names.scores,
+    }
+    table = {spec.name: spec for spec in topic_table(settings)}
+    _, schemas = msgspec.json.schema_components(
+        [Transaction, *_LABELS, Alert, Score],
+        ref_template="#/components/schemas/{name}",
+    )
+    channels = {
+        channel: _channel(table[addresses[channel]], message.name)
+        for channel, message in _MESSAGES.items()
+    }
+    for channel in ("transactions", "labels"):
+        address = f"{addresses[channel]}{names.dead_suffix}"
+        channels[f"{channel}Dead"] = _channel(table[address], "deadLetter")
+    received = {"transactions", "labels"}
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Tocsin",
+            "version": "1",
+            "description": "Events in, alerts out. Unknown fields are ignored on the way in.",
+            "license": {"name": "Apache-2.0"},
+        },
+        "defaultContentType": "application/json",
+        "channels": channels,
+        "operations": {
+            f"{'receive' if channel in received else 'send'}{channel[0].upper()}{channel[1:]}": {
+                "action": "receive" if channel in received else "send",
+                "channel": {"$ref": f"#/channels/{channel}"},
+            }
+            for channel in channels
+        },
+        "components": {
+            "messages": {
+                **{message.name: _message(message) for message in _MESSAGES.values()},
+                "deadLetter": _dead_letter(),
+            },
+            "schemas": schemas,
+        },
+    }
+
+
+def _channel(spec: TopicSpec, message: str) -> dict[str, Any]:
+    return {
+        "address": spec.name,
+        "description": spec.purpose,
+        "messages": {message: {"$ref": f"#/components/messages/{message}"}},
+        "bindings": {
+            "kafka": {
+                "topicConfiguration": {
+                    "cleanup.policy": [spec.config["cleanup.policy"]],
+                    "retention.ms": int(spec.config["retention.ms"]),
+                    "max.message.bytes": int(spec.config["max.message.bytes"]),
+                },
+                "bindingVersion": "0.5.0",
+            }
+        },
+    }
+
+
+def _message(message: _Message) -> dict[str, Any]:
+    payloads = [{"$ref": f"#/components/schemas/{record.__name__}"} for record in message.records]
+    described: dict[str, Any] = {
+        "name": message.name,
+        "summary": message.summary,
+        "payload": payloads[0] if len(payloads) == 1 else {"oneOf": payloads},
+        "bindings": {"kafka": {"key": {"type": "string", "description": message.key}}},
+    }
+    if Alert in message.records:
+        described["headers"] = _headers(CLOUD_EVENT_HEADERS)
+    return described
+
+
+def _dead_letter() -> dict[str, Any]:
+    return {
+        "name": "deadLetter",
+        "summary": "The original key, value and headers, and why and where as headers.",
+        "contentType": "application/octet-stream",
+        "payload": {"description": "The original bytes."},
+        "headers": _headers(DEAD_LETTER_HEADERS),
+    }
+
+
+def _headers(names: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "required": list(names),
+        "properties": {name: {"type": "string"} for name in names},
+    }
+
+
+def _unindented(node: Any) -> Any:
+    """Clean the descriptions, which are docstrings with the indentation of their class."""
+    if isinstance(node, dict):
+        return {name: _unindented(value) for name, value in node.items()}
+    if isinstance(node, list):
+        return [_unindented(value) for value in node]
+    return inspect.cleandoc(node) if isinstance(node, str) else node

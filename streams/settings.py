@@ -1,0 +1,204 @@
+"""Settings of every command: flags over environment over a TOML file over the defaults here.
+
+Environment names are ``TOCSIN_`` plus the path with double underscores between the levels, for
+example ``TOCSIN_KAFKA__BOOTSTRAP_SERVERS``. The TOML file is ``tocsin.toml`` in the working
+directory, or the one that ``TOCSIN_CONFIG`` names. Settings are frozen, built once by
+`load_settings` and passed in; nothing reads the environment after that.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from streams.errors import SettingsError
+
+DEFAULT_CONFIG = "tocsin.toml"
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class KafkaSettings(_Section):
+    """How to reach Kafka and how a worker behaves in its consumer group."""
+
+    bootstrap_servers: str = "127.0.0.1:9092"
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_SSL", "SASL_PLAINTEXT"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    sasl_username: str = ""
+    sasl_password: SecretStr = SecretStr("")
+    ssl_cafile: Path | None = None
+    ssl_certfile: Path | None = None
+    ssl_keyfile: Path | None = None
+    allow_sasl_plaintext: bool = False
+    """SASL over an unencrypted connection sends the password in the clear; opt in to allow it."""
+
+    session_timeout_s: Seconds = 10.0
+    heartbeat_interval_s: Seconds = 3.0
+    rebalance_timeout_s: Seconds = 60.0
+    group_instance_id: str = ""
+    """Static membership (KIP-345): unique per worker; empty for a dynamic member."""
+
+    fetch_max_wait_ms: int = 10
+    fetch_min_bytes: int = 65_536
+    """With the wait above: a linger of up to 10 ms that halves the CPU of a trickle."""
+
+    max_partition_fetch_bytes: int = 4 * 1024 * 1024
+    max_request_bytes: int = 16 * 1024 * 1024
+    """Largest record that may be produced: a dead letter is as large as what it buries."""
+
+
+class RedisSettings(_Section):
+    """Where state lives. ``memory://`` keeps it in the process (tests, experiments)."""
+
+    url: str = "redis://127.0.0.1:6379/0"
+    password: SecretStr = SecretStr("")
+    timeout_s: Seconds = 5.0
+
+
+class TopicSettings(_Section):
+    """Topic names and how `tocsin topics create` makes them."""
+
+    transactions: str = "transactions"
+    labels: str = "labels"
+    alerts: str = "alerts"
+    scores: str = "scores"
+    dead_suffix: str = ".dead"
+    partitions: Annotated[int, Field(ge=1)] = 4
+    replication_factor: Annotated[int, Field(ge=1)] = 1
+    retention_days: Annotated[int, Field(ge=1)] = 60
+
+
+class FraudSettings(_Section):
+    """The fraud agent."""
+
+    group: str = "tocsin-fraud"
+    """Kafka consumer group and Redis namespace."""
+
+    model: Path | None = None
+    """Manifest of the network to serve; the bundled one if unset."""
+
+    device: str = "auto"
+    threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Score at and above which an alert goes out; the manifest's own if unset."""
+
+    currency: str = "EUR"
+    rates: dict[str, float] = {}
+    """Units of `currency` that one unit of another currency is worth."""
+
+    max_amount: Annotated[float, Field(gt=0)] = 1e9
+    max_future_s: Annotated[float, Field(ge=0)] = 86_400.0
+    """An event time further ahead of the clock than this is a dead letter."""
+
+    earliest: int = 946_684_800_000
+    """Event times before this (ms, epoch; 2000-01-01) are dead letters."""
+
+    capacity: Annotated[int, Field(ge=1024)] = 262_144
+    """Cards held in memory; more live in Redis and come back when they are seen."""
+
+    profile_capacity: Annotated[int, Field(ge=1024)] = 65_536
+    """Terminal profiles cached for reading."""
+
+    publish_scores: bool = False
+
+
+class LabelsSettings(_Section):
+    """The labels agent."""
+
+    group: str = "tocsin-labels"
+    capacity: Annotated[int, Field(ge=1024)] = 65_536
+    horizon_days: Annotated[int, Field(ge=1)] = 180
+    """A label on a transaction older than this is a dead letter."""
+
+
+class DeliverySettings(_Section):
+    """Batching, group commit and the deadlines of the delivery contract."""
+
+    max_batch: Annotated[int, Field(ge=1)] = 16_384
+    flush_interval_s: Seconds = 0.2
+    commit_interval_s: Seconds = 0.5
+    drain_timeout_s: Seconds = 20.0
+    """How long SIGTERM and a revocation wait for a flush that cannot finish."""
+
+    stuck_after_s: Seconds = 60.0
+    """Lag without progress and without a named wait for this long ends the process."""
+
+
+class HealthSettings(_Section):
+    """The worker's own HTTP server: /livez, /readyz and /metrics. Port 0 picks a free one."""
+
+    host: str = "127.0.0.1"
+    port: Port = 6066
+
+
+class LogSettings(_Section):
+    """What goes to standard error."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    format: Literal["text", "json"] = "text"
+
+
+class Settings(BaseSettings):
+    """Everything that can be set, in one frozen tree."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TOCSIN_",
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+    )
+
+    kafka: KafkaSettings = KafkaSettings()
+    redis: RedisSettings = RedisSettings()
+    topics: TopicSettings = TopicSettings()
+    fraud: FraudSettings = FraudSettings()
+    labels: LabelsSettings = LabelsSettings()
+    delivery: DeliverySettings = DeliverySettings()
+    health: HealthSettings = HealthSettings()
+    log: LogSettings = LogSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        path = Path(os.environ.get("TOCSIN_CONFIG", DEFAULT_CONFIG))
+        return (
+            init_settings,
+            env_settings,
+            TomlConfigSettingsSource(settings_cls, toml_file=path),
+        )
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read flags (`overrides`, nested dictionaries), environment and file, in that order.
+
+    Raises:
+        SettingsError: a value is malformed or unknown; the message names it and its place.
+    """
+    named = os.environ.get("TOCSIN_CONFIG")
+    if named and not Path(named).is_file():
+        raise SettingsError(f"TOCSIN_CONFIG names {named!r}, which is not a file")
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(f"setting {place}: {first['msg']} (got {first['input']!r})") from None

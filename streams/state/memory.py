@@ -1,0 +1,95 @@
+"""A state store in the process: the fake of every test, and ``redis.url = "memory://"``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.errors import Fenced, ForeignState
+from streams.state.store import Bytes2D, Owner, PartitionSnapshot
+
+
+@dataclass(slots=True)
+class MemoryServer:
+    """What the stores of several workers share, as they would share one Redis."""
+
+    identity: bytes | None = None
+    owners: dict[int, bytes] = field(default_factory=dict)
+    markers: dict[int, int] = field(default_factory=dict)
+    rows: dict[tuple[int, bytes], bytes] = field(default_factory=dict)
+    version: int = 0
+
+
+class MemoryStateStore:
+    """`StateStore` over dictionaries."""
+
+    def __init__(self, server: MemoryServer | None = None, *, shared: bool = False) -> None:
+        self.server = server or MemoryServer()
+        self._shared = shared
+        self._mine: dict[int, tuple[bytes, int | None]] = {}
+
+    def identify(self, identity: bytes) -> None:
+        if self.server.identity not in (None, identity):
+            raise ForeignState("the state in memory belongs to another topic or model")
+        self.server.identity = identity
+
+    def markers(self, partitions: Sequence[int]) -> Mapping[int, int | None]:
+        return {partition: self.server.markers.get(partition) for partition in partitions}
+
+    def claim(self, partitions: Sequence[int], generation: int) -> Mapping[int, int | None]:
+        owner = Owner.new(generation).encode()
+        for partition in partitions:
+            held = self.server.owners.get(partition)
+            if held is not None and Owner.generation_of(held) > generation:
+                raise Fenced(f"partition {partition} is owned by a later generation")
+        for partition in partitions:
+            self.server.owners[partition] = owner
+            self._mine[partition] = owner, self.server.markers.get(partition)
+        return {partition: self._mine[partition][1] for partition in partitions}
+
+    def release(self, partitions: Sequence[int]) -> None:
+        for partition in partitions:
+            self._mine.pop(partition, None)
+
+    def load(self, partitions: NDArray[np.int32], digests: Bytes2D) -> list[bytes | None]:
+        rows, shared = self.server.rows, self._shared
+        return [
+            rows.get((-1 if shared else partition, key.tobytes()))
+            for partition, key in zip(partitions.tolist(), digests, strict=True)
+        ]
+
+    def flush(self, snapshot: PartitionSnapshot) -> None:
+        partition = snapshot.partition
+        mine = self._mine.get(partition)
+        if mine is None:
+            raise Fenced(f"partition {partition} is not ours")
+        owner, marker = mine
+        if self.server.owners.get(partition, owner) != owner:
+            raise Fenced(f"partition {partition} has another owner")
+        if self.server.markers.get(partition) not in (marker, snapshot.marker):
+            raise Fenced(f"the state of partition {partition} went back in time")
+        home = -1 if self._shared else partition
+        for key, value in zip(snapshot.digests, snapshot.values, strict=True):
+            self.server.rows[home, key.tobytes()] = value.tobytes()
+        self.server.markers[partition] = snapshot.marker
+        self.server.owners[partition] = owner
+        self.server.version += 1
+        self._mine[partition] = owner, snapshot.marker
+
+    def version(self) -> bytes:
+        return b"%d" % self.server.version
+
+    def clear(self) -> int:
+        count = len(self.server.rows) + len(self.server.markers) + len(self.server.owners)
+        self.server.rows.clear()
+        self.server.markers.clear()
+        self.server.owners.clear()
+        self.server.identity = None
+        self.server.version += 1
+        return count
+
+    def close(self) -> None:
+        self._mine.clear()

@@ -1,0 +1,65 @@
+"""A state store that waits: an outage becomes a named wait, not an exception."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.errors import StoreRefused, StoreUnavailable
+from streams.state.store import Bytes2D, PartitionSnapshot, StateStore
+from streams.status import Status
+
+T = TypeVar("T")
+
+
+class PatientStateStore:
+    """Repeat what another store could not do until it can, or until `stop` is set.
+
+    A `StoreRefused` waits too: an operator corrects a password or a memory policy, and the worker
+    goes on. `Fenced` and `ForeignState` pass through.
+    """
+
+    def __init__(self, store: StateStore, status: Status, stop: threading.Event) -> None:
+        self._store = store
+        self._status = status
+        self._stop = stop
+
+    def _patiently(self, attempt: Callable[[], T]) -> T:
+        with self._status.waiting("Redis") as wait:
+            while True:
+                try:
+                    return attempt()
+                except (StoreUnavailable, StoreRefused) as error:
+                    if self._stop.wait(wait.because(error)):
+                        raise
+
+    def identify(self, identity: bytes) -> None:
+        self._patiently(lambda: self._store.identify(identity))
+
+    def markers(self, partitions: Sequence[int]) -> Mapping[int, int | None]:
+        return self._patiently(lambda: self._store.markers(partitions))
+
+    def claim(self, partitions: Sequence[int], generation: int) -> Mapping[int, int | None]:
+        return self._patiently(lambda: self._store.claim(partitions, generation))
+
+    def release(self, partitions: Sequence[int]) -> None:
+        self._store.release(partitions)
+
+    def load(self, partitions: NDArray[np.int32], digests: Bytes2D) -> list[bytes | None]:
+        return self._patiently(lambda: self._store.load(partitions, digests))
+
+    def flush(self, snapshot: PartitionSnapshot) -> None:
+        self._patiently(lambda: self._store.flush(snapshot))
+
+    def version(self) -> bytes:
+        return self._patiently(self._store.version)
+
+    def clear(self) -> int:
+        return self._patiently(self._store.clear)
+
+    def close(self) -> None:
+        self._store.close()

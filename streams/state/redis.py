@@ -1,0 +1,254 @@
+"""The state store on Redis or Valkey."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import redis
+from numpy.typing import NDArray
+from redis import exceptions as refusals
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from streams.errors import Fenced, ForeignState, StoreRefused, StoreUnavailable
+from streams.settings import RedisSettings
+from streams.state import wire
+from streams.state.store import DIGEST_BYTES, Bytes2D, Owner, PartitionSnapshot
+
+OWNER_TTL_MS = 60_000
+"""An owner that neither flushes nor claims for this long may be replaced by any generation, so a
+consumer group that was deleted, and counts from 1 again, is not locked out for ever."""
+
+LOAD_CHUNK = 5_000
+"""Keys an MGET: Redis answers other workers in between."""
+
+_PASSING = ("OOM", "MISCONF", "READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")
+
+
+class RedisStateStore:
+    """`StateStore` over one Redis.
+
+    Keys are ``namespace:{tag}:`` and the 16-byte digest of the entity. The tag, a Redis Cluster
+    hash tag, is the partition, so that a partition's rows, owner and marker share a slot; in a
+    `shared` namespace, whose readers do not know the partition of an entity, it is one word.
+    """
+
+    def __init__(self, settings: RedisSettings, namespace: str, *, shared: bool = False) -> None:
+        password = settings.password.get_secret_value() or None
+        extra: dict[str, Any] = {"password": password} if password else {}
+        self._client = redis.Redis.from_url(
+            settings.url,
+            socket_timeout=settings.timeout_s,
+            socket_connect_timeout=settings.timeout_s,
+            retry=Retry(NoBackoff(), 0),
+            protocol=2,
+            **extra,
+        )
+        self._namespace = namespace
+        self._shared = shared
+        self._mine: dict[int, tuple[bytes, bytes | None]] = {}
+
+    # -- keys ---------------------------------------------------------------------------------
+    def _prefix(self, partition: int) -> bytes:
+        tag = "rows" if self._shared else f"{partition:04d}"
+        return f"{self._namespace}:{{{tag}}}:".encode()
+
+    def _fence_keys(self, partition: int) -> tuple[bytes, bytes]:
+        prefix = self._prefix(partition)
+        return prefix + b"owner:%04d" % partition, prefix + b"marker:%04d" % partition
+
+    def _keys(self, partitions: NDArray[np.int32], digests: Bytes2D) -> Bytes2D:
+        distinct, index = np.unique(partitions, return_inverse=True)
+        prefixes = np.stack([np.frombuffer(self._prefix(int(p)), np.uint8) for p in distinct])
+        return np.concatenate([prefixes[index], digests], axis=1)
+
+    @property
+    def _version_key(self) -> bytes:
+        return self._prefix(0) + b"version"
+
+    # -- the contract -------------------------------------------------------------------------
+    def identify(self, identity: bytes) -> None:
+        """See `StateStore.identify`; also refuses a Redis that may evict rows by itself."""
+        key = f"{self._namespace}:identity"
+        with _translated():
+            policy = self._client.info("memory").get("maxmemory_policy", "noeviction")
+            if str(policy).startswith("allkeys"):
+                raise StoreRefused(
+                    f"Redis runs with maxmemory-policy {policy}, which evicts card state at will: "
+                    "set it to noeviction or volatile-lru"
+                )
+            self._client.setnx(key, identity)
+            held = self._client.get(key)
+        if held != identity:
+            raise ForeignState(
+                f"the state in {self._namespace!r} belongs to another topic or model "
+                f"({_text(held)}, ours is {_text(identity)}): run tocsin state rebuild"
+            )
+
+    def markers(self, partitions: Sequence[int]) -> Mapping[int, int | None]:
+        with _translated():
+            found = {p: self._client.get(self._fence_keys(p)[1]) for p in partitions}
+        return {p: None if marker is None else int(marker) for p, marker in found.items()}
+
+    def claim(self, partitions: Sequence[int], generation: int) -> Mapping[int, int | None]:
+        owner = Owner.new(generation).encode()
+        markers: dict[int, int | None] = {}
+        for partition in partitions:
+            with _translated():
+                marker = self._client.transaction(
+                    lambda pipe, p=partition: self._claim_one(pipe, p, owner),
+                    *self._fence_keys(partition),
+                    value_from_callable=True,
+                )
+            self._mine[partition] = owner, marker
+            markers[partition] = None if marker is None else int(marker)
+        return markers
+
+    def _claim_one(self, pipe: Any, partition: int, owner: bytes) -> bytes | None:
+        owner_key, marker_key = self._fence_keys(partition)
+        held, marker = pipe.mget(owner_key, marker_key)
+        if held is not None and Owner.generation_of(held) > Owner.generation_of(owner):
+            raise Fenced(
+                f"partition {partition} of {self._namespace!r} is owned by generation "
+                f"{Owner.generation_of(held)}, ours is {Owner.generation_of(owner)}"
+            )
+        pipe.multi()
+        pipe.set(owner_key, owner, px=OWNER_TTL_MS)
+        return None if marker is None else bytes(marker)
+
+    def release(self, partitions: Sequence[int]) -> None:
+        for partition in partitions:
+            self._mine.pop(partition, None)
+
+    def load(self, partitions: NDArray[np.int32], digests: Bytes2D) -> list[bytes | None]:
+        if not len(digests):
+            return []
+        keys = self._keys(partitions, digests)
+        chunks = [keys[i : i + LOAD_CHUNK] for i in range(0, len(keys), LOAD_CHUNK)]
+        answers = self._exchange([wire.mget(chunk) for chunk in chunks], [1] * len(chunks))
+        return [row for (rows,) in answers for row in rows]
+
+    def flush(self, snapshot: PartitionSnapshot) -> None:
+        """See `StateStore.flush`.
+
+        Order matters:
+        1. WATCH owner and marker, read both.
+        2. Compare them with what we last wrote.
+        3. MULTI, rows, marker, owner's lease, EXEC; refused by Redis if either key changed since.
+        """
+        partition = snapshot.partition
+        if partition not in self._mine:
+            raise Fenced(f"partition {partition} of {self._namespace!r} is not ours any more")
+        owner, marker = self._mine[partition]
+        owner_key, marker_key = self._fence_keys(partition)
+        written = b"%d" % snapshot.marker
+        with _translated(), self._connection() as connection:
+            # Step 1.
+            connection.send_packed_command(
+                [
+                    wire.command(b"WATCH", owner_key, marker_key)
+                    + wire.command(b"MGET", owner_key, marker_key)
+                ]
+            )
+            connection.read_response(disable_decoding=True)
+            held, found = connection.read_response(disable_decoding=True)
+            # Step 2. A lease that ran out while nobody wrote is ours still: the marker says so.
+            if held not in (owner, None) or found not in (marker, written):
+                connection.disconnect()
+                raise Fenced(self._fence_message(partition, held, owner, found, marker))
+            # Step 3.
+            rows = [wire.mset(self._row_keys(snapshot), snapshot.values)]
+            parts = [
+                wire.command(b"MULTI"),
+                *(rows if len(snapshot.values) else []),
+                wire.command(b"SET", marker_key, written),
+                wire.command(b"SET", owner_key, owner, b"PX", b"%d" % OWNER_TTL_MS),
+                *([wire.command(b"INCR", self._version_key)] if self._shared else []),
+                wire.command(b"EXEC"),
+            ]
+            connection.send_packed_command([b"".join(parts)])
+            for _ in parts[:-1]:
+                connection.read_response(disable_decoding=True)
+            if connection.read_response(disable_decoding=True) is None:
+                raise Fenced(f"partition {partition} of {self._namespace!r} was taken over")
+        self._mine[partition] = owner, written
+
+    def _row_keys(self, snapshot: PartitionSnapshot) -> Bytes2D:
+        partitions = np.full(len(snapshot.digests), snapshot.partition, np.int32)
+        if not len(partitions):
+            return np.empty((0, DIGEST_BYTES), np.uint8)
+        return self._keys(partitions, snapshot.digests)
+
+    def _fence_message(
+        self,
+        partition: int,
+        held: bytes | None,
+        owner: bytes,
+        found: bytes | None,
+        marker: bytes | None,
+    ) -> str:
+        where = f"partition {partition} of {self._namespace!r}"
+        if held not in (owner, None):
+            return f"{where} has another owner ({_text(held)}, we are {_text(owner)})"
+        return f"the state of {where} went back in time: marker {_text(found)}, not {_text(marker)}"
+
+    def version(self) -> bytes:
+        with _translated():
+            return bytes(self._client.get(self._version_key) or b"0")
+
+    def clear(self) -> int:
+        with _translated():
+            keys = list(self._client.scan_iter(f"{self._namespace}:*", count=10_000))
+            for start in range(0, len(keys), LOAD_CHUNK):
+                self._client.unlink(*keys[start : start + LOAD_CHUNK])
+        return len(keys)
+
+    def close(self) -> None:
+        self._client.close()
+
+    # -- the connection -----------------------------------------------------------------------
+    @contextmanager
+    def _connection(self) -> Iterator[Any]:
+        pool = self._client.connection_pool
+        connection = pool.get_connection()
+        try:
+            yield connection
+        except BaseException:
+            connection.disconnect()  # answers may be left on it
+            raise
+        finally:
+            pool.release(connection)
+
+    def _exchange(self, commands: list[bytes], answers: list[int]) -> list[list[Any]]:
+        with _translated(), self._connection() as connection:
+            connection.send_packed_command(commands)
+            return [
+                [connection.read_response(disable_decoding=True) for _ in range(count)]
+                for count in answers
+            ]
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Map redis-py's errors to ours, here and nowhere else."""
+    try:
+        yield
+    except (refusals.AuthenticationError, refusals.NoPermissionError) as error:
+        raise StoreRefused(f"Redis refuses us: {error}: check redis.password and the ACL") from error
+    except (refusals.ConnectionError, refusals.TimeoutError) as error:
+        raise StoreUnavailable(f"cannot reach Redis: {error}") from error
+    except refusals.WatchError as error:
+        raise StoreUnavailable(f"Redis changed under a claim, trying again: {error}") from error
+    except refusals.ResponseError as error:
+        if str(error).startswith(_PASSING) or isinstance(
+            error, (refusals.OutOfMemoryError, refusals.ReadOnlyError)
+        ):
+            raise StoreUnavailable(f"Redis cannot serve now: {error}") from error
+        raise StoreRefused(f"Redis refuses us: {error}") from error
+
+
+def _text(value: bytes | None) -> str:
+    return "none" if value is None else value.decode(errors="replace")

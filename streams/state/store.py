@@ -1,0 +1,112 @@
+"""The contract of a state store, and what passes through it."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+DIGEST_BYTES = 16
+"""An entity is keyed by 128 bits of BLAKE2b of its id: fixed width, and no card id in a key."""
+
+Bytes2D = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who may write a partition: the consumer group's generation and a nonce of the process.
+
+    A higher generation replaces a lower one. An equal generation from another nonce replaces the
+    owner too: a static member that restarts keeps its generation.
+    """
+
+    generation: int
+    nonce: str
+
+    @classmethod
+    def new(cls, generation: int) -> Owner:
+        """Make an owner with a random 128-bit nonce."""
+        return cls(generation, secrets.token_hex(16))
+
+    def encode(self) -> bytes:
+        """Return ``generation:nonce``."""
+        return b"%d:%s" % (self.generation, self.nonce.encode())
+
+    @staticmethod
+    def generation_of(encoded: bytes) -> int:
+        """Return the generation of an encoded owner."""
+        return int(encoded.split(b":", 1)[0])
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionSnapshot:
+    """The dirty rows of one partition and the offset that they cover."""
+
+    partition: int
+    digests: Bytes2D  # (N, 16) uint8
+    values: Bytes2D  # (N, row bytes) uint8
+    marker: int
+    """Highest offset that the rows cover; every record up to it has had its fate."""
+
+
+class StateStore(Protocol):
+    """Rows of entities by partition, with an owner and a marker for each partition.
+
+    Every call blocks and is made from a worker's own threads, never from the event loop. Calls
+    raise `StoreUnavailable` when the technology behind cannot be reached (the caller waits and
+    repeats the call) and `StoreRefused` when it will not serve us.
+    """
+
+    def identify(self, identity: bytes) -> None:
+        """Check that the namespace holds state of `identity`, or write it into an empty one.
+
+        Raises `ForeignState` when the namespace holds the state of another topic or model.
+        """
+
+    def markers(self, partitions: Sequence[int]) -> Mapping[int, int | None]:
+        """Read markers without claiming anything, for checks before joining."""
+
+    def claim(self, partitions: Sequence[int], generation: int) -> Mapping[int, int | None]:
+        """Become the owner of `partitions` and return the marker of each (None: no state).
+
+        Called on assignment, before any load. Claiming again is harmless. Raises `Fenced` when a
+        later generation owns one of them.
+        """
+
+    def release(self, partitions: Sequence[int]) -> None:
+        """Forget what we own; a later flush of these partitions is refused here already."""
+
+    def load(self, partitions: NDArray[np.int32], digests: Bytes2D) -> list[bytes | None]:
+        """Return the row of each entity (N partitions, (N, 16) digests), None where none is."""
+
+    def flush(self, snapshot: PartitionSnapshot) -> None:
+        """Write rows and marker in one transaction; durable as the store is when it returns.
+
+        Repeating a flush whose answer was lost is harmless. Raises `Fenced` when the partition
+        has another owner, or a marker that we did not write: the state went back in time.
+        """
+
+    def version(self) -> bytes:
+        """Return a token that changes with every flush by anyone; for readers that cache."""
+
+    def clear(self) -> int:
+        """Delete the namespace and return how many keys it held; the next start rebuilds."""
+
+    def close(self) -> None:
+        """Release connections; calling twice is harmless."""
+
+
+def digest(entity: str) -> bytes:
+    """Return the 16-byte key of an entity id."""
+    return hashlib.blake2b(entity.encode(), digest_size=DIGEST_BYTES).digest()
+
+
+def digests(entities: Sequence[str]) -> Bytes2D:
+    """Return the keys of entity ids as (N, 16) uint8."""
+    joined = b"".join(map(digest, entities))
+    return np.frombuffer(joined, np.uint8).reshape(len(entities), DIGEST_BYTES)

@@ -1,0 +1,135 @@
+"""What a worker is doing and waiting for: the one source of readiness, of logs about it, and of
+the watchdog's patience. Written by any thread, read by the health server's."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+log = logging.getLogger(__name__)
+
+REMIND_S = 30.0
+"""A wait that goes on is logged again this often: a reminder, not a flood."""
+
+Rebuild = tuple[int, int, int]
+"""First offset, position and end of a partition's rebuild."""
+
+
+class Status:
+    """Joined or not, waits by name, partitions being rebuilt, warnings to show."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._joined = False
+        self._waits: dict[str, tuple[str, float]] = {}
+        self._rebuilds: dict[int, Rebuild] = {}
+        self._blocked: str | None = None
+
+    def joined(self) -> None:
+        """Partitions are assigned (or there are none to have)."""
+        with self._lock:
+            self._joined = True
+
+    def left(self) -> None:
+        """Partitions are being reassigned."""
+        with self._lock:
+            self._joined = False
+
+    def block(self, reason: str | None) -> None:
+        """Name what only an operator can resolve, or None when it is resolved."""
+        with self._lock:
+            changed, self._blocked = reason != self._blocked, reason
+        if reason and changed:
+            log.error("not ready: %s", reason)
+
+    @contextmanager
+    def waiting(self, name: str) -> Iterator[_Wait]:
+        """Mark the block as waiting for `name` from its first `because` to its end."""
+        wait = _Wait(self, name)
+        try:
+            yield wait
+        finally:
+            wait.end()
+
+    def rebuild(self, partition: int, first: int, end: int) -> None:
+        """Start the rebuild of `partition` from offset `first` to before `end`."""
+        with self._lock:
+            self._rebuilds[partition] = first, first, end
+        log.warning("rebuilding partition %d: offsets %d to %d", partition, first, end)
+
+    def rebuild_at(self, partition: int, position: int) -> None:
+        """Note how far the rebuild of `partition` has come."""
+        with self._lock:
+            first, _, end = self._rebuilds[partition]
+            self._rebuilds[partition] = first, min(position, end), end
+
+    def rebuilt(self, partition: int) -> None:
+        """The rebuild of `partition` is over, or the partition went elsewhere; may be repeated."""
+        with self._lock:
+            known = self._rebuilds.pop(partition, None)
+        if known is not None:
+            log.info("rebuild of partition %d ended", partition)
+
+    @property
+    def is_rebuilding(self) -> bool:
+        """Whether any partition is being rebuilt."""
+        return bool(self._rebuilds)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the worker waits for something that it can name."""
+        return bool(self._waits) or self._blocked is not None or not self._joined
+
+    def reasons(self) -> list[str]:
+        """Return why the worker is not ready; empty when it is."""
+        with self._lock:
+            found = [] if self._blocked is None else [self._blocked]
+            found += [f"waiting for {name}: {why}" for name, (why, _) in self._waits.items()]
+            if self._rebuilds:
+                done = sum(position - first for first, position, _ in self._rebuilds.values())
+                total = sum(end - first for first, _, end in self._rebuilds.values())
+                found.append(f"rebuilding {100 * done // max(total, 1)} %")
+            if not self._joined and not found:
+                found.append("joining the consumer group")
+        return found
+
+    def _begin(self, name: str, why: str) -> bool:
+        with self._lock:
+            known = name in self._waits
+            since = self._waits[name][1] if known else time.monotonic()
+            self._waits[name] = why, since
+        return not known
+
+    def _end(self, name: str) -> float | None:
+        with self._lock:
+            wait = self._waits.pop(name, None)
+        return None if wait is None else time.monotonic() - wait[1]
+
+
+class _Wait:
+    """One named wait, with the backoff between its attempts."""
+
+    def __init__(self, status: Status, name: str) -> None:
+        self._status = status
+        self._name = name
+        self._said = 0.0
+        self._attempts = 0
+
+    def because(self, why: object) -> float:
+        """Say why an attempt failed; return the seconds until the next one."""
+        new = self._status._begin(self._name, str(why))  # noqa: SLF001 - one class in two parts
+        now = time.monotonic()
+        if new or now - self._said > REMIND_S:
+            log.warning("waiting for %s: %s", self._name, why)
+            self._said = now
+        self._attempts += 1
+        return float(min(0.1 * 2**self._attempts, 2.0))
+
+    def end(self) -> None:
+        """The wait is over; harmless if it never began."""
+        waited = self._status._end(self._name)  # noqa: SLF001 - as above
+        if waited is not None and self._said:
+            log.info("%s is back after %.1f s", self._name, waited)

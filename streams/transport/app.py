@@ -1,0 +1,47 @@
+"""The Faust App that the batch transport serves."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Literal
+
+import faust
+from faust.types import TP
+
+from streams.transport.monitor import BatchMonitor
+from streams.transport.selfcheck import check_hooks
+
+StartPositions = Callable[[Mapping[TP, int | None]], Awaitable[Mapping[TP, int]]]
+"""Given the commit of each assigned batch partition (None: none yet), gives the offset to start
+from. A partition left out starts at its commit. Called after each rebalance before anything is
+delivered; may wait for a store as long as it must. An exception ends the worker."""
+
+
+class BatchApp(faust.App):  # type: ignore[misc]  # Faust is Any to mypy
+    """A Faust App with what the batch transport reads beside Faust's own settings.
+
+    `options` are Faust's. `start_positions` may also be set after construction, until the worker
+    starts.
+
+    Raises:
+        TransportError: the installed Faust or aiokafka lacks a hook.
+    """
+
+    def __init__(
+        self,
+        app_id: str,
+        *,
+        broker: str,
+        fetch_min_bytes: int = 1,
+        fetch_max_wait_ms: int = 500,
+        isolation_level: Literal["read_uncommitted", "read_committed"] = "read_uncommitted",
+        start_positions: StartPositions | None = None,
+        **options: Any,
+    ) -> None:
+        check_hooks()
+        self.fetch_min_bytes = fetch_min_bytes
+        self.fetch_max_wait_ms = fetch_max_wait_ms
+        self.isolation_level = isolation_level
+        self.start_positions = start_positions
+        defaults = {"Monitor": BatchMonitor, "broker_max_poll_records": None, "web_enabled": False}
+        super().__init__(app_id, broker=broker, **{**defaults, **options})

@@ -1,0 +1,188 @@
+"""Servers and names for the tests.
+
+A test that takes `stack` runs twice: on the embedded pair and on the real one. What a machine does
+not have is skipped with the reason, unless ``TOCSIN_TEST_REQUIRE_REAL=1`` says that it must be
+there, as in CI. Servers live as long as the session, so topics and Redis keys carry a name of
+their own (`topic_name`, `namespace`); a test that breaks a server takes a private one.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple, NoReturn, TypeVar
+
+import pytest
+
+from streams.devstack import (
+    EmbeddedBroker,
+    EmbeddedRedis,
+    KafkaBroker,
+    RedisServer,
+    ServerMissing,
+)
+from streams.devstack.process import Server
+
+ROOT = Path(__file__).resolve().parent.parent
+KAFKA_JARS = Path(os.environ.get("TOCSIN_TEST_KAFKA_JARS", ROOT / ".cache" / "kafka"))
+# As large as the largest record that the default settings let a worker produce.
+KAFKA_PROPERTIES = {"message.max.bytes": str(16 * 1024 * 1024)}
+DURABLE = ("--appendonly", "yes")
+
+NEED_SERVERS = {
+    "broker",
+    "redis_url",
+    "stack",
+    "real_stack",
+    "embedded_broker",
+    "embedded_redis",
+    "kafka_broker",
+    "redis_server",
+    "private_kafka",
+    "private_redis",
+}
+
+
+AnyServer = TypeVar("AnyServer", bound=Server)
+
+
+class Stack(NamedTuple):
+    """Where one pair of servers listens."""
+
+    bootstrap: str
+    redis_url: str
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what starts a server, so that a forgotten marker does not slow `make check` down."""
+    for item in items:
+        if NEED_SERVERS.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.integration)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a CUDA device where there is none."""
+    if item.get_closest_marker("gpu") is not None:
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("no CUDA device")
+
+
+@contextmanager
+def started(server: AnyServer, *, real: bool) -> Iterator[AnyServer]:
+    """Run `server`; skip, or fail where it was asked for, when the machine does not have it."""
+    try:
+        server.start()
+    except ServerMissing as missing:
+        server.close()
+        absent(str(missing), fail=real and os.environ.get("TOCSIN_TEST_REQUIRE_REAL") == "1")
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+def absent(reason: str, *, fail: bool) -> NoReturn:
+    """End the test: something that it needs is not on this machine."""
+    if fail:
+        pytest.fail(f"TOCSIN_TEST_REQUIRE_REAL=1, and {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def embedded_broker() -> Iterator[EmbeddedBroker]:
+    with started(EmbeddedBroker(), real=False) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def kafka_broker() -> Iterator[KafkaBroker]:
+    with started(KafkaBroker(KAFKA_JARS, KAFKA_PROPERTIES), real=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def embedded_redis() -> Iterator[EmbeddedRedis]:
+    with started(EmbeddedRedis(), real=False) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    with started(RedisServer(), real=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="session", params=["embedded", "kafka"])
+def broker(request: pytest.FixtureRequest) -> EmbeddedBroker | KafkaBroker:
+    """A broker; its address is `broker.bootstrap`."""
+    name = {"embedded": "embedded_broker", "kafka": "kafka_broker"}[request.param]
+    server: EmbeddedBroker | KafkaBroker = request.getfixturevalue(name)
+    return server
+
+
+@pytest.fixture(scope="session", params=["embedded", "redis-server"])
+def redis_url(request: pytest.FixtureRequest) -> str:
+    """The URL of a Redis."""
+    name = {"embedded": "embedded_redis", "redis-server": "redis_server"}[request.param]
+    server: RedisServer = request.getfixturevalue(name)
+    return server.url
+
+
+@pytest.fixture(scope="session", params=["embedded", "real"])
+def stack(request: pytest.FixtureRequest) -> Stack:
+    """A broker and a Redis: the embedded pair, then the real one."""
+    if request.param == "real":
+        real: Stack = request.getfixturevalue("real_stack")
+        return real
+    broker: EmbeddedBroker = request.getfixturevalue("embedded_broker")
+    redis: EmbeddedRedis = request.getfixturevalue("embedded_redis")
+    return Stack(broker.bootstrap, redis.url)
+
+
+@pytest.fixture(scope="session")
+def real_stack(kafka_broker: KafkaBroker, redis_server: RedisServer) -> Stack:
+    """Apache Kafka and Redis only, for tests of what the embedded pair does not have."""
+    return Stack(kafka_broker.bootstrap, redis_server.url)
+
+
+@pytest.fixture
+def private_kafka() -> Iterator[KafkaBroker]:
+    """An Apache Kafka for one test to stop, kill and start again; nobody else uses it."""
+    with started(KafkaBroker(KAFKA_JARS, KAFKA_PROPERTIES), real=True) as server:
+        yield server
+
+
+@pytest.fixture
+def private_redis() -> Iterator[RedisServer]:
+    """A Redis with an append-only file for one test to stop, kill and start again."""
+    with started(RedisServer(args=DURABLE), real=True) as server:
+        yield server
+
+
+@pytest.fixture
+def topic_name() -> str:
+    """A topic that no other test uses; the test creates it."""
+    return f"test-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def namespace() -> str:
+    """A consumer group and Redis namespace that no other test uses."""
+    return f"test-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture(scope="session")
+def handbook() -> Path:
+    """The public card transactions of the Fraud Detection Handbook, a Parquet file."""
+    named = os.environ.get("TOCSIN_HANDBOOK")
+    if not named:
+        pytest.skip("TOCSIN_HANDBOOK does not name the handbook's Parquet file")
+    path = Path(named)
+    if not path.is_file():
+        pytest.fail(f"TOCSIN_HANDBOOK names {named!r}, which is not a file", pytrace=False)
+    return path

@@ -1,0 +1,73 @@
+"""Durations, dates, reports and the alert one-liner."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+import typer
+
+from streams.alerts.envelope import build_fraud_alert
+from streams.cli.alerts import one_line
+from streams.cli.options import duration_ms, moment_ms, write_report
+from streams.errors import SettingsError
+from streams.schemas import ModelRef, Reason, Source, Transaction
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("7d", 604_800_000), ("1.5h", 5_400_000), ("30m", 1_800_000), ("90s", 90_000), ("0d", 0)],
+)
+def test_a_duration_has_a_unit(text: str, expected: int) -> None:
+    assert duration_ms(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "7", "d", "-1d", "7 days", "1w"])
+def test_anything_else_is_no_duration(text: str) -> None:
+    with pytest.raises(typer.BadParameter):
+        duration_ms(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["2018-04-01", "2018-04-01T00:00", "2018-04-01T02:00+02:00", "2018-04-01T00:00Z"]
+)
+def test_a_date_without_a_zone_is_utc(text: str) -> None:
+    assert moment_ms(text) == 1_522_540_800_000
+
+
+def test_what_is_no_date_is_refused() -> None:
+    with pytest.raises(typer.BadParameter):
+        moment_ms("yesterday")
+
+
+def test_a_report_is_one_json_object(tmp_path: Path) -> None:
+    write_report(tmp_path / "r.json", {"auc": 0.5})
+    write_report(None, {"auc": 0.5})
+
+    assert json.loads((tmp_path / "r.json").read_text()) == {"auc": 0.5}
+
+
+def test_a_report_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="cannot write --report"):
+        write_report(tmp_path / "no" / "r.json", {})
+
+
+def test_an_alert_reads_as_one_line() -> None:
+    alert = build_fraud_alert(
+        Transaction("17", "[red]596", "3156", 57.16, "EUR", 1522540831000),
+        source=Source("transactions", 2, 41),
+        score=0.9,
+        threshold=0.4,
+        model=ModelRef("fraud", "1", "abc"),
+        processed_at=1522540831123,
+        reasons=[Reason("terminal", "3 frauds at this terminal", 0.4)],
+    )
+
+    assert one_line(alert).plain == (
+        "2018-04-01 00:00:31 critical fraud new [red]596 score 0.900 (threshold 0.400)"
+        " 57.16 EUR at 3156: 3 frauds at this terminal"
+    )
+    late = msgspec.structs.replace(alert, rebuilding=True, reasons=[])
+    assert one_line(late).plain.endswith("at 3156 (rebuilding)")

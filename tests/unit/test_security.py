@@ -1,0 +1,85 @@
+"""Security settings to client arguments, and client errors to one line."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+import aiokafka.errors
+import kafka.errors
+import pytest
+
+from streams.connection import as_broker_error, broker_errors
+from streams.errors import BrokerError, SettingsError
+from streams.security import security_options
+from streams.settings import KafkaSettings
+
+
+def settings(**values: object) -> KafkaSettings:
+    return KafkaSettings.model_validate(values)
+
+
+def test_plaintext_needs_nothing() -> None:
+    assert security_options(settings()) == {"security_protocol": "PLAINTEXT", "ssl_context": None}
+
+
+def test_tls_always_checks_the_certificate_and_the_host_name() -> None:
+    context = security_options(settings(security_protocol="SSL"))["ssl_context"]
+
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
+
+
+def test_sasl_without_tls_is_refused_unless_opted_in() -> None:
+    clear = {"security_protocol": "SASL_PLAINTEXT", "sasl_username": "u", "sasl_password": "p"}
+
+    with pytest.raises(SettingsError, match="password in the clear"):
+        security_options(settings(**clear))
+
+    options = security_options(settings(**clear, allow_sasl_plaintext=True))
+    assert options["sasl_plain_username"] == "u"
+    assert options["sasl_plain_password"] == "p"
+    assert options["sasl_mechanism"] == "SCRAM-SHA-512"
+
+
+def test_sasl_without_a_user_name_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"kafka\.sasl_username is empty"):
+        security_options(settings(security_protocol="SASL_SSL"))
+
+
+def test_a_certificate_that_is_none_is_a_settings_error(tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+
+    for content in (None, "not a certificate"):
+        if content is not None:
+            file.write_text(content)
+        with pytest.raises(SettingsError, match=r"kafka\.ssl_\*: cannot use .*ca\.pem"):
+            security_options(settings(security_protocol="SSL", ssl_cafile=file))
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (kafka.errors.KafkaTimeoutError("no"), "does not answer"),
+        (aiokafka.errors.KafkaConnectionError("no"), "does not answer"),
+        (kafka.errors.SaslAuthenticationFailedError("no"), "refuses the credentials of 'u'"),
+        (aiokafka.errors.AuthenticationFailedError("no"), "refuses the credentials of 'u'"),
+        (aiokafka.errors.TopicAuthorizationFailedError("t"), "ACLs"),
+        (aiokafka.errors.MessageSizeTooLargeError("9 bytes"), "MessageSizeTooLargeError"),
+        (ConnectionResetError("gone"), "gone"),
+    ],
+)
+def test_an_error_of_either_client_becomes_one_line(error: Exception, says: str) -> None:
+    kafka_settings = settings(sasl_username="u")
+
+    with pytest.raises(BrokerError, match=says) as caught, broker_errors(kafka_settings):
+        raise error
+
+    assert "\n" not in str(caught.value)
+    assert "127.0.0.1:9092" in str(caught.value)
+
+
+def test_a_client_error_of_several_lines_becomes_one() -> None:
+    error = as_broker_error(aiokafka.errors.KafkaError("first\n  second"), settings())
+
+    assert "\n" not in str(error)

@@ -1,0 +1,37 @@
+"""The table of topics."""
+
+from __future__ import annotations
+
+from streams.settings import Settings
+from streams.topics import topic_table
+
+SETTINGS = Settings.model_validate(
+    {
+        "topics": {"transactions": "tx", "dead_suffix": ".dlq", "retention_days": 3},
+        "kafka": {"max_request_bytes": 5_000_000},
+    }
+)
+
+
+def test_the_table_holds_every_topic_under_its_configured_name() -> None:
+    assert [spec.name for spec in topic_table(SETTINGS)] == [
+        "tx",
+        "labels",
+        "alerts",
+        "scores",
+        "tx.dlq",
+        "labels.dlq",
+    ]
+
+
+def test_retention_is_explicit_and_nothing_is_compacted() -> None:
+    for spec in topic_table(SETTINGS):
+        assert spec.config["retention.ms"] == str(3 * 86_400_000)
+        assert spec.config["cleanup.policy"] == "delete"
+
+
+def test_a_dead_letter_may_be_as_large_as_any_record_that_we_produce() -> None:
+    sizes = {spec.name: int(spec.config["max.message.bytes"]) for spec in topic_table(SETTINGS)}
+
+    assert sizes["tx.dlq"] == 5_000_000
+    assert sizes["tx"] == 1024 * 1024 + 12
