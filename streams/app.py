@@ -1,4 +1,4 @@
-"""Composition root: the one place that constructs stores, detectors, the Faust App and its agent."""
+"""Composition root: the one place that constructs stores, networks and detectors."""
 
 from __future__ import annotations
 
@@ -122,9 +122,7 @@ def _fraud(settings: Settings, status: Status, patience: Patience) -> Agent:
         ),
         is_rebuilding=lambda: status.is_rebuilding,
     )
-    return Agent(
-        "fraud", topics.transactions, fraud.group, store, cards, detector, manifest.sha256
-    )
+    return Agent("fraud", topics.transactions, fraud.group, store, cards, detector, manifest.sha256)
 
 
 def _labels(settings: Settings, status: Status, patience: Patience) -> Agent:

@@ -9,6 +9,7 @@ import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
+from typing import Self
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
@@ -18,7 +19,7 @@ from streams.status import Status
 
 
 class HealthServer:
-    """``/livez`` (200 while the process runs), ``/readyz`` (200, or 503 with reasons), ``/metrics``.
+    """``/livez`` (200 while the process runs), ``/readyz`` (200, or 503 and why), ``/metrics``.
 
     A context manager; `port` is the one that it listens on.
     """
@@ -62,7 +63,7 @@ class HealthServer:
             target=self._server.serve_forever, name="health", daemon=True
         )
 
-    def __enter__(self) -> HealthServer:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

@@ -179,6 +179,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Rank the sources: flags, environment, file."""
         path = Path(os.environ.get("TOCSIN_CONFIG", DEFAULT_CONFIG))
         return (
             init_settings,

@@ -1,5 +1,8 @@
-"""What a worker is doing and waiting for: the one source of readiness, of logs about it, and of
-the watchdog's patience. Written by any thread, read by the health server's."""
+"""What a worker is doing and waiting for.
+
+The one source of readiness, of the logs about it, and of the watchdog's patience. Written by any
+thread, read by the health server's.
+"""
 
 from __future__ import annotations
 

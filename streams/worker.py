@@ -131,9 +131,7 @@ class Worker:
 class _Session:
     """From joining the group to leaving it."""
 
-    def __init__(
-        self, agent: Agent, settings: Settings, status: Status, metrics: Metrics
-    ) -> None:
+    def __init__(self, agent: Agent, settings: Settings, status: Status, metrics: Metrics) -> None:
         self._agent, self._settings = agent, settings
         self._status, self._metrics = status, metrics
         delivery = settings.delivery
@@ -300,9 +298,7 @@ class _DrainingApp(BatchApp):
 
     async def _consumer_wait_empty(self, consumer: Any, logger: Any) -> None:
         error = Stuck(f"could not finish within {self.drain_timeout_s:.0f} s, giving up")
-        deadline = asyncio.get_running_loop().call_later(
-            self.drain_timeout_s, self.give_up, error
-        )
+        deadline = asyncio.get_running_loop().call_later(self.drain_timeout_s, self.give_up, error)
         try:
             await super()._consumer_wait_empty(consumer, logger)
         finally:

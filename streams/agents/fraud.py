@@ -109,9 +109,7 @@ class FraudDetector:
 
         # 5. Features of the terminal, as it was known at the time of the transaction.
         risk = profile_features(view.summary[plan.packed], event_time[plan.packed])
-        return Prepared(
-            batch, transactions, index, plan, x, risk, view.summary, loaded, outcome
-        )
+        return Prepared(batch, transactions, index, plan, x, risk, view.summary, loaded, outcome)
 
     def infer(self, prepared: Prepared) -> Outcome:
         """Run the network over the batch, keep the cards' new memory, decide."""
@@ -127,9 +125,7 @@ class FraudDetector:
         self._memory.keep(plan.rows, after)
 
         # 2. Decide and say why.
-        scored = Scored(
-            prepared.batch, prepared.transactions, prepared.index, plan.packed, values
-        )
+        scored = Scored(prepared.batch, prepared.transactions, prepared.index, plan.packed, values)
 
         def explain(slots: NDArray[np.int64]) -> list[list[Reason]]:
             return reasons(

@@ -87,4 +87,3 @@ class LabelsDetector:
     def drop(self, partitions: set[int] | None) -> None:
         """Forget terminals."""
         self._terminals.drop(partitions)
-

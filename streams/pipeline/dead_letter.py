@@ -41,7 +41,5 @@ class DeadLetters:
                 offset=record.offset,
                 timestamp=record.timestamp,
             )
-            messages.append(
-                Message(self.dead_topic, record.key, record.value, letter.to_headers())
-            )
+            messages.append(Message(self.dead_topic, record.key, record.value, letter.to_headers()))
         return Outcome(messages=messages, dead_letters=len(messages))

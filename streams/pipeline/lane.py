@@ -91,9 +91,7 @@ class Lane:
         self._prepare.shutdown(wait=False, cancel_futures=True)
         self._infer.shutdown(wait=False, cancel_futures=True)
 
-    def _through(
-        self, first: Callable[[], Any], second: Callable[[Any], T]
-    ) -> asyncio.Future[T]:
+    def _through(self, first: Callable[[], Any], second: Callable[[Any], T]) -> asyncio.Future[T]:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from streams.errors import Fenced, ForeignState
-from streams.state.store import Bytes2D, Owner, PartitionSnapshot
+from streams.state.store import Bytes2D, Owner, PartitionSnapshot, StateStore
 
 
 @dataclass(slots=True)
@@ -23,7 +24,7 @@ class MemoryServer:
     version: int = 0
 
 
-class MemoryStateStore:
+class MemoryStateStore(StateStore):
     """`StateStore` over dictionaries."""
 
     def __init__(self, server: MemoryServer | None = None, *, shared: bool = False) -> None:
@@ -31,14 +32,17 @@ class MemoryStateStore:
         self._shared = shared
         self._mine: dict[int, tuple[bytes, int | None]] = {}
 
+    @override
     def identify(self, identity: bytes) -> None:
         if self.server.identity not in (None, identity):
             raise ForeignState("the state in memory belongs to another topic or model")
         self.server.identity = identity
 
+    @override
     def markers(self, partitions: Sequence[int]) -> Mapping[int, int | None]:
         return {partition: self.server.markers.get(partition) for partition in partitions}
 
+    @override
     def claim(self, partitions: Sequence[int], generation: int) -> Mapping[int, int | None]:
         owner = Owner.new(generation).encode()
         for partition in partitions:
@@ -50,10 +54,12 @@ class MemoryStateStore:
             self._mine[partition] = owner, self.server.markers.get(partition)
         return {partition: self._mine[partition][1] for partition in partitions}
 
+    @override
     def release(self, partitions: Sequence[int]) -> None:
         for partition in partitions:
             self._mine.pop(partition, None)
 
+    @override
     def load(self, partitions: NDArray[np.int32], digests: Bytes2D) -> list[bytes | None]:
         rows, shared = self.server.rows, self._shared
         return [
@@ -61,6 +67,7 @@ class MemoryStateStore:
             for partition, key in zip(partitions.tolist(), digests, strict=True)
         ]
 
+    @override
     def flush(self, snapshot: PartitionSnapshot) -> None:
         partition = snapshot.partition
         mine = self._mine.get(partition)
@@ -79,9 +86,11 @@ class MemoryStateStore:
         self.server.version += 1
         self._mine[partition] = owner, snapshot.marker
 
+    @override
     def version(self) -> bytes:
         return b"%d" % self.server.version
 
+    @override
     def clear(self) -> int:
         count = len(self.server.rows) + len(self.server.markers) + len(self.server.owners)
         self.server.rows.clear()
@@ -91,5 +100,6 @@ class MemoryStateStore:
         self.server.version += 1
         return count
 
+    @override
     def close(self) -> None:
         self._mine.clear()

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from streams.errors import StoreRefused, StoreUnavailable
 from streams.state.store import Bytes2D, PartitionSnapshot, StateStore
@@ -16,7 +17,7 @@ from streams.status import Status
 T = TypeVar("T")
 
 
-class PatientStateStore:
+class PatientStateStore(StateStore):
     """Repeat what another store could not do until it can, or until `stop` is set.
 
     A `StoreRefused` waits too: an operator corrects a password or a memory policy, and the worker
@@ -37,29 +38,38 @@ class PatientStateStore:
                     if self._stop.wait(wait.because(error)):
                         raise
 
+    @override
     def identify(self, identity: bytes) -> None:
         self._patiently(lambda: self._store.identify(identity))
 
+    @override
     def markers(self, partitions: Sequence[int]) -> Mapping[int, int | None]:
         return self._patiently(lambda: self._store.markers(partitions))
 
+    @override
     def claim(self, partitions: Sequence[int], generation: int) -> Mapping[int, int | None]:
         return self._patiently(lambda: self._store.claim(partitions, generation))
 
+    @override
     def release(self, partitions: Sequence[int]) -> None:
         self._store.release(partitions)
 
+    @override
     def load(self, partitions: NDArray[np.int32], digests: Bytes2D) -> list[bytes | None]:
         return self._patiently(lambda: self._store.load(partitions, digests))
 
+    @override
     def flush(self, snapshot: PartitionSnapshot) -> None:
         self._patiently(lambda: self._store.flush(snapshot))
 
+    @override
     def version(self) -> bytes:
         return self._patiently(self._store.version)
 
+    @override
     def clear(self) -> int:
         return self._patiently(self._store.clear)
 
+    @override
     def close(self) -> None:
         self._store.close()

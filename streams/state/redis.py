@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,12 @@ from numpy.typing import NDArray
 from redis import exceptions as refusals
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+from typing_extensions import override
 
 from streams.errors import Fenced, ForeignState, StoreRefused, StoreUnavailable
 from streams.settings import RedisSettings
 from streams.state import wire
-from streams.state.store import DIGEST_BYTES, Bytes2D, Owner, PartitionSnapshot
+from streams.state.store import DIGEST_BYTES, Bytes2D, Owner, PartitionSnapshot, StateStore
 
 OWNER_TTL_MS = 60_000
 """An owner that neither flushes nor claims for this long may be replaced by any generation, so a
@@ -28,7 +30,7 @@ LOAD_CHUNK = 5_000
 _PASSING = ("OOM", "MISCONF", "READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")
 
 
-class RedisStateStore:
+class RedisStateStore(StateStore):
     """`StateStore` over one Redis.
 
     Keys are ``namespace:{tag}:`` and the 16-byte digest of the entity. The tag, a Redis Cluster
@@ -39,7 +41,8 @@ class RedisStateStore:
     def __init__(self, settings: RedisSettings, namespace: str, *, shared: bool = False) -> None:
         password = settings.password.get_secret_value() or None
         extra: dict[str, Any] = {"password": password} if password else {}
-        self._client = redis.Redis.from_url(
+        # Any: redis-py's types are those of its sync and its async client at once.
+        self._client: Any = redis.Redis.from_url(
             settings.url,
             socket_timeout=settings.timeout_s,
             socket_connect_timeout=settings.timeout_s,
@@ -70,6 +73,7 @@ class RedisStateStore:
         return self._prefix(0) + b"version"
 
     # -- the contract -------------------------------------------------------------------------
+    @override
     def identify(self, identity: bytes) -> None:
         """See `StateStore.identify`; also refuses a Redis that may evict rows by itself."""
         key = f"{self._namespace}:identity"
@@ -88,18 +92,20 @@ class RedisStateStore:
                 f"({_text(held)}, ours is {_text(identity)}): run tocsin state rebuild"
             )
 
+    @override
     def markers(self, partitions: Sequence[int]) -> Mapping[int, int | None]:
         with _translated():
             found = {p: self._client.get(self._fence_keys(p)[1]) for p in partitions}
         return {p: None if marker is None else int(marker) for p, marker in found.items()}
 
+    @override
     def claim(self, partitions: Sequence[int], generation: int) -> Mapping[int, int | None]:
         owner = Owner.new(generation).encode()
         markers: dict[int, int | None] = {}
         for partition in partitions:
             with _translated():
                 marker = self._client.transaction(
-                    lambda pipe, p=partition: self._claim_one(pipe, p, owner),
+                    partial(self._claim_one, partition, owner),
                     *self._fence_keys(partition),
                     value_from_callable=True,
                 )
@@ -107,7 +113,7 @@ class RedisStateStore:
             markers[partition] = None if marker is None else int(marker)
         return markers
 
-    def _claim_one(self, pipe: Any, partition: int, owner: bytes) -> bytes | None:
+    def _claim_one(self, partition: int, owner: bytes, pipe: Any) -> bytes | None:
         owner_key, marker_key = self._fence_keys(partition)
         held, marker = pipe.mget(owner_key, marker_key)
         if held is not None and Owner.generation_of(held) > Owner.generation_of(owner):
@@ -119,10 +125,12 @@ class RedisStateStore:
         pipe.set(owner_key, owner, px=OWNER_TTL_MS)
         return None if marker is None else bytes(marker)
 
+    @override
     def release(self, partitions: Sequence[int]) -> None:
         for partition in partitions:
             self._mine.pop(partition, None)
 
+    @override
     def load(self, partitions: NDArray[np.int32], digests: Bytes2D) -> list[bytes | None]:
         if not len(digests):
             return []
@@ -131,6 +139,7 @@ class RedisStateStore:
         answers = self._exchange([wire.mget(chunk) for chunk in chunks], [1] * len(chunks))
         return [row for (rows,) in answers for row in rows]
 
+    @override
     def flush(self, snapshot: PartitionSnapshot) -> None:
         """See `StateStore.flush`.
 
@@ -195,10 +204,12 @@ class RedisStateStore:
             return f"{where} has another owner ({_text(held)}, we are {_text(owner)})"
         return f"the state of {where} went back in time: marker {_text(found)}, not {_text(marker)}"
 
+    @override
     def version(self) -> bytes:
         with _translated():
             return bytes(self._client.get(self._version_key) or b"0")
 
+    @override
     def clear(self) -> int:
         with _translated():
             keys = list(self._client.scan_iter(f"{self._namespace}:*", count=10_000))
@@ -206,6 +217,7 @@ class RedisStateStore:
                 self._client.unlink(*keys[start : start + LOAD_CHUNK])
         return len(keys)
 
+    @override
     def close(self) -> None:
         self._client.close()
 
@@ -237,7 +249,9 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except (refusals.AuthenticationError, refusals.NoPermissionError) as error:
-        raise StoreRefused(f"Redis refuses us: {error}: check redis.password and the ACL") from error
+        raise StoreRefused(
+            f"Redis refuses us: {error}: check redis.password and the ACL"
+        ) from error
     except (refusals.ConnectionError, refusals.TimeoutError) as error:
         raise StoreUnavailable(f"cannot reach Redis: {error}") from error
     except refusals.WatchError as error:

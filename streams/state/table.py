@@ -158,11 +158,11 @@ class EntityTable:
 
     def offsets(self, rows: Rows) -> NDArray[np.int64]:
         """Return the last applied offset of each row, -1 for none."""
-        return self._records["offset"][rows]  # type: ignore[no-any-return]
+        return self._records["offset"][rows]
 
     def state(self, rows: Rows) -> Records:
         """Return a copy of the state records of `rows`."""
-        return self._records["state"][rows]  # type: ignore[no-any-return]
+        return self._records["state"][rows]
 
     # -- writing ------------------------------------------------------------------------------
     def update(self, rows: Rows, state: Records, offsets: NDArray[np.int64]) -> None:

@@ -9,17 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from aiokafka.errors import ConsumerStoppedError, IllegalStateError
+from aiokafka.errors import ConsumerStoppedError, IllegalStateError, KafkaError
 from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
+from mode import Service
 
-from streams.errors import TransportError
+from streams.errors import BrokerError, TransportError
 from streams.transport.app import BatchApp
 from streams.transport.fetch import FetchedRecords, fetch
 from streams.transport.offsets import BatchLedger, BatchOffset
 from streams.transport.scheduler import BatchScheduler
 from streams.transport.schema import BatchSchema, RecordBatch
+
+
+GROUP_CHECK_S = 1.0
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust is Any to mypy
@@ -76,6 +80,23 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Fa
                 self._origins.setdefault(tp, fetched.start)
         return records
 
+    async def check_group(self) -> None:
+        """Raise what the group coordinator refused us with, if it did.
+
+        Raises:
+            BrokerError: an unknown or forbidden group, a session timeout out of range.
+        """
+        try:
+            await self.call_thread(self._check_group)
+        except KafkaError as error:
+            raise BrokerError(
+                f"Kafka refuses consumer group {self.app.conf.id}: {error}"
+            ) from error
+
+    async def _check_group(self) -> None:
+        if self._consumer is not None and self._consumer._coordinator is not None:
+            self._consumer._coordinator.check_errors()
+
     async def committed(self) -> dict[TP, int | None]:
         """Ask the group coordinator for the commit of each assigned partition, None if none."""
         committed: dict[TP, int | None] = await self.call_thread(self._committed)
@@ -129,6 +150,13 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is Any to mypy
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    @Service.task  # type: ignore[untyped-decorator]  # mode is Any to mypy
+    async def _group_watch(self) -> None:
+        # aiokafka keeps such an error for the next fetch, and Faust does not fetch before it has
+        # joined: the worker would wait for ever and look healthy.
+        async for _ in self.itertimer(GROUP_CHECK_S, name="group"):
+            await self._thread.check_group()
 
     # -- delivery
 

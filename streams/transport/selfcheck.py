@@ -15,6 +15,7 @@ from typing import Any
 import faust
 from aiokafka import AIOKafkaConsumer
 from aiokafka.consumer.fetcher import Fetcher, FetchResult, PartitionRecords
+from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.record.default_records import DefaultRecord, DefaultRecordBatch
 from aiokafka.record.memory_records import MemoryRecords
 from faust.sensors import Monitor
@@ -111,8 +112,16 @@ HOOKS: tuple[Methods | Attributes, ...] = (
     ),
     Attributes(
         AIOKafkaConsumer,
-        ("_closed", "_fetch_max_wait_ms", "_fetch_min_bytes", "_fetcher", "_isolation_level"),
+        (
+            "_closed",
+            "_coordinator",
+            "_fetch_max_wait_ms",
+            "_fetch_min_bytes",
+            "_fetcher",
+            "_isolation_level",
+        ),
     ),
+    Methods(GroupCoordinator, {"check_errors": ()}),
     Methods(
         Fetcher,
         {

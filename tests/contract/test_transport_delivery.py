@@ -18,11 +18,15 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from streams.devstack import EmbeddedBroker
+
 pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTITIONS = 2
 DEADLINE_S = 40.0
+EMBEDDED_SESSION_S = 2.0  # the embedded broker lets a group join after half a session
+KAFKA_SESSION_S = 6.0  # the least that Apache Kafka accepts by default
 
 # Writes "partition first last count" for each batch to the file LOG, "o offset" for each record of
 # an ordinary topic. Batches from HOLD on are delivered and never acknowledged.
@@ -33,8 +37,9 @@ WORKER = textwrap.dedent("""
     env = os.environ
     app = BatchApp(
         env["GROUP"], broker="tocsin://" + env["BOOTSTRAP"], datadir=env["DATA"],
-        consumer_auto_offset_reset="earliest", broker_commit_interval=0.1, topic_disable_leader=True,
-        broker_session_timeout=2.0, broker_heartbeat_interval=0.4, broker_rebalance_timeout=2.0,
+        consumer_auto_offset_reset="earliest", broker_commit_interval=0.1,
+        topic_disable_leader=True, broker_session_timeout=float(env["SESSION"]),
+        broker_heartbeat_interval=0.4, broker_rebalance_timeout=2.0,
         fetch_min_bytes=64, fetch_max_wait_ms=20, isolation_level=env["ISOLATION"],
         stream_wait_empty=False,
     )
@@ -76,6 +81,7 @@ class Bed:
     topic: str
     group: str
     folder: Path
+    session_s: float
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def produce(self, count: int, *, topic: str = "", transactional: bool = False) -> None:
@@ -122,6 +128,7 @@ class Bed:
             "ORDINARY": "",
             "START": "",
             "HOLD": "-1",
+            "SESSION": str(self.session_s),
             **{key.upper(): str(value) for key, value in options.items()},
         }
         command = [sys.executable, str(script), "worker", "-l", "info", "--without-web"]
@@ -181,7 +188,8 @@ class Bed:
 
 @pytest.fixture
 def bed(broker: Any, topic_name: str, namespace: str, tmp_path: Path) -> Iterator[Bed]:
-    bed = Bed(broker.bootstrap, topic_name, namespace, tmp_path)
+    session_s = EMBEDDED_SESSION_S if isinstance(broker, EmbeddedBroker) else KAFKA_SESSION_S
+    bed = Bed(broker.bootstrap, topic_name, namespace, tmp_path, session_s)
     yield bed
     bed.close()
 
@@ -189,7 +197,7 @@ def bed(broker: Any, topic_name: str, namespace: str, tmp_path: Path) -> Iterato
 @pytest.fixture
 def kafka_bed(kafka_broker: Any, topic_name: str, namespace: str, tmp_path: Path) -> Iterator[Bed]:
     """Apache Kafka only: the embedded broker writes no transaction markers."""
-    bed = Bed(kafka_broker.bootstrap, topic_name, namespace, tmp_path)
+    bed = Bed(kafka_broker.bootstrap, topic_name, namespace, tmp_path, KAFKA_SESSION_S)
     yield bed
     bed.close()
 
@@ -303,3 +311,10 @@ def test_transactions_leave_gaps_that_hold_nothing_back(kafka_bed: Bed, isolatio
     kafka_bed.until("a", lambda: kafka_bed.committed() == {0: 510, 1: 510})
     expected = 1_000 if isolation == "read_uncommitted" else 500
     assert kafka_bed.delivered("a") == expected
+
+
+def test_a_worker_that_the_group_refuses_ends_and_says_why(kafka_bed: Bed) -> None:
+    kafka_bed.produce(10)
+    worker = kafka_bed.worker("a", session=1.0)
+    assert worker.wait(timeout=DEADLINE_S) != 0
+    assert "Kafka refuses consumer group" in (kafka_bed.folder / "a.err").read_text()

@@ -1,4 +1,4 @@
-"""The records on the wire: what decodes, what does not, and what survives the way there and back."""
+"""The records on the wire: what decodes, what does not, what survives the way there and back."""
 
 from __future__ import annotations
 
