@@ -11,6 +11,7 @@
     │   └── StoreRefused        Redis answers, and will not serve us (password, memory policy)
     ├── Fenced                  another process owns the partition's state: this one must end
     ├── ForeignState            the state in Redis belongs to another topic, cluster or model
+    ├── WorkerError             a worker that we started or watch ended, or does not answer
     └── Stuck                   no progress although nothing named is being waited for
 """
 
@@ -52,6 +53,10 @@ class Fenced(TocsinError):
 
 class ForeignState(TocsinError):
     """The state in the store belongs to another topic, cluster or model."""
+
+
+class WorkerError(TocsinError):
+    """A worker process that we started or watch ended, or does not answer."""
 
 
 class Stuck(TocsinError):

@@ -22,7 +22,6 @@ from streams.transport.offsets import BatchLedger, BatchOffset
 from streams.transport.scheduler import BatchScheduler
 from streams.transport.schema import BatchSchema, RecordBatch
 
-
 GROUP_CHECK_S = 1.0
 
 

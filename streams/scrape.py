@@ -1,0 +1,112 @@
+"""Read a worker's ``/metrics`` back: the other side of `streams.metrics`.
+
+For whoever watches a worker from outside with nothing but its address: the demo and the bench.
+"""
+
+from __future__ import annotations
+
+import http.client
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from streams.errors import WorkerError
+
+Key = tuple[str, frozenset[tuple[str, str]]]
+"""Name of a sample, as it stands in the text (a counter ends in ``_total``), and its labels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """What one worker said at one moment."""
+
+    values: Mapping[Key, float]
+
+    def get(self, name: str, **labels: str) -> float:
+        """Add up the samples called `name` that carry at least `labels`; 0 where there is none."""
+        wanted = labels.items()
+        return sum(
+            value for (known, has), value in self.values.items() if known == name and wanted <= has
+        )
+
+    def since(self, earlier: Samples) -> Samples:
+        """Take `earlier` off every sample: counters and histograms become those of the interval.
+
+        Means nothing for gauges. A worker that started anew meanwhile counts from zero, and what
+        fell is taken as it is, as Prometheus does.
+        """
+        return Samples(
+            {
+                key: value - before if value >= (before := earlier.values.get(key, 0.0)) else value
+                for key, value in self.values.items()
+            }
+        )
+
+    def buckets(self, name: str, **labels: str) -> list[tuple[float, float]]:
+        """List the upper bounds of histogram `name`, rising, with the counts up to each."""
+        wanted, found = labels.items(), dict[float, float]()
+        for (known, has), value in self.values.items():
+            if known == f"{name}_bucket" and wanted <= has:
+                bound = float(dict(has)["le"])
+                found[bound] = found.get(bound, 0.0) + value
+        return sorted(found.items())
+
+
+def scrape(url: str, timeout_s: float = 2.0) -> Samples:
+    """Fetch and parse the metrics at `url`, for example ``http://127.0.0.1:6066/metrics``.
+
+    Blocks for up to `timeout_s`.
+
+    Raises:
+        WorkerError: nobody answers there, or not with metrics.
+    """
+    place = urlsplit(url)
+    connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=timeout_s)
+    try:
+        connection.request("GET", place.path or "/metrics")
+        answer = connection.getresponse()
+        if answer.status != http.HTTPStatus.OK:
+            raise WorkerError(f"{url} answers {answer.status}, which is not metrics")
+        return parse(answer.read().decode())
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise WorkerError(f"cannot read the metrics at {url}: {error}") from error
+    finally:
+        connection.close()
+
+
+def parse(text: str) -> Samples:
+    """Read Prometheus' text format.
+
+    Raises:
+        ValueError: it is not in that format.
+    """
+    return Samples(
+        {
+            (sample.name, frozenset(sample.labels.items())): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        }
+    )
+
+
+def histogram_quantile(samples: Samples, name: str, q: float, **labels: str) -> float:
+    """Estimate the `q` quantile (0..1) of histogram `name`; nan while it is empty.
+
+    Linear within a bucket, as Prometheus' function of the same name; what lies beyond the last
+    finite bound counts as that bound.
+    """
+    buckets = samples.buckets(name, **labels)
+    if not buckets or not buckets[-1][1]:
+        return math.nan
+    rank = q * buckets[-1][1]
+    low, below = 0.0, 0.0
+    for bound, count in buckets:
+        if count >= rank and count > below:
+            if math.isinf(bound):
+                return low
+            return low + (bound - low) * (rank - below) / (count - below)
+        low, below = bound, count
+    return low

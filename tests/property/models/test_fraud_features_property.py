@@ -1,0 +1,129 @@
+"""Card features against one event at a time in plain Python, under any cut into batches."""
+
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.fraud.features import CARD_FEATURES, card_features, new_card_state
+from models.fraud.sequences import plan_sequences
+
+CARDS = 4
+
+
+class Event(NamedTuple):
+    card: int
+    amount: float
+    time: int
+    terminal: int
+
+
+def events(times: st.SearchStrategy[int]) -> st.SearchStrategy[list[Event]]:
+    event = st.builds(
+        Event,
+        card=st.integers(0, CARDS - 1),
+        amount=st.floats(0, 1e9) | st.floats(0, 300),
+        time=times,
+        terminal=st.integers(0, 2) | st.integers(0, 2**32 - 1),
+    )
+    return st.lists(event, max_size=40)
+
+
+start = 1_700_000_000_000
+ordinary = st.integers(0, 200_000_000_000) | st.integers(start, start + 7_200_000)
+any_time = st.integers(-(2**63), 2**63 - 1)
+cuts = st.lists(st.integers(0, 40), max_size=6)
+
+
+@dataclass
+class Card:
+    """The reference: what a card knows, in the plainest way."""
+
+    logs: list[float]
+    last_time: int = 0
+    last_terminal: int = 0
+
+    def features(self, event: Event) -> list[float]:
+        n, log_amount = len(self.logs), math.log1p(event.amount)
+        mean = (sum(self.logs) + 3 * 3.6) / (n + 3)
+        square = (sum(v * v for v in self.logs) + 3 * (3.6**2 + 0.9**2)) / (n + 3)
+        deviation = math.sqrt(max(square - mean**2, 0.01))
+        gap = max(event.time - self.last_time, 0) / 1000 if n else 30 * 86_400
+        when = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=event.time)
+        day = 2 * math.pi * (when.hour * 60 + when.minute) / 1440
+        week = 2 * math.pi * when.weekday() / 7
+        ratio = log_amount - mean
+        row = [
+            log_amount - 3.6,
+            min(event.amount, 500) / 100 - 0.5,
+            min(max(ratio / deviation, -6), 6) / 2,
+            min(max(ratio, -4), 4),
+            mean - 3.6,
+            deviation - 0.9,
+            math.log1p(gap) / 4 - 2.5,
+            gap < 60,
+            gap < 3600,
+            math.sin(day),
+            math.cos(day),
+            when.hour < 7,
+            math.sin(week),
+            math.cos(week),
+            when.weekday() >= 5,
+            n > 0 and event.terminal == self.last_terminal,
+            math.log1p(n) / 4,
+        ]
+        self.logs.append(round(log_amount * 4096) / 4096)
+        self.last_time, self.last_terminal = event.time, event.terminal
+        return [float(value) for value in row]
+
+
+def run(stream: list[Event], where: list[int]):  # type: ignore[no-untyped-def]
+    """Features in order of arrival and the state of all cards, over batches cut at `where`."""
+    state = new_card_state(CARDS)
+    out = [np.zeros((0, len(CARD_FEATURES)), np.float32)]
+    edges = sorted({0, len(stream), *(place for place in where if place < len(stream))})
+    for begin, end in zip(edges, edges[1:], strict=False):
+        batch = stream[begin:end]
+        plan = plan_sequences(np.array([event.card for event in batch], np.int64))
+        x, state[plan.rows] = card_features(
+            plan,
+            amount=np.array([event.amount for event in batch]),
+            event_time=np.array([event.time for event in batch], np.int64),
+            terminal=np.array([event.terminal for event in batch], np.uint32),
+            state=state[plan.rows],
+        )
+        arrived = np.empty_like(x)
+        arrived[plan.packed] = x
+        out.append(arrived)
+    return np.concatenate(out), state
+
+
+@given(events(ordinary), cuts)
+def test_one_event_at_a_time_in_plain_python_agrees(stream: list[Event], where: list[int]) -> None:
+    cards = [Card([]) for _ in range(CARDS)]
+    expected = [cards[event.card].features(event) for event in stream]
+    x, state = run(stream, where)
+    np.testing.assert_allclose(
+        x, np.array(expected).reshape(-1, len(CARD_FEATURES)), rtol=2e-6, atol=2e-6
+    )
+    assert state["count"].tolist() == [len(card.logs) for card in cards]
+    assert state["last_time"].tolist() == [card.last_time for card in cards]
+
+
+@given(events(any_time), cuts)
+def test_where_the_stream_is_cut_changes_not_one_bit(stream: list[Event], where: list[int]) -> None:
+    whole, state = run(stream, [])
+    parts, state_of_parts = run(stream, where)
+    assert whole.tobytes() == parts.tobytes()
+    assert state.tobytes() == state_of_parts.tobytes()
+
+
+@given(events(any_time))
+def test_whatever_comes_the_features_are_finite_and_small(stream: list[Event]) -> None:
+    x, _ = run(stream, [])
+    assert np.isfinite(x).all()
+    assert (np.abs(x) < 20).all()
