@@ -47,11 +47,11 @@ check: venv ## The gate: format, lint, types, import contracts, fast tests
 	$(BIN)/python -m pytest -q -m "$(FAST)" $(ARGS)
 
 .PHONY: bench-fraud
-bench-fraud: venv ## Detection quality of the fraud network
+bench-fraud: venv ## Throughput beside plain Faust and a hand-written loop
 	$(BIN)/tocsin bench fraud $(ARGS)
 
 .PHONY: bench-latency
-bench-latency: venv ## Throughput and latency of the whole fraud path
+bench-latency: venv ## Latency at a paced 5,000 transactions a second
 	$(BIN)/tocsin bench latency $(ARGS)
 
 .PHONY: bench-memory

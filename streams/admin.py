@@ -9,12 +9,13 @@ broker is always ``tansu_cluster``.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from kafka import KafkaAdminClient, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
 from kafka.errors import CoordinatorLoadInProgressError, CoordinatorNotAvailableError
 
@@ -28,6 +29,7 @@ _CONNECT_MS = 5_000
 _REQUEST_MS = 15_000
 
 _TOPIC_EXISTS = 36
+_NO_SUCH_TOPIC = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ def connect(kafka: KafkaSettings) -> Iterator[KafkaAdmin]:
             **options, bootstrap_timeout_ms=_CONNECT_MS, request_timeout_ms=_REQUEST_MS
         )
         try:
-            yield KafkaAdmin(client)
+            yield KafkaAdmin(client, options)
         finally:
             client.close()
 
@@ -71,8 +73,9 @@ def connect(kafka: KafkaSettings) -> Iterator[KafkaAdmin]:
 class KafkaAdmin:
     """One admin connection. Blocking, and for one thread at a time; see `connect`."""
 
-    def __init__(self, client: KafkaAdminClient) -> None:
+    def __init__(self, client: KafkaAdminClient, options: Mapping[str, Any]) -> None:
         self._client = client
+        self._options = options
 
     def ensure(self, specs: Sequence[TopicSpec], *, create: bool = True) -> list[TopicReport]:
         """Create the topics that are missing and compare the others with the table.
@@ -116,37 +119,75 @@ class KafkaAdmin:
         )
 
     def ends(self, topic: str) -> dict[int, int]:
-        """Look up the log end of each partition: the offset that the next record gets."""
+        """Look up the log end of each partition: the offset that the next record gets.
+
+        It is the high watermark in the answer to a fetch. The plain question for the latest
+        offset is no use: the embedded broker answers with the second record of the last batch.
+
+        Raises:
+            BrokerError: the topic does not exist, or the broker does not answer in time.
+        """
         count = self.describe(topic).partitions
         partitions = [TopicPartition(topic, number) for number in range(count)]
-        found = self._offsets(partitions, OffsetSpec.LATEST)
-        return {partition.partition: end for partition, end in found.items()}
+        consumer = KafkaConsumer(**self._options, fetch_max_wait_ms=100, enable_auto_commit=False)
+        try:
+            consumer.assign(partitions)
+            for partition, about in consumer.end_offsets(partitions).items():
+                consumer.seek(partition, about)
+            deadline = time.monotonic() + _REQUEST_MS / 1000
+            while any(consumer.highwater(partition) is None for partition in partitions):
+                if time.monotonic() > deadline:
+                    raise BrokerError(f"Kafka does not tell where topic {topic!r} ends")
+                consumer.poll(timeout_ms=100)
+            return {at.partition: consumer.highwater(at) for at in partitions}
+        finally:
+            consumer.close()
 
     def lag(self, group: str, topic: str) -> int:
         """Count the records of `topic` that `group` has not committed.
 
-        A partition without a commit counts from its log start, and so does every partition while
-        the broker is still setting the group's coordinator up (seconds after its first start).
+        A partition without a commit counts from its log start.
         """
-        count = self.describe(topic).partitions
-        partitions = [TopicPartition(topic, number) for number in range(count)]
-        ends = self._offsets(partitions, OffsetSpec.LATEST)
-        starts = self._offsets(partitions, OffsetSpec.EARLIEST)
-        try:
-            committed = self._client.list_group_offsets([group]).get(group, {})
-        except (CoordinatorLoadInProgressError, CoordinatorNotAvailableError):
-            committed = {}
-        done = {
-            partition: committed[partition].offset
-            if partition in committed and committed[partition].offset >= 0
-            else starts[partition]
-            for partition in partitions
-        }
-        return sum(max(0, ends[partition] - done[partition]) for partition in partitions)
+        ends, committed = self.ends(topic), self.committed(group, topic)
+        at = {number: TopicPartition(topic, number) for number in ends.keys() - committed.keys()}
+        starts = self._client.list_partition_offsets(
+            dict.fromkeys(at.values(), OffsetSpec.EARLIEST)
+        )
+        done = {**committed, **{number: starts[where].offset for number, where in at.items()}}
+        return sum(max(0, end - done[number]) for number, end in ends.items())
 
-    def _offsets(self, partitions: Sequence[TopicPartition], spec: OffsetSpec) -> dict[Any, int]:
-        answer = self._client.list_partition_offsets(dict.fromkeys(partitions, spec))
-        return {partition: found.offset for partition, found in answer.items()}
+    def committed(self, group: str, topic: str) -> dict[int, int]:
+        """Look up the offset that `group` has committed on each partition of `topic`.
+
+        Partitions without a commit are left out; all are, while the broker is still setting the
+        group's coordinator up (seconds after its first start).
+        """
+        try:
+            found = self._client.list_group_offsets([group]).get(group, {})
+        except (CoordinatorLoadInProgressError, CoordinatorNotAvailableError):
+            return {}
+        return {
+            partition.partition: commit.offset
+            for partition, commit in found.items()
+            if partition.topic == topic and commit.offset >= 0
+        }
+
+    def members(self, group: str) -> int:
+        """Count the members of consumer group `group`; 0 for one that nobody has joined."""
+        found = self._client.describe_groups([group])
+        return len(found[group]["members"])
+
+    def delete(self, *, topics: Sequence[str], groups: Sequence[str]) -> None:
+        """Delete topics and consumer groups; what is not there is passed by.
+
+        Raises:
+            BrokerError: the broker refuses to delete a topic; the message says why.
+        """
+        answer = self._client.delete_topics(list(topics), raise_errors=False)
+        for topic in answer["topics"]:
+            if topic["error_code"] not in {0, _NO_SUCH_TOPIC}:
+                raise BrokerError(f"cannot delete topic {topic['name']}: {topic['error_message']}")
+        self._client.delete_groups(list(groups))
 
     def _partition_counts(self, names: list[str]) -> dict[str, int]:
         return {
@@ -205,5 +246,19 @@ async def describe(kafka: KafkaSettings, topic: str) -> TopicIdentity:
     def ask() -> TopicIdentity:
         with connect(kafka) as admin:
             return admin.describe(topic)
+
+    return await asyncio.to_thread(ask)
+
+
+async def log_ends(kafka: KafkaSettings, topic: str) -> dict[int, int]:
+    """Look up the log end of each partition of `topic` from an event loop; see `KafkaAdmin.ends`.
+
+    Raises:
+        BrokerError: no broker answers, or the topic does not exist.
+    """
+
+    def ask() -> dict[int, int]:
+        with connect(kafka) as admin:
+            return admin.ends(topic)
 
     return await asyncio.to_thread(ask)

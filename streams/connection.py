@@ -6,6 +6,7 @@ the one place that knows them.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -58,12 +59,39 @@ def as_broker_error(error: Exception, settings: KafkaSettings) -> BrokerError:
         )
     if name.endswith("AuthorizationFailedError"):
         return BrokerError(f"{where} does not allow this: grant the right in its ACLs ({detail})")
-    if name in _UNREACHABLE:
+    if name in _UNREACHABLE and "bootstrap" in detail:
+        # Both clients say the same of a closed port and of a broker that hangs up on them.
+        if _accepts_connections(settings.bootstrap_servers):
+            return BrokerError(f"{where} hangs up: check {_suspects(settings)} ({detail})")
         return BrokerError(
-            f"{where} does not answer over {settings.security_protocol}: is it running, and is "
-            f"kafka.bootstrap_servers right? ({detail})"
+            f"{where} cannot be reached: is it running, and is kafka.bootstrap_servers right? "
+            f"({detail})"
         )
+    if name in _UNREACHABLE:
+        return BrokerError(f"{where} does not answer in time ({detail})")
     return BrokerError(f"{where}: {name}: {detail}")
+
+
+def _suspects(settings: KafkaSettings) -> str:
+    """Name what may be wrong where the port is open and the conversation ends at once."""
+    protocol = f"kafka.security_protocol ({settings.security_protocol})"
+    if settings.security_protocol.startswith("SASL_"):
+        return (
+            f"kafka.sasl_username ({settings.sasl_username!r}), its password, "
+            f"kafka.sasl_mechanism ({settings.sasl_mechanism}) and {protocol}"
+        )
+    return protocol
+
+
+def _accepts_connections(servers: str) -> bool:
+    for server in servers.split(","):
+        host, _, port = server.strip().rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=1.0).close()
+        except (OSError, ValueError):
+            continue
+        return True
+    return False
 
 
 @contextmanager

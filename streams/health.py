@@ -6,9 +6,11 @@ The event loop and the scoring threads may be busy for seconds; these answers mu
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
+from typing import Any
 from typing import Self
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -16,6 +18,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from streams.errors import SettingsError
 from streams.settings import HealthSettings
 from streams.status import Status
+
+
+CLIENT_TIMEOUT_S = 10.0
+"""A client that sends half a request loses its thread again after this."""
 
 
 class HealthServer:
@@ -28,6 +34,8 @@ class HealthServer:
         self, settings: HealthSettings, status: Status, registry: CollectorRegistry
     ) -> None:
         class Handler(BaseHTTPRequestHandler):
+            timeout = CLIENT_TIMEOUT_S
+
             def do_GET(self) -> None:
                 if self.path == "/livez":
                     self._answer(200, "application/json", b'{"live": true}\n')
@@ -51,13 +59,12 @@ class HealthServer:
                 """Say nothing: probes come every few seconds."""
 
         try:
-            self._server = ThreadingHTTPServer((settings.host, settings.port), Handler)
+            self._server = _QuietServer((settings.host, settings.port), Handler)
         except OSError as error:
             raise SettingsError(
                 f"health server cannot listen on {settings.host}:{settings.port}: "
                 f"{error.strerror}: set health.port (0 picks a free one)"
             ) from None
-        self._server.daemon_threads = True
         self.port: int = self._server.server_address[1]
         self._thread = threading.Thread(
             target=self._server.serve_forever, name="health", daemon=True
@@ -76,3 +83,12 @@ class HealthServer:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+class _QuietServer(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A probe that times out hangs up on us; that is no news, and comes every few seconds."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)

@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 
 from streams.settings import LogSettings
 
-_NOISY = ("aiokafka", "kafka", "faust", "mode", "asyncio")
-"""Libraries that tell of every join and every fetch at INFO; their warnings still come through."""
+_NOISY = ("aiokafka", "kafka", "faust", "mode", "streams.transport")
+"""Libraries, and what of ours is a service of theirs, that tell of every join and every retry.
+Their errors still come through; what a worker waits for it says itself."""
 
 
 class JsonFormatter(logging.Formatter):
@@ -39,6 +40,6 @@ def set_up(settings: LogSettings) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.level)
-    quiet = logging.DEBUG if settings.level == "DEBUG" else logging.WARNING
+    quiet = logging.DEBUG if settings.level == "DEBUG" else logging.ERROR
     for name in _NOISY:
         logging.getLogger(name).setLevel(quiet)

@@ -7,7 +7,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from streams.admin import describe
+from streams.admin import log_ends
 from streams.connection import broker_errors, client_options
 from streams.settings import KafkaSettings
 
@@ -25,8 +25,10 @@ async def read_topic(
     Raises:
         BrokerError: no broker answers, it refuses us, or the topic does not exist.
     """
-    count = (await describe(kafka, topic)).partitions
-    partitions = [TopicPartition(topic, number) for number in range(count)]
+    ends = {
+        TopicPartition(topic, partition): end
+        for partition, end in (await log_ends(kafka, topic)).items()
+    }
     with broker_errors(kafka):
         consumer = AIOKafkaConsumer(
             **client_options(kafka),
@@ -36,12 +38,11 @@ async def read_topic(
         )
         try:
             await consumer.start()
-            consumer.assign(partitions)
-            ends = await consumer.end_offsets(partitions)
-            starts = await consumer.beginning_offsets(partitions) if from_beginning else ends
-            for partition in partitions:
-                consumer.seek(partition, starts[partition])
-            left = {p for p in partitions if starts[p] < ends[p]}
+            consumer.assign(list(ends))
+            starts = await consumer.beginning_offsets(list(ends)) if from_beginning else ends
+            for partition, start in starts.items():
+                consumer.seek(partition, start)
+            left = {partition for partition in ends if starts[partition] < ends[partition]}
             while follow or left:
                 fetched = await consumer.getmany(timeout_ms=_WAIT_MS)
                 for partition, records in fetched.items():

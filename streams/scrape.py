@@ -1,14 +1,16 @@
-"""Read a worker's ``/metrics`` back: the other side of `streams.metrics`.
+"""Read a worker's ``/metrics`` and ``/readyz`` back: the other side of `streams.health`.
 
 For whoever watches a worker from outside with nothing but its address: the demo and the bench.
 """
 
 from __future__ import annotations
 
-import http.client
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from urllib.parse import urlsplit
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -45,6 +47,13 @@ class Samples:
             }
         )
 
+    def plus(self, later: Samples) -> Samples:
+        """Add `later` to every sample: the counters of two intervals become those of both."""
+        both = dict(self.values)
+        for key, value in later.values.items():
+            both[key] = both.get(key, 0.0) + value
+        return Samples(both)
+
     def buckets(self, name: str, **labels: str) -> list[tuple[float, float]]:
         """List the upper bounds of histogram `name`, rising, with the counts up to each."""
         wanted, found = labels.items(), dict[float, float]()
@@ -63,16 +72,37 @@ def scrape(url: str, timeout_s: float = 2.0) -> Samples:
     Raises:
         WorkerError: nobody answers there, or not with metrics.
     """
-    place = urlsplit(url)
-    connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=timeout_s)
+    status, body = _get(url, timeout_s)
     try:
-        connection.request("GET", place.path or "/metrics")
+        if status == HTTPStatus.OK:
+            return parse(body.decode())
+    except ValueError as error:
+        raise WorkerError(f"{url} does not answer with metrics: {error}") from error
+    raise WorkerError(f"{url} answers {status}, which is not metrics")
+
+
+def readiness(url: str, timeout_s: float = 2.0) -> list[str]:
+    """Fetch why the worker is not ready from `url`, its ``/readyz``; empty when it is.
+
+    Raises:
+        WorkerError: nobody answers there, or not a worker.
+    """
+    _, body = _get(url, timeout_s)
+    try:
+        return [str(reason) for reason in json.loads(body)["reasons"]]
+    except (ValueError, LookupError, TypeError) as error:
+        raise WorkerError(f"{url} does not answer as a worker does") from error
+
+
+def _get(url: str, timeout_s: float) -> tuple[int, bytes]:
+    place = urlsplit(url)
+    connection = HTTPConnection(place.hostname or "", place.port, timeout=timeout_s)
+    try:
+        connection.request("GET", place.path)
         answer = connection.getresponse()
-        if answer.status != http.HTTPStatus.OK:
-            raise WorkerError(f"{url} answers {answer.status}, which is not metrics")
-        return parse(answer.read().decode())
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise WorkerError(f"cannot read the metrics at {url}: {error}") from error
+        return answer.status, answer.read()
+    except (OSError, HTTPException) as error:
+        raise WorkerError(f"no worker answers at {url}: {error}") from error
     finally:
         connection.close()
 

@@ -9,6 +9,7 @@ directory, or the one that ``TOCSIN_CONFIG`` names. Settings are frozen, built o
 from __future__ import annotations
 
 import os
+import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,6 +20,7 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+from pydantic_settings.exceptions import SettingsError as UnreadableSettings
 
 from streams.errors import SettingsError
 
@@ -202,4 +204,10 @@ def load_settings(**overrides: Any) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise SettingsError(f"setting {place}: {first['msg']} (got {first['input']!r})") from None
+        # What stands under a name that we do not know may be a password.
+        got = "" if first["type"] == "extra_forbidden" else f" (got {first['input']!r})"
+        raise SettingsError(f"setting {place}: {first['msg']}{got}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{named or DEFAULT_CONFIG} is no TOML: {error}") from None
+    except UnreadableSettings as error:
+        raise SettingsError(f"{error}: a table is given as JSON in the environment") from None

@@ -27,7 +27,7 @@ class Status:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._joined = False
-        self._waits: dict[str, tuple[str, float]] = {}
+        self._waits: dict[_Wait, str] = {}
         self._rebuilds: dict[int, Rebuild] = {}
         self._blocked: str | None = None
 
@@ -90,7 +90,8 @@ class Status:
         """Return why the worker is not ready; empty when it is."""
         with self._lock:
             found = [] if self._blocked is None else [self._blocked]
-            found += [f"waiting for {name}: {why}" for name, (why, _) in self._waits.items()]
+            newest = {wait.name: why for wait, why in self._waits.items()}
+            found += [f"waiting for {name}: {why}" for name, why in newest.items()]
             if self._rebuilds:
                 done = sum(position - first for first, position, _ in self._rebuilds.values())
                 total = sum(end - first for first, _, end in self._rebuilds.values())
@@ -99,40 +100,40 @@ class Status:
                 found.append("joining the consumer group")
         return found
 
-    def _begin(self, name: str, why: str) -> bool:
+    def _begin(self, wait: _Wait, why: str) -> bool:
+        """Note a wait; whether it is the first of its name."""
         with self._lock:
-            known = name in self._waits
-            since = self._waits[name][1] if known else time.monotonic()
-            self._waits[name] = why, since
-        return not known
+            first = all(other.name != wait.name for other in self._waits)
+            self._waits[wait] = why
+        return first
 
-    def _end(self, name: str) -> float | None:
+    def _end(self, wait: _Wait) -> bool:
+        """Forget a wait; whether it was the last of its name."""
         with self._lock:
-            wait = self._waits.pop(name, None)
-        return None if wait is None else time.monotonic() - wait[1]
+            known = self._waits.pop(wait, None) is not None
+            return known and all(other.name != wait.name for other in self._waits)
 
 
 class _Wait:
-    """One named wait, with the backoff between its attempts."""
+    """One named wait, with the backoff between its attempts. Several may share a name."""
 
     def __init__(self, status: Status, name: str) -> None:
+        self.name = name
         self._status = status
-        self._name = name
-        self._said = 0.0
+        self._since = self._said = time.monotonic()
         self._attempts = 0
 
     def because(self, why: object) -> float:
         """Say why an attempt failed; return the seconds until the next one."""
-        new = self._status._begin(self._name, str(why))  # noqa: SLF001 - one class in two parts
+        first = self._status._begin(self, str(why))  # noqa: SLF001 - one class in two parts
         now = time.monotonic()
-        if new or now - self._said > REMIND_S:
-            log.warning("waiting for %s: %s", self._name, why)
+        if first or now - self._said > REMIND_S:
+            log.warning("waiting for %s: %s", self.name, why)
             self._said = now
         self._attempts += 1
         return float(min(0.1 * 2**self._attempts, 2.0))
 
     def end(self) -> None:
         """The wait is over; harmless if it never began."""
-        waited = self._status._end(self._name)  # noqa: SLF001 - as above
-        if waited is not None and self._said:
-            log.info("%s is back after %.1f s", self._name, waited)
+        if self._status._end(self):  # noqa: SLF001 - as above
+            log.info("%s is back after %.1f s", self.name, time.monotonic() - self._since)

@@ -31,7 +31,7 @@ from streams.health import HealthServer
 from streams.metrics import Metrics
 from streams.pipeline.delivery import Delivery, Limits
 from streams.pipeline.lane import Lane
-from streams.pipeline.publish import Publisher
+from streams.pipeline.publish import KafkaPublisher
 from streams.security import ssl_context
 from streams.settings import KafkaSettings, Settings
 from streams.state.patient import PatientStateStore
@@ -136,7 +136,7 @@ class _Session:
         self._status, self._metrics = status, metrics
         delivery = settings.delivery
         self._lane = Lane(agent.detector, metrics)
-        self._publisher = Publisher(settings.kafka, status)
+        self._publisher = KafkaPublisher(settings.kafka, status)
         self._delivery = Delivery(
             lane=self._lane,
             store=agent.store,
@@ -153,6 +153,7 @@ class _Session:
         )
         self._stopping = asyncio.Event()
         self._app = self._build_app()
+        metrics.state_age.set_function(lambda: time.time() - self._delivery.stored_at)
 
     async def run(self) -> int:
         """Serve until a signal; return the exit status."""
@@ -293,6 +294,7 @@ class _Session:
 class _DrainingApp(BatchApp):
     """Faust waits for ever for what is in flight; this gives up at a deadline, unacknowledged."""
 
+    logger = logging.getLogger("faust")
     drain_timeout_s: float
     give_up: Callable[[BaseException], None]
 

@@ -108,7 +108,8 @@ def _risk(
 def _days(time: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
     """Where each UTC day that has transactions begins and ends."""
     edges = np.flatnonzero(np.diff(time // DAY_MS, prepend=np.iinfo(np.int64).min))
-    yield from zip(edges.tolist(), [*edges[1:].tolist(), len(time)], strict=True)
+    ends = np.append(edges[1:], len(time))[: len(edges)]
+    yield from zip(edges.tolist(), ends.tolist(), strict=True)
 
 
 def offline_scores(network: FraudNetwork, data: Dataset) -> npt.NDArray[np.float32]:

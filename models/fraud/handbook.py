@@ -30,12 +30,12 @@ def read_handbook(path: Path) -> Transactions:
     except ImportError as error:
         raise DataError("reading Parquet needs pyarrow: pip install 'tocsin[data]'") from error
     try:
+        missing = sorted(set(COLUMNS) - set(pq.read_schema(path).names))
+        if missing:
+            raise DataError(f"{path} lacks the columns {', '.join(missing)}")
         table = pq.read_table(path, columns=list(COLUMNS))
     except (OSError, pa.ArrowInvalid) as error:
         raise DataError(f"{path} cannot be read as Parquet: {error}") from error
-    missing = sorted(set(COLUMNS) - set(table.column_names))
-    if missing:
-        raise DataError(f"{path} lacks the columns {', '.join(missing)}")
 
     column = {name: table[name].to_numpy() for name in COLUMNS}
     time = column["TX_DATETIME"].astype("datetime64[ms]").astype(np.int64)

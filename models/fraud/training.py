@@ -20,7 +20,7 @@ from models.checkpoint import Manifest
 from models.errors import DataError
 from models.fraud.dataset import DAY_MS, Dataset, build, offline_scores
 from models.fraud.evaluation import average_precision, roc_auc
-from models.fraud.network import FEATURES, FraudNetwork, FraudNetworkConfig
+from models.fraud.network import FEATURES, FraudNetwork, FraudNetworkConfig, config_fields
 from models.fraud.transactions import Transactions
 
 OnProgress = Callable[[int, int, float], None]
@@ -85,7 +85,7 @@ def train(
         name=config.name,
         version=config.version,
         features={group: list(names) for group, names in FEATURES.items()},
-        config=asdict(config.network),
+        config=config_fields(config.network),
         threshold=threshold,
         training={
             "data": dict(config.data),

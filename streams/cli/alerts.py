@@ -19,7 +19,12 @@ from streams.settings import Settings
 
 app = typer.Typer(rich_markup_mode="markdown", no_args_is_help=True, help="Look at the alerts.")
 
-_STYLES = {"low": "green", "medium": "yellow", "high": "red", "critical": "bold white on red"}
+SEVERITY_STYLES = {
+    "low": "green",
+    "medium": "yellow",
+    "high": "red",
+    "critical": "bold white on red",
+}
 
 # Event ids remembered to drop repeats: a worker that restarts repeats at most its last batches.
 _REMEMBERED = 100_000
@@ -90,7 +95,7 @@ def one_line(alert: Alert) -> Text:
     line = Text.assemble(
         (when, "dim"),
         " ",
-        (f"{alert.severity:<8}", _STYLES[alert.severity]),
+        (f"{alert.severity:<8}", SEVERITY_STYLES[alert.severity]),
         f" {alert.kind} {alert.status} {alert.entity} score {alert.score:.3f}"
         f" (threshold {alert.threshold:.3f})",
     )

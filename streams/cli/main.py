@@ -27,6 +27,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "produce": "streams.cli.produce:app",
     "replay": "streams.cli.replay:replay",
     "alerts": "streams.cli.alerts:app",
+    "state": "streams.cli.state:app",
     "train": "streams.cli.train:app",
     "evaluate": "streams.cli.evaluate:app",
     "bench": "streams.cli.bench:app",

@@ -144,6 +144,6 @@ async def _lockstep(
             rows,
             step_ms=step_ms,
             labelling=labelling,
-            wait=GroupWait(admin.lag, stall_s),
+            wait=GroupWait(admin.committed, producer.ends, stall_s),
             progress=progress,
         )

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 
 import typer
 
 from streams.cli.start import start
+from streams.supervisor import Patience, Supervisor, agent_specs, health_ports
 
 app = typer.Typer(no_args_is_help=True, help="Run the agents: fraud, labels, or all of them.")
+
+# What an agent may take to end after its drain has timed out.
+_GRACE_S = 10.0
 
 
 def _run(name: str) -> None:
@@ -28,3 +34,19 @@ def fraud() -> None:
 def labels() -> None:
     """Fold verdicts into the terminals' risk profiles."""
     _run("labels")
+
+
+@app.command(name="all")
+def all_() -> None:
+    """Run every agent in a process of its own, and start again what crashed.
+
+    Health and metrics of the fraud agent are at health.port, of the labels agent one above.
+    SIGTERM or Ctrl-C ends them all.
+    """
+    settings = start()
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    patience = Patience(stop_s=settings.delivery.drain_timeout_s + _GRACE_S)
+    with Supervisor(agent_specs(health_ports(settings)), patience) as supervisor:
+        supervisor.run(stopping)

@@ -101,6 +101,17 @@ class Outcome:
     """Events that the state had applied before; dropped."""
 
 
+class Publisher(Protocol):
+    """Where what a batch brought goes out. Called from one event loop."""
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        """Return when every one of `messages` is acknowledged; waits an outage out.
+
+        Messages of one destination keep their order. May be called again before it has returned,
+        and again with the same messages after a failure: consumers drop what they have seen.
+        """
+
+
 class Detector(Protocol):
     """One kind of detection: the half that prepares a batch and the half that infers.
 

@@ -27,9 +27,8 @@ import numpy as np
 
 from streams.errors import ForeignState
 from streams.metrics import Metrics
-from streams.pipeline.batch import Batch, Outcome
+from streams.pipeline.batch import Batch, Outcome, Publisher
 from streams.pipeline.lane import Lane
-from streams.pipeline.publish import Publisher
 from streams.pipeline.recovery import Recovery
 from streams.state.store import StateStore
 from streams.status import Status
@@ -104,6 +103,8 @@ class Delivery:
         self._next: dict[int, int] = {}
         self.markers: dict[int, int] = {}
         """Highest stored offset by partition, of what this process has claimed or flushed."""
+        self.stored_at = time.time()
+        """When everything submitted before was last in the store."""
 
     def start(self, acknowledge: Acknowledge) -> None:
         """Begin the group commit; `acknowledge` takes each event whose records are all stored."""
@@ -148,6 +149,7 @@ class Delivery:
             if jobs:
                 with self._metrics.flush_seconds.time():
                     await self._flush(jobs)
+            self.stored_at = time.time()
 
     async def release(self, partitions: set[int]) -> None:
         """Give partitions away: flush what is done, forget their rows."""
@@ -176,7 +178,9 @@ class Delivery:
             job = self._next_job()
             self._running += 1
             self._jobs.append(job)
-            self._spawn(self._run(job))
+            # Submitted here and now: a flush that begins before the task runs must find the batch
+            # in front of its snapshot.
+            self._spawn(self._run(job, self._lane.submit(job.batch)))
 
     def _next_job(self) -> Job:
         """Join waiting partition batches into one batch of at most `max_batch` records."""
@@ -204,9 +208,9 @@ class Delivery:
         batch = Batch(records, partitions, self._sequence, dict(self._quiet_below))
         return Job(batch, ends, events, asyncio.get_running_loop().create_future())
 
-    async def _run(self, job: Job) -> None:
+    async def _run(self, job: Job, scored: asyncio.Future[Outcome]) -> None:
         try:
-            outcome = await self._lane.submit(job.batch)
+            outcome = await scored
         except Exception as error:  # noqa: BLE001 - handed to the flush, which recovers from it
             self._broken = True
             job.done.set_exception(error)

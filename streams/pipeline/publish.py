@@ -13,10 +13,11 @@ from aiokafka import AIOKafkaProducer
 from aiokafka import errors as kafka_errors
 from aiokafka.partitioner import murmur2
 from aiokafka.producer.message_accumulator import BatchBuilder
+from typing_extensions import override
 
 from streams.connection import as_broker_error, start_producer
 from streams.errors import BrokerError
-from streams.pipeline.batch import Message
+from streams.pipeline.batch import Message, Publisher
 from streams.settings import KafkaSettings
 from streams.status import Status
 
@@ -27,8 +28,10 @@ BATCH_BYTES = 256 * 1024
 
 Destination = tuple[str, int]
 
+_CUT = "tocsin-cut-bytes"
 
-class Publisher:
+
+class KafkaPublisher(Publisher):
     """An idempotent producer that waits an outage out. Call from one event loop."""
 
     def __init__(self, settings: KafkaSettings, status: Status) -> None:
@@ -48,6 +51,7 @@ class Publisher:
         if producer is not None:
             await producer.stop()
 
+    @override
     async def publish(self, messages: Sequence[Message]) -> None:
         """Produce `messages` and wait for the broker's acknowledgement of each.
 
@@ -61,9 +65,6 @@ class Publisher:
                 producer = await self._connected()
                 left, error = await self._try(producer, left)
                 if not left or error is None:
-                    continue
-                if isinstance(error, kafka_errors.MessageSizeTooLargeError):
-                    left = [_shrunk(message) for message in left]
                     continue
                 seconds = wait.because(as_broker_error(error, self._settings))
                 if not error.retriable:
@@ -118,31 +119,26 @@ class Publisher:
     async def _send(
         self, producer: AIOKafkaProducer, destination: Destination, messages: list[Message]
     ) -> tuple[list[Message], kafka_errors.KafkaError | None]:
+        """Send in order, as many at once as fit; return what was not acknowledged, and why."""
         topic, partition = destination
-        start = 0
-        while start < len(messages):
-            builder, taken = _build(producer, messages[start:])
+        left, alone = list(messages), 0
+        while left:
+            builder, taken = _build(producer, left[:1] if alone else left)
             try:
                 delivered = await producer.send_batch(builder, topic, partition=partition)
                 await delivered
+            except kafka_errors.MessageSizeTooLargeError as error:
+                if taken > 1:
+                    alone = taken  # one of these it is: each goes by itself
+                elif _is_shrunk(left[0]):
+                    return left, error
+                else:
+                    left[0] = _shrunk(left[0])
             except kafka_errors.KafkaError as error:
-                if isinstance(error, kafka_errors.MessageSizeTooLargeError) and taken > 1:
-                    return await self._one_by_one(producer, destination, messages[start:])
-                return messages[start:], error
-            start += taken
+                return left, error
+            else:
+                left, alone = left[taken:], max(alone - taken, 0)
         return [], None
-
-    async def _one_by_one(
-        self, producer: AIOKafkaProducer, destination: Destination, messages: list[Message]
-    ) -> tuple[list[Message], kafka_errors.KafkaError | None]:
-        """Find the message that is too large for its topic among those that are not."""
-        left: list[Message] = []
-        last: kafka_errors.KafkaError | None = None
-        for message in messages:
-            missed, error = await self._send(producer, destination, [message])
-            left += missed
-            last = error or last
-        return left, last
 
 
 def _build(producer: AIOKafkaProducer, messages: Sequence[Message]) -> tuple[BatchBuilder, int]:
@@ -166,7 +162,11 @@ def _shrunk(message: Message) -> Message:
     log.error("a dead letter of %d bytes is larger than %s takes", len(value), message.topic)
     ours = [header for header in message.headers if header[0].startswith("tocsin-")]
     cut = [
-        ("tocsin-cut-bytes", str(len(value)).encode()),
+        (_CUT, str(len(value)).encode()),
         ("tocsin-cut-sha256", hashlib.sha256(value).hexdigest().encode()),
     ]
     return replace(message, key=None, value=None, headers=[*ours, *cut])
+
+
+def _is_shrunk(message: Message) -> bool:
+    return any(name == _CUT for name, _ in message.headers)

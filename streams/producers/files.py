@@ -105,7 +105,7 @@ def _read_csv(path: Path, columns: Mapping[str, str]) -> dict[str, Any]:
 
 def _ids(path: Path, column: str, values: Sequence[Any]) -> npt.NDArray[Any]:
     array = np.asarray(values)
-    if array.dtype.kind in "iu":
+    if array.dtype.kind in "iu" or not len(array):
         return array.astype(np.int64)
     if array.dtype.kind in "fc" or any(value is None or value == "" for value in array.tolist()):
         raise SettingsError(f"{path}: column {column!r} must hold ids, and every row needs one")

@@ -42,7 +42,8 @@ class KeyedProducer:
         self._producer: Any = None
         self._partitions: dict[str, dict[bytes, int]] = {}
         self._counts: dict[str, int] = {}
-        self._in_flight: deque[asyncio.Future[Any]] = deque()
+        self._in_flight: deque[tuple[asyncio.Future[Any], int]] = deque()
+        self._ends: dict[str, dict[int, int]] = {}
 
     async def __aenter__(self) -> Self:
         """Connect.
@@ -69,9 +70,10 @@ class KeyedProducer:
     async def _close(self) -> None:
         stopping = asyncio.ensure_future(self._producer.stop())
         await asyncio.wait([stopping], timeout=_ABORT_S)
-        for unfinished in (stopping, *self._in_flight):
+        futures = [stopping, *(future for future, _ in self._in_flight)]
+        for unfinished in futures:
             unfinished.cancel()
-        await asyncio.gather(stopping, *self._in_flight, return_exceptions=True)
+        await asyncio.gather(*futures, return_exceptions=True)
 
     async def send_many(self, topic: str, records: Iterable[Record]) -> int:
         """Send `records` in order; see `RecordSink`. The record timestamp is the time of sending.
@@ -111,16 +113,27 @@ class KeyedProducer:
         """
         with broker_errors(self._kafka):
             while self._in_flight:
-                await self._in_flight[0]
-                self._in_flight.popleft()
+                await self._acknowledge()
+
+    def ends(self, topic: str) -> dict[int, int]:
+        """Give the offset after our last acknowledged record on each partition we wrote to."""
+        return self._ends.get(topic, {})
 
     async def _submit(self, topic: str, partition: int, builder: Any) -> None:
         while len(self._in_flight) >= _MAX_IN_FLIGHT or (
-            self._in_flight and self._in_flight[0].done()
+            self._in_flight and self._in_flight[0][0].done()
         ):
-            await self._in_flight[0]
-            self._in_flight.popleft()
-        self._in_flight.append(await self._producer.send_batch(builder, topic, partition=partition))
+            await self._acknowledge()
+        count = builder.record_count()
+        future = await self._producer.send_batch(builder, topic, partition=partition)
+        self._in_flight.append((future, count))
+
+    async def _acknowledge(self) -> None:
+        """Wait for the oldest batch under way."""
+        future, count = self._in_flight[0]
+        first = await future
+        self._in_flight.popleft()
+        self._ends.setdefault(first.topic, {})[first.partition] = first.offset + count
 
     def _place(self, topic: str, key: bytes) -> int:
         known = self._partitions[topic]

@@ -69,6 +69,7 @@ async def play(
     queue = LabelQueue(labelling.delay_ms) if labelling else None
     sent, start = Sent(), time.monotonic()
     for day in days:
+        await asyncio.sleep(0)  # Ctrl-C comes through, however many days are empty
         rest = day
         while len(rest):
             elapsed = time.monotonic() - start

@@ -9,9 +9,9 @@ gives the scores that months in real time would have given.
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
-from collections.abc import Awaitable, Callable
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Mapping
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from streams.settings import Settings
 _POLL_S = 0.05
 
 Wait = Callable[[str, str], Awaitable[None]]
-"""Called with a consumer group and a topic: returns when the group has committed all of it."""
+"""Called with a consumer group and a topic: returns when the group has committed what was sent."""
 
 
 def between(
@@ -87,37 +87,41 @@ async def play_in_lockstep(
     return sent
 
 
-class Lag(Protocol):
-    """Anything that can count what a group has yet to commit; see `KafkaAdmin.lag`."""
-
-    def __call__(self, group: str, topic: str) -> int:
-        """Count the records of `topic` that `group` has not committed. May block."""
-        ...
-
-
 class GroupWait:
-    """Waits until a consumer group has committed all of a topic."""
+    """Waits until a consumer group has committed what was sent.
 
-    def __init__(self, lag: Lag, stall_s: float) -> None:
-        self._lag = lag
+    `committed` looks up a group's offset on each partition of a topic and may block, `sent` tells
+    the offset after the last record that was sent to each partition of a topic.
+    """
+
+    def __init__(
+        self,
+        committed: Callable[[str, str], Mapping[int, int]],
+        sent: Callable[[str], Mapping[int, int]],
+        stall_s: float,
+    ) -> None:
+        self._committed = committed
+        self._sent = sent
         self._stall_s = stall_s
 
     async def __call__(self, group: str, topic: str) -> None:
-        """Return when the lag is zero.
+        """Return when the group has committed everything that was sent to `topic` so far.
 
         Raises:
-            Stuck: the lag has not fallen for `stall_s` seconds.
+            Stuck: what is left has not become less for `stall_s` seconds.
         """
-        lowest, moved = None, time.monotonic()
+        ends = dict(self._sent(topic))
+        least, moved = sys.maxsize, time.monotonic()
         while True:
-            lag = await asyncio.to_thread(self._lag, group, topic)
-            if lag == 0:
+            done = await asyncio.to_thread(self._committed, group, topic)
+            left = sum(max(0, end - done.get(partition, 0)) for partition, end in ends.items())
+            if left == 0:
                 return
-            if lowest is None or lag < lowest:
-                lowest, moved = lag, time.monotonic()
+            if left < least:
+                least, moved = left, time.monotonic()
             elif time.monotonic() - moved > self._stall_s:
                 raise Stuck(
-                    f"group {group} has stood {lag} records behind on {topic} for "
+                    f"group {group} has stood {left} records behind on {topic} for "
                     f"{self._stall_s:g} s: is its worker running?"
                 )
             await asyncio.sleep(_POLL_S)

@@ -6,6 +6,10 @@ from collections.abc import Iterator
 
 from models.fraud.simulator import Simulator, SimulatorConfig
 from models.fraud.transactions import Transactions
+from streams.errors import SettingsError
+
+# A world in which anybody pays at all does not stand still for a month.
+_IDLE_DAYS = 30
 
 
 def world(*, customers: int, terminals: int, start: str, seed: int) -> SimulatorConfig:
@@ -25,5 +29,17 @@ def world(*, customers: int, terminals: int, start: str, seed: int) -> Simulator
 
 
 def simulated_days(config: SimulatorConfig) -> Iterator[Transactions]:
-    """Simulate one day after the other, without end; the same config gives the same days."""
-    return Simulator(config).days()
+    """Simulate one day after the other, without end; the same config gives the same days.
+
+    Raises:
+        SettingsError: nobody pays, because no customer has a terminal within reach.
+    """
+    idle = 0
+    for day in Simulator(config).days():
+        idle = 0 if len(day) else idle + 1
+        if idle == _IDLE_DAYS:
+            raise SettingsError(
+                f"{config.customers} simulated customers and {config.terminals} terminals make no "
+                "payment, for want of a terminal nearby: simulate more terminals"
+            )
+        yield day

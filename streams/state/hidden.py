@@ -39,7 +39,7 @@ class HiddenStates:
     def bytes_of(self, rows: Rows) -> Bytes2D:
         """(N,) rows -> (N, 4 H) uint8, as they go to the store."""
         values = self.take(rows).cpu().numpy().astype("<f4", copy=False)
-        return np.ascontiguousarray(values).view(np.uint8).reshape(len(rows), -1)
+        return np.ascontiguousarray(values).view(np.uint8)
 
     def on_device(self, values: NDArray[np.float32]) -> torch.Tensor:
         """Move an array over; on CUDA through pinned memory, without waiting for the copy."""

@@ -126,6 +126,8 @@ class EntityTable:
         self, entities: Sequence[Entity], partitions: NDArray[np.int32], sequence: int
     ) -> Loaded:
         known = self._row_of
+        if self.strays:
+            self._take_home(entities, partitions)
         missing = {
             entity: partition
             for entity, partition in zip(entities, partitions.tolist(), strict=True)
@@ -155,6 +157,15 @@ class EntityTable:
             self._entity[row] = entity
         self.misses += len(rows)
         return Loaded(rows, tail)
+
+    def _take_home(self, entities: Sequence[Entity], partitions: NDArray[np.int32]) -> None:
+        """Make strays whose first row has gone the first: the store may hold an older one."""
+        for entity, partition in zip(entities, partitions.tolist(), strict=True):
+            if isinstance(entity, str) and entity not in self._row_of:
+                row = self._row_of.pop((entity, partition), None)
+                if row is not None:
+                    self._row_of[entity] = row
+                    self._entity[row] = entity
 
     def offsets(self, rows: Rows) -> NDArray[np.int64]:
         """Return the last applied offset of each row, -1 for none."""
@@ -272,7 +283,8 @@ def pack(
         markers: highest offset covered by partition; a partition without rows moves its marker.
         tail: (N, T) bytes to append to each row.
     """
-    records = frozen.records.view(np.uint8).reshape(len(frozen.rows), -1)
+    width = frozen.records.dtype.itemsize
+    records = frozen.records.view(np.uint8).reshape(len(frozen.rows), width)
     values = records if tail is None else np.concatenate([records, tail], axis=1)
     snapshots = []
     for partition, marker in markers.items():

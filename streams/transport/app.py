@@ -11,6 +11,10 @@ from faust.types import TP
 from streams.transport.monitor import BatchMonitor
 from streams.transport.selfcheck import check_hooks
 
+BUFFERED_BATCHES = 16
+"""Fetching pauses when an agent is this many batches behind. Faust's 4,096 are meant for records:
+of batches that is 67 million records in memory."""
+
 StartPositions = Callable[[Mapping[TP, int | None]], Awaitable[Mapping[TP, int]]]
 """Given the commit of each assigned batch partition (None: none yet), gives the offset to start
 from. A partition left out starts at its commit. Called after each rebalance before anything is
@@ -43,5 +47,10 @@ class BatchApp(faust.App):  # type: ignore[misc]  # Faust is Any to mypy
         self.fetch_max_wait_ms = fetch_max_wait_ms
         self.isolation_level = isolation_level
         self.start_positions = start_positions
-        defaults = {"Monitor": BatchMonitor, "broker_max_poll_records": None, "web_enabled": False}
+        defaults = {
+            "Monitor": BatchMonitor,
+            "broker_max_poll_records": None,
+            "stream_buffer_maxsize": BUFFERED_BATCHES,
+            "web_enabled": False,
+        }
         super().__init__(app_id, broker=broker, **{**defaults, **options})

@@ -9,123 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from aiokafka.errors import ConsumerStoppedError, IllegalStateError, KafkaError
+from aiokafka.errors import IllegalStateError
 from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 from mode import Service
 
-from streams.errors import BrokerError, TransportError
+from streams.errors import TransportError
 from streams.transport.app import BatchApp
-from streams.transport.fetch import FetchedRecords, fetch
 from streams.transport.offsets import BatchLedger, BatchOffset
 from streams.transport.scheduler import BatchScheduler
 from streams.transport.schema import BatchSchema, RecordBatch
+from streams.transport.thread import ConsumerThread
 
 GROUP_CHECK_S = 1.0
-
-
-class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust is Any to mypy
-    """aiokafka's side of the consumer: every method with an underscore runs in its own thread."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._origins: dict[TP, int] = {}
-
-    def _create_worker_consumer(self, transport: Any) -> Any:
-        # Faust has no setting for these three, and waits up to 1.5 s for a fetch to fill. aiokafka
-        # reads them when it starts.
-        consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_min_bytes = self.app.fetch_min_bytes
-        consumer._fetch_max_wait_ms = self.app.fetch_max_wait_ms
-        consumer._isolation_level = self.app.isolation_level
-        return consumer
-
-    async def _fetch_records(
-        self,
-        consumer: Any,
-        active_partitions: set[TP] | None,
-        timeout: float | None = None,  # noqa: ASYNC109 - Faust's name
-        max_records: int | None = None,
-    ) -> Mapping[TP, Any]:
-        batch_topics, ledger = self.consumer.batch_topics, self.consumer.ledger
-        if not active_partitions or not batch_topics:
-            records: Mapping[TP, Any] = await super()._fetch_records(
-                consumer, active_partitions, timeout=timeout, max_records=max_records
-            )
-            return records
-        if not self.consumer.flow_active:
-            return {}
-        if consumer._closed or consumer._fetcher._closed:
-            raise ConsumerStoppedError
-
-        def partitions() -> tuple[list[TP], list[TP]]:
-            active = tuple(active_partitions)  # one step: the main thread changes the set
-            return (
-                [tp for tp in active if tp.topic in batch_topics],
-                [tp for tp in active if tp.topic not in batch_topics],
-            )
-
-        with consumer._fetcher._subscriptions.fetch_context():
-            records = await fetch(
-                consumer._fetcher,
-                partitions,
-                moves=ledger.moves,
-                timeout_s=timeout or 0.0,
-                max_records=max_records,
-            )
-        for tp, fetched in records.items():
-            if isinstance(fetched, FetchedRecords):
-                self._origins.setdefault(tp, fetched.start)
-        return records
-
-    async def check_group(self) -> None:
-        """Raise what the group coordinator refused us with, if it did.
-
-        Raises:
-            BrokerError: an unknown or forbidden group, a session timeout out of range.
-        """
-        try:
-            await self.call_thread(self._check_group)
-        except KafkaError as error:
-            raise BrokerError(
-                f"Kafka refuses consumer group {self.app.conf.id}: {error}"
-            ) from error
-
-    async def _check_group(self) -> None:
-        if self._consumer is not None and self._consumer._coordinator is not None:
-            self._consumer._coordinator.check_errors()
-
-    async def committed(self) -> dict[TP, int | None]:
-        """Ask the group coordinator for the commit of each assigned partition, None if none."""
-        committed: dict[TP, int | None] = await self.call_thread(self._committed)
-        return committed
-
-    async def _committed(self) -> dict[TP, int | None]:
-        consumer = self._ensure_consumer()
-        return {ensure_TP(tp): await consumer.committed(tp) for tp in consumer.assignment()}
-
-    async def restart_from(self, starts: Mapping[TP, int]) -> None:
-        """Seek each assigned partition to its start, or to where it was first fetched from.
-
-        aiokafka's own `seek_to_committed` leaves a partition without a commit where it is: past
-        records that were fetched and then dropped.
-        """
-        await self.call_thread(self._restart_from, starts)
-
-    async def _restart_from(self, starts: Mapping[TP, int]) -> None:
-        consumer = self._ensure_consumer()
-        for tp in map(ensure_TP, consumer.assignment()):
-            start = starts.get(tp, self._origins.get(tp))
-            if start is not None:
-                consumer.seek(tp, start)
-                self.consumer.ledger.moved(tp)
-
-    async def _seek_wait(self, consumer: Any, partitions: Mapping[TP, int]) -> None:
-        # Nothing is awaited between the count and Faust's seek.
-        for tp in partitions:
-            self.consumer.ledger.moved(ensure_TP(tp))
-        await super()._seek_wait(consumer, partitions)
 
 
 class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is Any to mypy
@@ -250,6 +147,9 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is Any to mypy
 
         Faust calls this after each rebalance and whenever it has dropped what it fetched. Returns
         the commits: they stay the floor of later commits wherever reading starts.
+
+        Raises:
+            IllegalStateError: the group rebalanced meanwhile; Faust's recovery starts over on it.
         """
         generation = self.app.consumer_generation_id
         # 1. What Kafka knows.
@@ -257,6 +157,8 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is Any to mypy
         starts = {tp: offset for tp, offset in committed.items() if offset is not None}
         # 2. What the application knows better.
         starts.update(await self._start_positions(committed))
+        if generation != self.app.consumer_generation_id:
+            raise IllegalStateError("the group rebalanced while start positions were sought")
         # 3. One seek each; nothing was delivered from anywhere else in between.
         await self._thread.restart_from(starts)
         self._placed = generation
@@ -274,6 +176,14 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is Any to mypy
             await self.crash(error)
             raise
         return starts
+
+    def is_stale(self, batch: RecordBatch) -> bool:
+        """Tell whether a seek came after `batch` was fetched.
+
+        After `seek_wait` an agent may still find such batches in its queue: it skips them, they
+        come again from the new position.
+        """
+        return self.ledger.is_stale(batch.tp, batch.offset.move)
 
     async def _seek(self, partition: TP, offset: int) -> None:
         # Faust's own calls aiokafka from the wrong thread.

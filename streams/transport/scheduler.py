@@ -39,8 +39,6 @@ class BatchScheduler:
         return self._fresh(self._inner.iterate(sliced))
 
     def _enter(self, tp: TP, fetched: FetchedRecords) -> list[RecordBatch]:
-        if self._ledger.is_stale(tp, fetched.move):
-            return []
         size = self._max_records[tp.topic]
         batches = []
         for start in range(0, len(fetched), size):
@@ -59,7 +57,7 @@ class BatchScheduler:
         return batches
 
     def _fresh(self, items: Iterator[tuple[TP, Any]]) -> Iterator[tuple[TP, Any]]:
-        # A seek between two batches of the same fetch makes the rest of it stale.
+        # A seek may have come while the fetch was on its way here, or since the last batch of it.
         for tp, item in items:
             if isinstance(item, RecordBatch) and self._ledger.is_stale(item.tp, item.offset.move):
                 continue

@@ -45,6 +45,7 @@ WORKER = textwrap.dedent("""
     )
     log = open(env["LOG"], "a", buffering=1)
     hold = int(env["HOLD"])
+    rewind = [True] if env["REWIND"] else []
 
     if env["START"]:
         async def start_positions(committed):
@@ -57,6 +58,11 @@ WORKER = textwrap.dedent("""
         stream = stream.noack()
         async for event in stream.events():
             batch = event.value
+            if rewind and batch.last_offset >= 300:
+                rewind.pop()
+                await app.consumer.seek_wait({batch.tp: 100})
+            if app.consumer.is_stale(batch):
+                continue
             values = [int(record.value) for record in batch]
             assert values == sorted(values), values
             log.write(f"{batch.partition} {batch.first_offset} {batch.last_offset} {len(batch)}\\n")
@@ -128,6 +134,7 @@ class Bed:
             "ORDINARY": "",
             "START": "",
             "HOLD": "-1",
+            "REWIND": "",
             "SESSION": str(self.session_s),
             **{key.upper(): str(value) for key, value in options.items()},
         }
@@ -279,6 +286,21 @@ def test_a_start_without_or_above_the_commit_is_honoured(bed: Bed, start: int) -
     assert ["c", "[None,", "None]"] in bed.lines("a")
     assert bed.delivered("a") == 1_000 - PARTITIONS * start
     assert all(contiguous(bed.spans("a"), partition, start) for partition in range(PARTITIONS))
+
+
+def test_a_seek_in_full_flight_replays_in_order_and_the_commit_does_not_go_back(bed: Bed) -> None:
+    bed.produce(2_000)
+    bed.worker("a", rewind="1")
+    bed.until("a", lambda: bed.committed() == {0: 1_000, 1: 1_000})
+    repeated = 0
+    for partition in range(PARTITIONS):
+        spans = [span for span in bed.spans("a") if span[0] == partition]
+        starts = [i for i, span in enumerate(spans) if i and span[1] != spans[i - 1][2] + 1]
+        repeated += len(starts)
+        cut = starts[0] if starts else len(spans)
+        assert contiguous(spans[:cut], partition)
+        assert contiguous(spans[cut:], partition, 100)
+    assert repeated == 1
 
 
 def test_nothing_is_lost_while_workers_come_and_go(bed: Bed) -> None:

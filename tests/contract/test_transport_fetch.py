@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import pytest
@@ -206,6 +207,13 @@ class FakeFetcher:
         self.waiters: list[asyncio.Future[None]] = []
         self.ordinary: list[Any] = []
 
+    def fetch_context(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    async def wait_for_assignment(self) -> None:
+        self.reassignment_in_progress = False
+        self._records.clear()  # they belonged to the old assignment
+
     def _notify(self, future: Any) -> None:
         self.refills += 1
 
@@ -265,6 +273,16 @@ def test_a_fetch_wakes_up_when_a_response_comes() -> None:
         fetcher._records[PARTITION] = response(stored(0, 2))
         fetcher.waiters[0].set_result(None)
         assert len((await waiting)[PARTITION]) == 2
+
+    asyncio.run(scenario())
+
+
+def test_nothing_is_taken_while_the_group_reassigns() -> None:
+    async def scenario() -> None:
+        fetcher = FakeFetcher()
+        fetcher._records[PARTITION] = response(stored(0, 2))
+        fetcher.reassignment_in_progress = True
+        assert await fetched(fetcher) == {}
 
     asyncio.run(scenario())
 

@@ -15,12 +15,15 @@ from typing import Any
 
 import faust.streams
 import pytest
+from aiokafka.errors import IllegalStateError
 from faust.types import TP
 
 from streams.errors import TransportError
 from streams.transport import BatchApp, BatchMonitor, BatchSchema, RecordBatch
-from streams.transport.consumer import Consumer, ConsumerThread, Transport
+from streams.transport.consumer import Consumer, Transport
 from streams.transport.fetch import FetchedRecords
+from streams.transport.thread import ConsumerThread
+from tests.contract.test_transport_fetch import FakeFetcher, response, stored
 
 PARTITION, PLAIN = TP("transactions", 0), TP("audit", 0)
 
@@ -324,6 +327,17 @@ def test_a_batch_acknowledged_during_a_revocation_is_committed() -> None:
     on_a_bench(scenario)
 
 
+def test_a_transaction_marker_alone_is_committed() -> None:
+    async def scenario(bench: Bench) -> None:
+        empty = FetchedRecords([], start=0, next_offset=1, move=0)
+        bench.thread.responses.append({PARTITION: empty})
+        assert [message async for message in bench.consumer.getmany(timeout=0)] == []
+        await bench.consumer.commit()
+        assert bench.thread.commits == [{PARTITION: 1}]
+
+    on_a_bench(scenario)
+
+
 # -- positions
 
 
@@ -374,6 +388,23 @@ def test_a_start_position_that_fails_ends_the_consumer() -> None:
     on_a_bench(scenario)
 
 
+def test_start_positions_of_an_old_generation_are_dropped() -> None:
+    async def scenario(bench: Bench) -> None:
+        async def rebalanced(committed: Mapping[TP, int | None]) -> Mapping[TP, int]:
+            bench.app.consumer_generation_id += 1
+            return dict.fromkeys(committed, 40)
+
+        bench.app.start_positions = rebalanced
+        with pytest.raises(IllegalStateError):
+            await bench.consumer.perform_seek()
+        assert bench.thread.seeks == []
+        bench.app.start_positions = start_at(50)
+        await bench.messages(50, 59)
+        assert bench.thread.seeks == [{PARTITION: 50}]
+
+    on_a_bench(scenario)
+
+
 def test_nothing_is_fetched_before_the_start_position_is_known() -> None:
     async def scenario(bench: Bench) -> None:
         bench.consumer._placed = None  # Faust gave up on the seek after a rebalance
@@ -382,6 +413,99 @@ def test_nothing_is_fetched_before_the_start_position_is_known() -> None:
         assert bench.thread.seeks == [{PARTITION: 40}]
         await bench.messages(50, 59)
         assert len(bench.thread.seeks) == 1
+        bench.consumer._on_partitions_revoked = nothing_assigned
+        await bench.consumer.on_partitions_revoked(set())  # a static member keeps its generation
+        await bench.messages(60, 69)
+        assert len(bench.thread.seeks) == 2
+
+    on_a_bench(scenario)
+
+
+class FakeKafkaConsumer:
+    """aiokafka's consumer as its thread sees it: positions and nothing behind them."""
+
+    def __init__(self, **committed: int | None) -> None:
+        self._committed = {PARTITION: committed.get("batch"), PLAIN: committed.get("plain")}
+        self.seeks: list[tuple[TP, int]] = []
+        self._fetcher = FakeFetcher()
+        self._closed = False
+
+    def assignment(self) -> set[TP]:
+        return set(self._committed)
+
+    async def committed(self, tp: TP) -> int | None:
+        return self._committed[tp]
+
+    def seek(self, tp: TP, offset: int) -> None:
+        self.seeks.append((tp, offset))
+
+    async def position(self, tp: TP) -> int:
+        return dict(self.seeks)[tp]
+
+
+def in_the_thread(bench: Bench, **committed: int | None) -> tuple[Any, FakeKafkaConsumer]:
+    thread: Any = ConsumerThread(bench.consumer)
+    thread.thread_loop.close()
+    thread._consumer = FakeKafkaConsumer(**committed)
+    return thread, thread._consumer
+
+
+def test_a_restart_seeks_every_partition_and_makes_its_batches_stale() -> None:
+    async def scenario(bench: Bench) -> None:
+        thread, kafka = in_the_thread(bench, batch=100, plain=7)
+        (message,) = await bench.messages(0, 9)
+        assert not bench.consumer.is_stale(message.value)
+        assert await thread._committed() == {PARTITION: 100, PLAIN: 7}
+        await thread._restart_from({PARTITION: 40, PLAIN: 7})
+        assert sorted(kafka.seeks) == [(PLAIN, 7), (PARTITION, 40)]
+        assert bench.consumer.is_stale(message.value)
+
+    on_a_bench(scenario)
+
+
+def test_a_restart_without_a_commit_goes_back_to_what_was_fetched_first() -> None:
+    async def scenario(bench: Bench) -> None:
+        thread, kafka = in_the_thread(bench)
+        thread._origins[PARTITION] = 12
+        await thread._restart_from({})
+        assert kafka.seeks == [(PARTITION, 12)]
+
+    on_a_bench(scenario)
+
+
+def test_the_thread_fetches_raw_records_and_remembers_where_it_began() -> None:
+    async def scenario(bench: Bench) -> None:
+        thread, kafka = in_the_thread(bench)
+        kafka._fetcher._records[PARTITION] = response(stored(0, 3), position=1)
+        taken = await thread._fetch_records(kafka, {PARTITION}, timeout=0, max_records=None)
+        assert [record.offset for record in taken[PARTITION]] == [1, 2]
+        kafka._fetcher._records[PARTITION] = response(stored(3, 3), position=3)
+        await thread._fetch_records(kafka, {PARTITION}, timeout=0, max_records=None)
+        await thread._restart_from({})
+        assert kafka.seeks == [(PARTITION, 1)]
+
+    on_a_bench(scenario)
+
+
+def test_the_thread_fetches_nothing_while_the_flow_is_stopped() -> None:
+    async def scenario(bench: Bench) -> None:
+        thread, kafka = in_the_thread(bench)
+        kafka._fetcher._records[PARTITION] = response(stored(0, 3))
+        bench.consumer.stop_flow()
+        assert await thread._fetch_records(kafka, {PARTITION}, timeout=0) == {}
+        assert kafka._fetcher._records
+
+    on_a_bench(scenario)
+
+
+@pytest.mark.parametrize("offset", [0, 40])
+def test_a_seek_of_faust_makes_batches_stale_in_the_same_step(offset: int) -> None:
+    async def scenario(bench: Bench) -> None:
+        thread, kafka = in_the_thread(bench)
+        (message,) = await bench.messages(0, 9)
+        await thread._seek_wait(kafka, {PARTITION: offset})
+        assert kafka.seeks == [(PARTITION, offset)]
+        assert bench.consumer.is_stale(message.value)
 
     on_a_bench(scenario)
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from models.fraud.transactions import Transactions
+from streams.errors import SettingsError
 from streams.producers.labels import LabelQueue
 from streams.producers.pace import CHUNK, AlongEventTime, AtRate, FlatOut, Pace
 from streams.producers.play import Limits, Sent, play
@@ -130,15 +131,22 @@ def test_count_stops_in_the_middle_of_a_day_and_flushes() -> None:
 
 
 def test_duration_stops_a_simulator_that_never_ends() -> None:
-    small = world(customers=20, terminals=20, start="2018-04-01", seed=1)
+    small = world(customers=50, terminals=1000, start="2018-04-01", seed=1)
 
     _, sent = played(simulated_days(small), limits=Limits(duration_s=0.05))
 
     assert sent.transactions > 0
 
 
+def test_a_world_in_which_nobody_can_pay_is_an_error_and_not_a_hang() -> None:
+    lonely = world(customers=1, terminals=1, start="2018-04-01", seed=1)
+
+    with pytest.raises(SettingsError, match="simulate more terminals"):
+        played(simulated_days(lonely))
+
+
 def test_the_same_seed_plays_the_same_events() -> None:
-    small = world(customers=20, terminals=20, start="2018-04-01", seed=1)
+    small = world(customers=50, terminals=1000, start="2018-04-01", seed=1)
     labelling = Labelling(24 * HOUR, "simulator")
 
     first, again = (

@@ -129,21 +129,25 @@ def test_the_range_includes_its_first_and_leaves_out_its_last(
     assert between(rows([0, 1, 2, 3]), first, last, limit).event_time.tolist() == kept
 
 
-def test_waiting_ends_when_the_group_has_committed_everything() -> None:
-    lags = iter([3, 3, 1, 0])
+def test_waiting_ends_when_the_group_has_committed_what_was_sent() -> None:
+    commits = iter([{}, {0: 1}, {0: 3, 1: 4}, {0: 9, 1: 5}])
     asked = []
 
-    def lag(group: str, topic: str) -> int:
+    def committed(group: str, topic: str) -> dict[int, int]:
         asked.append((group, topic))
-        return next(lags)
+        return next(commits)
 
-    asyncio.run(GroupWait(lag, stall_s=30)("g", "t"))
+    asyncio.run(GroupWait(committed, lambda topic: {0: 3, 1: 5}, stall_s=30)("g", "t"))
 
     assert asked == [("g", "t")] * 4
 
 
+def test_nothing_sent_is_waited_for_without_a_worker() -> None:
+    asyncio.run(GroupWait(lambda group, topic: {}, lambda topic: {}, stall_s=1)("g", "t"))
+
+
 def test_a_group_that_stands_still_is_given_up_by_name() -> None:
-    wait = GroupWait(lambda group, topic: 5, stall_s=0.1)
+    wait = GroupWait(lambda group, topic: {0: 1}, lambda topic: {0: 6}, stall_s=0.1)
 
     with pytest.raises(Stuck, match="group g has stood 5 records behind on t"):
         asyncio.run(wait("g", "t"))

@@ -35,10 +35,10 @@ def tocsin(*arguments: str) -> Result:
 
 
 def test_help_lists_every_command_in_the_order_of_the_table() -> None:
-    text = tocsin("--help").stdout
+    lines = tocsin("--help").stdout.splitlines()
 
-    places = [text.index(f" {name} ") for name in COMMANDS]
-    assert places == sorted(places)
+    first_words = [line.strip("│ ").partition(" ")[0] for line in lines]
+    assert [word for word in first_words if word in COMMANDS] == list(COMMANDS)
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
@@ -134,7 +134,7 @@ def test_no_broker_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert done.returncode == 1
     assert done.stdout == ""
-    assert done.stderr.startswith("error: Kafka at 127.0.0.1:1 does not answer over PLAINTEXT")
+    assert done.stderr.startswith("error: Kafka at 127.0.0.1:1 cannot be reached")
     assert done.stderr.count("\n") == 1
 
 

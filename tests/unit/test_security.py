@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from pathlib import Path
 
@@ -60,8 +61,9 @@ def test_a_certificate_that_is_none_is_a_settings_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("error", "says"),
     [
-        (kafka.errors.KafkaTimeoutError("no"), "does not answer"),
-        (aiokafka.errors.KafkaConnectionError("no"), "does not answer"),
+        (kafka.errors.KafkaTimeoutError("no"), "does not answer in time"),
+        (kafka.errors.KafkaTimeoutError("Unable to bootstrap from x"), "cannot be reached"),
+        (aiokafka.errors.KafkaConnectionError("Unable to bootstrap"), "cannot be reached"),
         (kafka.errors.SaslAuthenticationFailedError("no"), "refuses the credentials of 'u'"),
         (aiokafka.errors.AuthenticationFailedError("no"), "refuses the credentials of 'u'"),
         (aiokafka.errors.TopicAuthorizationFailedError("t"), "ACLs"),
@@ -70,16 +72,30 @@ def test_a_certificate_that_is_none_is_a_settings_error(tmp_path: Path) -> None:
     ],
 )
 def test_an_error_of_either_client_becomes_one_line(error: Exception, says: str) -> None:
-    kafka_settings = settings(sasl_username="u")
+    kafka_settings = settings(sasl_username="u", bootstrap_servers="127.0.0.1:1")
 
     with pytest.raises(BrokerError, match=says) as caught, broker_errors(kafka_settings):
         raise error
 
     assert "\n" not in str(caught.value)
-    assert "127.0.0.1:9092" in str(caught.value)
+    assert "127.0.0.1:1" in str(caught.value)
 
 
 def test_a_client_error_of_several_lines_becomes_one() -> None:
     error = as_broker_error(aiokafka.errors.KafkaError("first\n  second"), settings())
 
     assert "\n" not in str(error)
+
+
+def test_a_port_that_is_open_and_hangs_up_names_the_security_settings() -> None:
+    error = kafka.errors.KafkaTimeoutError("Unable to bootstrap from x")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"127.0.0.1:1, 127.0.0.1:{listener.getsockname()[1]}"
+        plain = as_broker_error(error, settings(bootstrap_servers=address))
+        secure = settings(
+            bootstrap_servers=address, security_protocol="SASL_SSL", sasl_username="bob"
+        )
+        sasl = as_broker_error(error, secure)
+
+    assert "hangs up: check kafka.security_protocol (PLAINTEXT)" in str(plain)
+    assert "kafka.sasl_username ('bob'), its password" in str(sasl)

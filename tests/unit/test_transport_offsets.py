@@ -94,6 +94,7 @@ def test_two_deliveries_of_one_batch_are_two_batches() -> None:
     ledger = BatchLedger()
     first, second = entered(ledger, 0, 9), entered(ledger, 0, 9)
     assert first != second
+    assert [first, first].count(second) == 0
     assert len({first, second}) == 2
     assert int(first) == int(second) == 9
 

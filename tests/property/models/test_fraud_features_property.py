@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -86,7 +87,7 @@ def run(stream: list[Event], where: list[int]):  # type: ignore[no-untyped-def]
     state = new_card_state(CARDS)
     out = [np.zeros((0, len(CARD_FEATURES)), np.float32)]
     edges = sorted({0, len(stream), *(place for place in where if place < len(stream))})
-    for begin, end in zip(edges, edges[1:], strict=False):
+    for begin, end in pairwise(edges):
         batch = stream[begin:end]
         plan = plan_sequences(np.array([event.card for event in batch], np.int64))
         x, state[plan.rows] = card_features(

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +26,7 @@ from models.fraud.profile import (
 from models.fraud.sequences import plan_sequences
 
 DAY = 86_400_000
+STEP_MS = 3_500_000  # of all times, so that some are equal
 TERMINALS = 2
 
 
@@ -36,25 +38,44 @@ class Label(NamedTuple):
     verdict: int
 
 
-def labels(
-    transactions: int = 60, max_size: int = 130, *, distinct: bool = False
-) -> st.SearchStrategy[list[Label]]:
-    """Verdicts on a few transactions, so that they repeat, contradict and overflow the ring."""
+def labels(transactions: int = 60) -> st.SearchStrategy[list[Label]]:
+    """Verdicts on a few transactions of each terminal, so that they repeat and contradict."""
     verdict = st.sampled_from([FRAUD, GENUINE, GENUINE, WITHDRAWN])
-    label = st.builds(
-        lambda tx, delay, verdict: Label(
-            tx % TERMINALS, tx, tx * 7_000_000 % (40 * DAY), tx * 7_000_000 + delay, verdict
-        ),
-        st.integers(0, TERMINALS * transactions - 1),
-        st.integers(0, 20 * DAY),
-        verdict,
-    )
-    unique = (lambda one: one.labelled_at) if distinct else None
-    return st.lists(label, max_size=max_size, unique_by=unique)
+    numbers = st.integers(0, TERMINALS * transactions - 1)
+    delays = st.sampled_from(range(0, 20 * DAY, STEP_MS))
+    return st.lists(st.builds(verdict_on, numbers, delays, verdict), max_size=60)
 
 
-cuts = st.lists(st.integers(0, 130), max_size=6)
-moments = st.integers(0, 60 * DAY)
+def verdict_on(tx: int, delay: int, verdict: int) -> Label:
+    event_time = tx * 2 * STEP_MS
+    return Label(tx % TERMINALS, tx, event_time, event_time + delay, verdict)
+
+
+@st.composite
+def crowded(draw: st.DrawFn) -> list[Label]:
+    """Labels of more transactions than the ring has room for, then some more at any place."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    tx = rng.permutation(60 * TERMINALS)[: draw(st.integers(70, 120))]
+    delays = rng.integers(0, draw(st.sampled_from([DAY, 20 * DAY])), len(tx))
+    genuine = draw(st.sampled_from([0.03, 0.4]))
+    verdicts = rng.choice([FRAUD, GENUINE, WITHDRAWN], len(tx), p=[0.8 - genuine, genuine, 0.2])
+    columns = (column.tolist() for column in (tx, delays, verdicts))
+    stream = [verdict_on(*row) for row in zip(*columns, strict=True)]
+    if draw(st.booleans()):
+        stream.sort(key=lambda label: label.labelled_at)
+    for label in draw(labels()):
+        stream.insert(draw(st.integers(0, len(stream))), label)
+    return stream
+
+
+streams = labels() | crowded()
+cuts = st.lists(st.integers(0, 180), max_size=6)
+moments = st.sampled_from(range(0, 40 * DAY, STEP_MS))
+
+
+def distinct(stream: list[Label]) -> list[Label]:
+    """No two labels of one moment."""
+    return list({label.labelled_at: label for label in stream}.values())
 
 
 def run(stream: list[Label], where: list[int] = ()):  # type: ignore[no-untyped-def,assignment]
@@ -62,7 +83,7 @@ def run(stream: list[Label], where: list[int] = ()):  # type: ignore[no-untyped-
     profiles = new_profiles(TERMINALS)
     late: list[bool] = []
     edges = sorted({0, len(stream), *(place for place in where if place < len(stream))})
-    for begin, end in zip(edges, edges[1:], strict=False):
+    for begin, end in pairwise(edges):
         batch = stream[begin:end]
         plan = plan_sequences(np.array([one.terminal for one in batch], np.int64))
         profiles[plan.rows], stale = apply_labels(
@@ -116,7 +137,8 @@ class Terminal:
         if self.run_start is not None and self.run_start <= last:
             self.run_start = None
         if label.verdict == FRAUD and label.event_time > last:
-            self.run_start = min(label.event_time, self.run_start or label.event_time)
+            known = label.event_time if self.run_start is None else self.run_start
+            self.run_start = min(label.event_time, known)
 
     def features(self, now: int) -> list[float]:
         base = bool(self.folded) and self.folded[-1].labelled_at <= now
@@ -156,7 +178,7 @@ def read(profiles, now: int):  # type: ignore[no-untyped-def]
 
 
 @settings(max_examples=60, deadline=None)
-@given(labels(), cuts, moments)
+@given(streams, cuts, moments)
 def test_one_label_at_a_time_in_plain_python_agrees(
     stream: list[Label], where: list[int], now: int
 ) -> None:
@@ -170,7 +192,7 @@ def test_one_label_at_a_time_in_plain_python_agrees(
 
 
 @settings(max_examples=60, deadline=None)
-@given(labels(), cuts)
+@given(streams, cuts)
 def test_where_the_stream_is_cut_changes_not_one_bit(stream: list[Label], where: list[int]) -> None:
     whole, parts = run(stream), run(stream, where)
     assert whole[0].tobytes() == parts[0].tobytes()
@@ -178,7 +200,7 @@ def test_where_the_stream_is_cut_changes_not_one_bit(stream: list[Label], where:
 
 
 @settings(max_examples=60, deadline=None)
-@given(labels(distinct=True), st.data())
+@given(streams.map(distinct), st.data())
 def test_repeating_a_label_changes_nothing(stream: list[Label], data: st.DataObject) -> None:
     again: list[Label] = []
     for place, label in enumerate(stream):
@@ -189,7 +211,7 @@ def test_repeating_a_label_changes_nothing(stream: list[Label], data: st.DataObj
 
 
 @settings(max_examples=60, deadline=None)
-@given(labels(), moments, st.data())
+@given(streams, moments, st.data())
 def test_what_labels_say_after_a_moment_cannot_be_seen_at_that_moment(
     stream: list[Label], now: int, data: st.DataObject
 ) -> None:
@@ -203,7 +225,7 @@ def test_what_labels_say_after_a_moment_cannot_be_seen_at_that_moment(
 
 
 @settings(max_examples=60, deadline=None)
-@given(labels(RING // TERMINALS), moments, st.data())
+@given(labels(RING), moments, st.data())
 def test_while_the_ring_does_not_overflow_the_order_of_arrival_does_not_matter(
     stream: list[Label], now: int, data: st.DataObject
 ) -> None:
@@ -214,7 +236,7 @@ def test_while_the_ring_does_not_overflow_the_order_of_arrival_does_not_matter(
 
 
 @settings(max_examples=60, deadline=None)
-@given(labels(RING // TERMINALS, distinct=True), moments)
+@given(labels(RING).map(distinct), moments)
 def test_reading_the_past_is_reading_what_was_known_then(stream: list[Label], now: int) -> None:
     first: dict[int, Label] = {}
     for label in stream:

@@ -123,6 +123,14 @@ def test_what_does_not_fit_the_ring_is_folded_and_still_counts() -> None:
     assert summary["f"][2] == pytest.approx(decayed)
 
 
+def test_a_run_that_began_in_the_folded_labels_begins_after_the_genuine_one() -> None:
+    verdicts = [FRAUD, FRAUD, GENUINE] + [FRAUD] * (RING + 2)
+    labels = [(i, i, 7 + i, verdict) for i, verdict in enumerate(verdicts)]
+    profile, _ = label(new_profiles(1), *labels)
+    assert profile["folded"][0] == 5
+    assert summarise(profile)[0]["run_start"] == 3 * DAY
+
+
 def test_a_label_from_before_all_that_was_folded_is_stale() -> None:
     labels = [(i, i, 7 + i, GENUINE) for i in range(RING + 8)]
     profile, _ = label(new_profiles(1), *labels)

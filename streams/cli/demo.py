@@ -1,0 +1,105 @@
+"""`tocsin demo`: the whole system on this machine, with a live view."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from streams.cli.demo_lines import LineView
+from streams.cli.demo_screen import ScreenView
+from streams.cli.options import write_report
+from streams.cli.start import start
+from streams.demo.gauges import gauges
+from streams.demo.ground import Ground, prepared
+from streams.demo.run import Demo, Scenario
+from streams.devstack.ports import free_ports
+from streams.errors import SettingsError, WorkerError
+from streams.supervisor import AGENTS, Supervisor, agent_specs
+
+# The embedded broker keeps every record in memory: most of a gigabyte in this time.
+_LONGEST_S = 900.0
+
+
+def demo(
+    *,
+    rate: Annotated[
+        float, typer.Option(min=1, max=20_000, metavar="N", help="Transactions a second.")
+    ] = 1000.0,
+    duration: Annotated[
+        float | None, typer.Option(min=1, metavar="S", help="Stop after S seconds of traffic.")
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the figures as JSON; needs --duration."),
+    ] = None,
+    bootstrap: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Use this Kafka, not an embedded one.")
+    ] = None,
+    redis: Annotated[
+        str | None, typer.Option(metavar="URL", help="Use this Redis, not an embedded one.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same events.")] = 0,
+) -> None:
+    """Start everything on this machine, feed it simulated payments, and watch the alerts.
+
+    A simulated day lasts about a second, so labels, 7 days late, come back after 8 s. Ctrl-C ends
+    it and leaves nothing behind; on the embedded broker it ends by itself after 15 minutes. Where
+    the output is no terminal, or with --report, it prints plain lines.
+    """
+    if report is not None and duration is None:
+        raise SettingsError("--report is written at the end: give --duration with it")
+    start()
+    # SIGTERM unwinds like Ctrl-C, also where the shell had us started with Ctrl-C ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    console = Console(highlight=False)
+    is_live = console.is_terminal and report is None
+    longest = _LONGEST_S if bootstrap is None else None
+    scenario = Scenario(rate, seed, longest if duration is None else duration)
+    try:
+        result = _run(scenario, bootstrap, redis, console, is_live=is_live)
+    except KeyboardInterrupt:
+        if duration is not None:
+            raise
+        return  # Ctrl-C is how an endless demo ends
+    write_report(report, result)
+
+
+def _run(
+    scenario: Scenario,
+    bootstrap: str | None,
+    redis: str | None,
+    console: Console,
+    *,
+    is_live: bool,
+) -> dict[str, Any]:
+    with ExitStack() as stack:
+        console.print("starting broker, Redis and workers", style="dim")
+        ground = stack.enter_context(prepared(bootstrap, redis))
+        ports = dict(zip(AGENTS, free_ports(len(AGENTS)), strict=True))
+        output = stack.enter_context(ground.log.open("ab"))
+        if is_live:  # what we log would tear the screen
+            logging.getLogger().handlers[:] = [logging.FileHandler(ground.log)]
+        stack.callback(console.print, "stopped")
+        supervisor = Supervisor(agent_specs(ports, ground.environment), output=output)
+        stack.enter_context(supervisor)
+        run = Demo(ground.settings, scenario, supervisor, gauges(ports))
+        return _watched(run, ground, console, is_live=is_live)
+
+
+def _watched(run: Demo, ground: Ground, console: Console, *, is_live: bool) -> dict[str, Any]:
+    view = (ScreenView if is_live else LineView)(run, ground, console)
+    try:
+        with view:
+            return asyncio.run(run.run(view.show, view.every_s))
+    except WorkerError as error:
+        raise WorkerError(f"{error}; the workers' last words:\n{ground.log_tail()}") from None
+    finally:
+        view.summary()

@@ -1,0 +1,66 @@
+"""`tocsin state`: the state that the agents keep in Redis."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Literal
+
+import typer
+
+from streams import admin
+from streams.cli.start import start
+from streams.errors import SettingsError, TocsinError
+from streams.settings import Settings
+from streams.state.redis import RedisStateStore
+
+app = typer.Typer(
+    rich_markup_mode="markdown", no_args_is_help=True, help="Look after the agents' state in Redis."
+)
+
+_IN_PROCESS = "memory://"
+
+
+@app.callback()
+def group() -> None:
+    """Look after the agents' state in Redis."""
+
+
+@app.command()
+def rebuild(
+    agent: Annotated[Literal["fraud", "labels"], typer.Argument(help="Whose state.")],
+    *,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete an agent's state, so that its next start rebuilds it from Kafka.
+
+    The worker then reads its topic again from the oldest record; what it had processed before is
+    applied without raising alerts again. Stop the agent's workers first.
+    """
+    settings = start()
+    if settings.redis.url == _IN_PROCESS:
+        raise SettingsError("redis.url is memory://, which keeps no state to rebuild")
+    name = settings.fraud.group if agent == "fraud" else settings.labels.group
+    _refuse_while_in_use(settings, name)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise SettingsError("nobody to ask: give --yes")
+        typer.confirm(f"Delete the state {name!r} in Redis?", abort=True)
+    store = RedisStateStore(settings.redis, name)
+    count = store.clear()
+    store.close()
+    print(f"deleted {count} keys of {name!r}: the next start of the {agent} agent rebuilds them")
+
+
+def _refuse_while_in_use(settings: Settings, name: str) -> None:
+    """A worker that runs would be fenced at its next flush, restart, and rebuild: not by accident.
+
+    Raises:
+        TocsinError: the consumer group has members.
+    """
+    with admin.connect(settings.kafka) as cluster:
+        members = cluster.members(name)
+    if members:
+        raise TocsinError(
+            f"group {name!r} has {members} member{'s' * (members > 1)}: stop its workers first"
+            f" (one that crashed counts for {settings.kafka.session_timeout_s:g} s more)"
+        )

@@ -1,0 +1,219 @@
+"""The demo's scenario: wait for the workers, produce at an even pace, watch what comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from models.fraud.simulator import SimulatorConfig
+from models.fraud.transactions import Transactions
+from streams.demo.gauges import Gauge
+from streams.demo.tally import Tally
+from streams.errors import WorkerError
+from streams.producers.kafka import KeyedProducer
+from streams.producers.pace import AtRate
+from streams.producers.play import Limits, Sent, play
+from streams.producers.records import Labelling
+from streams.producers.transactions import simulated_days, world
+from streams.reading import read_topic
+from streams.schemas import Alert, TransactionLabel, decode_alert, decode_label
+from streams.settings import Settings
+from streams.supervisor import POLL_S, Supervisor
+
+T = TypeVar("T")
+
+START = "2018-04-01"
+_LABEL_DELAY_MS = 7 * 86_400_000
+
+# A card pays 1.9 times a day, so this many for each transaction a second make a simulated day last
+# 1.15 s, and the first labels come back after 8 s, at any rate.
+_CARDS_PER_RATE = 0.6
+_TERMINALS_PER_CARD = 2
+_FEWEST_CARDS = 50
+
+_WATCH_S = 0.5
+_READY_S = 120.0
+_DRAIN_S = 30.0
+_SETTLE_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """What is produced: `rate` transactions a second for `duration_s` seconds, None for ever."""
+
+    rate: float
+    seed: int = 0
+    duration_s: float | None = None
+
+    def world(self) -> SimulatorConfig:
+        """Size the simulated world so that its calendar runs at the same speed at any rate."""
+        cards = max(_FEWEST_CARDS, round(self.rate * _CARDS_PER_RATE))
+        terminals = cards * _TERMINALS_PER_CARD
+        return world(customers=cards, terminals=terminals, start=START, seed=self.seed)
+
+
+class Demo:
+    """One run. Its attributes may be read at any time by whoever shows it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        scenario: Scenario,
+        supervisor: Supervisor,
+        gauges: Mapping[str, Gauge],
+    ) -> None:
+        self.settings, self.scenario = settings, scenario
+        self.supervisor, self.gauges = supervisor, gauges
+        self.tally = Tally()
+        self.sent = Sent()
+        self.calendar_ms = 0
+        """Simulated time, as of the day that is being sent; 0 before the first."""
+
+        self.began: float | None = None
+        """When the first transaction went out (monotonic)."""
+
+        self.newest: Alert | None = None
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the first transaction."""
+        return 0.0 if self.began is None else time.monotonic() - self.began
+
+    async def run(self, show: Callable[[], None], every_s: float) -> dict[str, Any]:
+        """Run the scenario, calling `show` every `every_s` seconds; return the report.
+
+        Raises:
+            WorkerError: a worker ends, does not get ready, or does not catch up at the end.
+            BrokerError: the broker is gone.
+        """
+        topics = self.settings.topics
+        return await _alongside(
+            self._scenario(),
+            self._for_ever(POLL_S, self.supervisor.step),
+            self._for_ever(every_s, show),
+            self._watch(),
+            self._read(topics.alerts, self._take_alert),
+            self._read(topics.labels, self._take_label),
+        )
+
+    def report(self) -> dict[str, Any]:
+        """Sum the run up: counts, times in ms, rates as fractions."""
+        fraud, latency = self.gauges["fraud"], self.gauges["fraud"].latency
+        return {
+            "transactions_in": self.sent.transactions,
+            "transactions_scored": fraud.count("tocsin_events_total"),
+            "alerts_out": self.tally.alerts,
+            "latency_ms": {"p50": round(latency.p50, 2), "p99": round(latency.p99, 2)},
+            "precision_so_far": round(self.tally.precision, 4),
+            "frauds_seen": self.tally.frauds_seen,
+            "dead_letters": self._count("tocsin_dead_letters_total"),
+        }
+
+    # -- the scenario -------------------------------------------------------------------------
+    async def _scenario(self) -> dict[str, Any]:
+        # 1. Workers that have joined, so that the first latencies are no start-up times.
+        if not await self._until(lambda: not self._not_ready(), _READY_S):
+            raise WorkerError(f"not ready after {_READY_S:.0f} s: {'; '.join(self._not_ready())}")
+
+        # 2. Transactions, and labels as their time comes.
+        self.began = time.monotonic()
+        async with KeyedProducer(self.settings.kafka) as producer:
+            await play(
+                producer,
+                self.settings,
+                self._days(),
+                pace=AtRate(self.scenario.rate),
+                labelling=Labelling(_LABEL_DELAY_MS, "simulator"),
+                limits=Limits(duration_s=self.scenario.duration_s),
+                progress=self._progress,
+            )
+
+        # 3. Everything scored and applied; then, briefly, everything read back by us too.
+        if not await self._until(self._is_drained, _DRAIN_S):
+            raise WorkerError(
+                f"the workers did not catch up in {_DRAIN_S:.0f} s: {self.report()}, "
+                f"{self.sent.labels} labels sent"
+            )
+        await self._until(self._is_read_back, _SETTLE_S)
+        return self.report()
+
+    def _not_ready(self) -> list[str]:
+        return [
+            f"{name}: {reason}" for name, gauge in self.gauges.items() for reason in gauge.not_ready
+        ]
+
+    def _is_drained(self) -> bool:
+        produced = self.sent.transactions + self.sent.labels
+        done = self._count("tocsin_events_total") + self._count("tocsin_dead_letters_total")
+        return done >= produced and not any(gauge.lag for gauge in self.gauges.values())
+
+    def _is_read_back(self) -> bool:
+        return self.tally.labels >= self.sent.labels and self.tally.alerts >= self.gauges[
+            "fraud"
+        ].count("tocsin_alerts_total")
+
+    def _count(self, name: str) -> int:
+        return sum(gauge.count(name) for gauge in self.gauges.values())
+
+    def _days(self) -> Iterator[Transactions]:
+        for day in simulated_days(self.scenario.world()):
+            if len(day):
+                self.calendar_ms = int(day.event_time[0])
+            yield day
+
+    def _progress(self, sent: Sent) -> None:
+        self.sent = sent
+
+    # -- beside it ----------------------------------------------------------------------------
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.gather(*(asyncio.to_thread(g.poll) for g in self.gauges.values()))
+            await asyncio.sleep(_WATCH_S)
+
+    async def _read(self, topic: str, take: Callable[[bytes], None]) -> None:
+        kafka = self.settings.kafka
+        async for records in read_topic(kafka, topic, from_beginning=True, follow=True):
+            for record in records:
+                take(record.value)
+
+    def _take_alert(self, value: bytes) -> None:
+        alert = decode_alert(value)
+        if self.tally.alert(alert):
+            self.newest = alert
+
+    def _take_label(self, value: bytes) -> None:
+        label = decode_label(value)
+        if isinstance(label, TransactionLabel):
+            self.tally.label(label)
+
+    async def _for_ever(self, every_s: float, action: Callable[[], None]) -> None:
+        while True:
+            action()
+            await asyncio.sleep(every_s)
+
+    async def _until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+        """Wait for `condition`; False if it is not met in time."""
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            if time.monotonic() > deadline:
+                return False
+            await asyncio.sleep(POLL_S)
+        return True
+
+
+async def _alongside(main: Coroutine[Any, Any, T], *others: Coroutine[Any, Any, None]) -> T:
+    """Run `main` to its end while the endless `others` run; the first error ends them all."""
+    result = asyncio.ensure_future(main)
+    tasks: list[asyncio.Future[Any]] = [result, *map(asyncio.ensure_future, others)]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done - {result}:
+            task.result()
+        return await result
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,101 @@
+"""What the chaos tests share: the events, their reference, and a drill of their own for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from models.checkpoint import Manifest, save
+from models.fraud.network import FEATURES, FraudNetwork, FraudNetworkConfig, config_fields
+from streams.devstack import RedisServer
+from tests.chaos import oracle
+from tests.chaos.drill import Case, Drill
+from tests.chaos.events import simulated
+from tests.conftest import Stack
+
+ALERT_SHARE = 0.05
+"""One transaction in twenty is an alert: enough of them fall into every gap that a fault opens."""
+
+MakeCase = Callable[..., Case]
+MakeDrill = Callable[..., Drill]
+
+
+@pytest.fixture(scope="session")
+def network_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The manifest of a small network with random weights and a wide range of scores."""
+    torch.manual_seed(11)
+    network = FraudNetwork(FraudNetworkConfig(hidden=32, head=32))
+    with torch.no_grad():
+        network.out.weight.mul_(30.0)
+    manifest = Manifest(
+        name="chaos",
+        version="0",
+        features={group: list(names) for group, names in FEATURES.items()},
+        config=config_fields(network.config),
+        threshold=0.5,
+        training={},
+        metrics={},
+        created="2026-01-01T00:00:00Z",
+    )
+    stem = tmp_path_factory.mktemp("network") / "chaos"
+    save(stem, network, manifest)
+    return stem.with_suffix(".json")
+
+
+@pytest.fixture(scope="session")
+def make_case(network_file: Path) -> MakeCase:
+    """Simulate a stream and compute its reference."""
+
+    def make(*, count: int, cards: int, seed: int) -> Case:
+        stream = simulated(count=count, cards=cards, seed=seed)
+        network = oracle.Network(network_file.with_suffix(".safetensors"))
+        expected = oracle.expect(stream.partitions, network)
+        threshold = oracle.threshold_in_a_gap(expected.scores, ALERT_SHARE)
+        return Case(stream, network_file, threshold, expected)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def case(make_case: MakeCase) -> Case:
+    """The events of most tests: about 120 batches."""
+    return make_case(count=60_000, cards=500, seed=1)
+
+
+@pytest.fixture(scope="session")
+def small_case(make_case: MakeCase) -> Case:
+    """A short stream of other events."""
+    return make_case(count=8_000, cards=200, seed=2)
+
+
+@pytest.fixture
+def make_drill(topic_name: str, namespace: str, tmp_path: Path) -> Iterator[MakeDrill]:
+    """Set a drill up on servers of choice."""
+    drills = []
+
+    def make(case: Case, bootstrap: str, redis_url: str) -> Drill:
+        drill = Drill(case, bootstrap, redis_url, topic_name, namespace, tmp_path)
+        drills.append(drill)
+        drill.prepare()
+        return drill
+
+    yield make
+    for drill in drills:
+        drill.close()
+
+
+@pytest.fixture
+def drill(make_drill: MakeDrill, case: Case, real_stack: Stack) -> Drill:
+    """A drill on the shared servers."""
+    return make_drill(case, real_stack.bootstrap, real_stack.redis_url)
+
+
+@pytest.fixture
+def fragile_drill(
+    make_drill: MakeDrill, case: Case, real_stack: Stack, private_redis: RedisServer
+) -> Drill:
+    """A drill whose Redis nobody else uses."""
+    return make_drill(case, real_stack.bootstrap, private_redis.url)

@@ -1,0 +1,183 @@
+"""One exercise: a topic with its events, a state namespace, workers to hurt, and the check."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from streams.settings import KafkaSettings, RedisSettings, Settings, TopicSettings
+from streams.state.redis import RedisStateStore
+from streams.topics import topic_table
+from tests.chaos import oracle
+from tests.chaos.events import PARTITIONS, Stream
+from tests.chaos.worker import REAL, SLOW, WorkerProcess, until
+
+SESSION_S = 6
+"""The shortest session that a broker grants by default."""
+
+MAX_BATCH = 500
+DRAIN_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A stream, the network that scores it, and what must come out."""
+
+    stream: Stream
+    manifest: Path
+    threshold: float
+    expected: oracle.Expected
+
+
+@dataclass(slots=True)
+class Drill:
+    """Topics, group and namespace of one test."""
+
+    case: Case
+    bootstrap: str
+    redis_url: str
+    topic: str
+    group: str
+    folder: Path
+    alerts: str = ""
+    workers: list[WorkerProcess] = field(default_factory=list)
+
+    # -- topics -------------------------------------------------------------------------------
+    def prepare(self) -> None:
+        """Make the topics and put the events on them."""
+        self.alerts = self.alerts or f"{self.topic}-alerts"
+        settings = Settings(
+            kafka=KafkaSettings(bootstrap_servers=self.bootstrap),
+            topics=TopicSettings(
+                transactions=self.topic,
+                alerts=self.alerts,
+                labels=f"{self.topic}-labels",
+                scores=f"{self.topic}-scores",
+                partitions=PARTITIONS,
+            ),
+        )
+        specs = [
+            NewTopic(spec.name, spec.partitions, config=dict(spec.config))
+            for spec in topic_table(settings)
+        ]
+        client = AdminClient({"bootstrap.servers": self.bootstrap})
+        for created in client.create_topics(specs).values():
+            created.result(20)
+        producer = Producer({"bootstrap.servers": self.bootstrap, "linger.ms": 50})
+        for partition, records in enumerate(self.case.stream.partitions):
+            for key, value in records:
+                producer.produce(self.topic, value, key, partition)
+                producer.poll(0)
+        assert producer.flush(30) == 0
+
+    def delete_topics(self) -> None:
+        """Delete the events and their dead letters, and wait until they are gone."""
+        client = AdminClient({"bootstrap.servers": self.bootstrap})
+        for deleted in client.delete_topics([self.topic, f"{self.topic}.dead"]).values():
+            deleted.result(20)
+
+    # -- workers ------------------------------------------------------------------------------
+    def start(self, *, slow: tuple[str, ...] | None = None, member: str = "") -> WorkerProcess:
+        """Start the real worker, or the slow one with options; `member` makes it a static one."""
+        number = len(self.workers)
+        log, marks = self.folder / f"worker-{number}.log", self.folder / f"worker-{number}.marks"
+        command = REAL if slow is None else (*SLOW, "--marks", str(marks), *slow)
+        worker = WorkerProcess(command, self._settings(member), log, marks)
+        self.workers.append(worker)
+        return worker
+
+    def _settings(self, member: str) -> dict[str, str]:
+        return {
+            "TOCSIN_KAFKA__BOOTSTRAP_SERVERS": self.bootstrap,
+            "TOCSIN_KAFKA__SESSION_TIMEOUT_S": str(SESSION_S),
+            "TOCSIN_KAFKA__HEARTBEAT_INTERVAL_S": "1",
+            "TOCSIN_KAFKA__REBALANCE_TIMEOUT_S": "10",
+            "TOCSIN_KAFKA__GROUP_INSTANCE_ID": member,
+            "TOCSIN_REDIS__URL": self.redis_url,
+            "TOCSIN_TOPICS__TRANSACTIONS": self.topic,
+            "TOCSIN_TOPICS__ALERTS": self.alerts,
+            "TOCSIN_FRAUD__GROUP": self.group,
+            "TOCSIN_FRAUD__MODEL": str(self.case.manifest),
+            "TOCSIN_FRAUD__DEVICE": "cpu",
+            "TOCSIN_FRAUD__THRESHOLD": repr(self.case.threshold),
+            "TOCSIN_FRAUD__CAPACITY": "4096",
+            "TOCSIN_LABELS__GROUP": f"{self.group}-labels",
+            "TOCSIN_DELIVERY__MAX_BATCH": str(MAX_BATCH),
+            "TOCSIN_DELIVERY__FLUSH_INTERVAL_S": "0.1",
+            "TOCSIN_DELIVERY__COMMIT_INTERVAL_S": "0.3",
+            "TOCSIN_DELIVERY__DRAIN_TIMEOUT_S": "10",
+            "TOCSIN_HEALTH__PORT": "0",
+        }
+
+    def close(self) -> None:
+        """End whatever still runs."""
+        for worker in self.workers:
+            if worker.running:
+                worker.kill()
+
+    # -- the end ------------------------------------------------------------------------------
+    def commits(self) -> dict[int, int]:
+        """Kafka's commit of each partition."""
+        return oracle.committed(self.bootstrap, self.group, self.topic)
+
+    def lag(self) -> int:
+        """Records that are not committed."""
+        return sum(self.case.stream.ends.values()) - sum(self.commits().values())
+
+    def drained(self, timeout_s: float = DRAIN_S) -> None:
+        """Wait until everything is committed."""
+        deadline = time.monotonic() + timeout_s
+        while lag := self.lag():
+            logs = [worker.text() for worker in self.workers[-2:]]
+            assert time.monotonic() < deadline, f"lag {lag} after {timeout_s} s:\n{logs}"
+            time.sleep(0.2)
+
+    def finish(self, *, member: str = "") -> WorkerProcess:
+        """Let an ordinary worker do what is left, and stop it as an orchestrator would."""
+        worker = self.start(member=member)
+        self.drained()
+        until(lambda: worker.readiness() == [], 10, lambda: f"not ready: {worker.readiness()}")
+        return worker
+
+    def observed(self) -> oracle.Observed:
+        """Read back what the workers left behind."""
+        return oracle.observe(
+            self.case.expected,
+            bootstrap=self.bootstrap,
+            redis_url=self.redis_url,
+            group=self.group,
+            topic=self.topic,
+            alerts=self.alerts,
+        )
+
+    def report(self, observed: oracle.Observed | None = None) -> oracle.Report:
+        """Compare what is there, or `observed`, with what must be there."""
+        return oracle.compare(
+            self.case.expected,
+            observed or self.observed(),
+            topic=self.topic,
+            threshold=self.case.threshold,
+        )
+
+    def check(self) -> oracle.Report:
+        """Fail unless everything is as if nothing had happened."""
+        # The reference was computed from what was produced: that is what the topic must hold.
+        stream = self.case.stream.partitions
+        for (partition, offset), value, _ in oracle.read_topic(self.bootstrap, self.topic):
+            assert stream[partition][offset][1] == value
+        report = self.report()
+        assert not report.problems, f"{report}\nlogs: {self.folder}"
+        assert report.borderline == 0, "the threshold lies in a gap"
+        return report
+
+    def clear_state(self) -> int:
+        """Delete the namespace, as `tocsin state rebuild` does."""
+        store = RedisStateStore(RedisSettings(url=self.redis_url), self.group)
+        try:
+            return store.clear()
+        finally:
+            store.close()

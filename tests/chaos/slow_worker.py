@@ -1,0 +1,110 @@
+"""A worker that is slow enough to be hit in the middle of a batch, or that dies where it is told.
+
+A program: ``python slow_worker.py [options]``, settings by environment as for `tocsin worker fraud`.
+It is the same worker; only its detector and its store are wrapped.
+
+    --pause-s S       wait this long before each batch is inferred
+    --marks FILE      append ``begin N`` and ``end N`` around the inference of batch N
+    --die-at WHERE:N  SIGKILL itself at the N-th: ``infer`` (half done), ``before-flush``
+                      (published, not stored), ``after-flush`` (stored, not acknowledged)
+    --without-guard   apply what a row has seen before again: a bug for the checker to find
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import streams.worker
+from streams.app import Agent, build_agent
+from streams.cli.start import start
+from streams.state.table import EntityTable
+
+
+class Countdown:
+    """Ends the process, as a power cut would, at the N-th call for its place."""
+
+    def __init__(self, spec: str) -> None:
+        self._place, _, number = spec.partition(":")
+        self._left = int(number or 0)
+
+    def at(self, place: str) -> None:
+        """Count a call; the last one does not return."""
+        if place == self._place:
+            self._left -= 1
+            if self._left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+class SlowDetector:
+    """A detector that takes its time to infer, and writes down when it begins and ends."""
+
+    def __init__(self, inner: Any, pause_s: float, marks: Path | None, death: Countdown) -> None:
+        self._inner, self._pause_s, self._death = inner, pause_s, death
+        self._marks = None if marks is None else marks.open("ab", buffering=0)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def infer(self, prepared: Any) -> Any:
+        number = prepared.batch.sequence
+        self._mark(b"begin %d\n" % number)
+        time.sleep(self._pause_s / 2)
+        outcome = self._inner.infer(prepared)
+        self._death.at("infer")
+        time.sleep(self._pause_s / 2)
+        self._mark(b"end %d\n" % number)
+        return outcome
+
+    def _mark(self, line: bytes) -> None:
+        if self._marks is not None:
+            self._marks.write(line)
+
+
+class DyingStore:
+    """A store that ends the process before or after a flush."""
+
+    def __init__(self, inner: Any, death: Countdown) -> None:
+        self._inner, self._death = inner, death
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def flush(self, snapshot: Any) -> None:
+        self._death.at("before-flush")
+        self._inner.flush(snapshot)
+        self._death.at("after-flush")
+
+
+def main() -> int:
+    """Run the worker; return its exit status."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--pause-s", type=float, default=0.0)
+    parser.add_argument("--marks", type=Path)
+    parser.add_argument("--die-at", default="")
+    parser.add_argument("--without-guard", action="store_true")
+    options = parser.parse_args()
+    death = Countdown(options.die_at)
+
+    def build(*args: Any) -> Agent:
+        agent = build_agent(*args)
+        detector: Any = SlowDetector(agent.detector, options.pause_s, options.marks, death)
+        store: Any = DyingStore(agent.store, death)
+        return dataclasses.replace(agent, detector=detector, store=store)
+
+    streams.worker.build_agent = build  # type: ignore[attr-defined]
+    if options.without_guard:
+        EntityTable.offsets = lambda _, rows: np.full(len(rows), -1)  # type: ignore[method-assign]
+    return streams.worker.Worker("fraud", start()).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+"""The power goes out, or an orchestrator says stop, in the middle of a batch."""
+
+from __future__ import annotations
+
+import random
+import time
+
+import pytest
+
+from tests.chaos.drill import Drill
+
+pytestmark = pytest.mark.chaos
+
+KILLED = -9
+PAUSE_S = 0.04
+SLOW = ("--pause-s", str(PAUSE_S))
+
+
+def test_nothing_is_lost_or_done_twice_when_workers_are_killed_at_random(drill: Drill) -> None:
+    rng = random.Random(5)
+    interrupted = 0
+    for _ in range(3):
+        victim = drill.start(slow=SLOW, member="one")
+        victim.batches(rng.randint(6, 18))
+        time.sleep(rng.uniform(0.0, 5 * PAUSE_S))
+        victim.kill()
+        interrupted += victim.is_inferring()
+        assert drill.lag() > 0, "killed too late to matter"
+    assert interrupted, "no kill hit a batch that was being inferred"
+
+    last = drill.finish(member="one")
+    assert last.terminate() == 0
+    drill.check()
+
+
+@pytest.mark.parametrize("place", ["infer", "before-flush", "after-flush"])
+def test_nothing_is_lost_or_done_twice_when_a_worker_dies(drill: Drill, place: str) -> None:
+    # The 10th flush lies within a group commit: some partitions of it are stored, others not.
+    victim = drill.start(slow=(*SLOW, "--die-at", f"{place}:10"), member="one")
+    assert victim.status(60) == KILLED
+    assert victim.is_inferring() == (place == "infer") or place != "infer"
+    committed = drill.commits()
+    assert drill.lag() > 0
+
+    last = drill.finish(member="one")
+    replayed = last.metric("tocsin_replayed_total")
+    assert last.terminate() == 0
+    report = drill.check()
+
+    if place == "after-flush":
+        assert replayed > 0, "nothing that was stored had to be dropped"
+    if place == "before-flush":
+        assert report.repeated, "nothing that was published had to be published again"
+    for partition, offset in report.repeated:
+        assert offset >= committed[partition], "an alert before the commit went out again"
+
+
+def test_sigterm_in_the_middle_of_a_batch_finishes_it_and_repeats_nothing(drill: Drill) -> None:
+    stopped = drill.start(slow=("--pause-s", "0.2"), member="one")
+    stopped.batches(4)
+    time.sleep(0.05)
+    assert stopped.is_inferring()
+    begun = time.monotonic()
+    assert stopped.terminate(timeout_s=20.0) == 0
+    assert time.monotonic() - begun < 10.0
+    assert not stopped.is_inferring(), "stopped within a batch"
+    assert 0 < drill.lag() < sum(drill.case.stream.ends.values())
+
+    last = drill.finish(member="one")
+    replayed = last.metric("tocsin_replayed_total")
+    assert last.terminate() == 0
+    report = drill.check()
+    assert replayed == 0, "what was stored was not committed"
+    assert report.repeated == []

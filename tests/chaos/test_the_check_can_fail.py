@@ -1,0 +1,109 @@
+"""A checker that finds nothing proves nothing: here it must find what we broke."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from tests.chaos.conftest import MakeDrill
+from tests.chaos.drill import Case, Drill
+from tests.chaos.oracle import Observed
+from tests.conftest import Stack
+
+pytestmark = pytest.mark.chaos
+
+
+
+
+def test_each_kind_of_damage_is_found_and_no_damage_is_not(
+    make_drill: MakeDrill, small_case: Case, real_stack: Stack
+) -> None:
+    drill = make_drill(small_case, real_stack.bootstrap, real_stack.redis_url)
+    assert drill.finish().terminate() == 0
+    report = drill.check()
+    assert report.repeated == []
+    assert len(drill.observed().alerts) > 100
+
+    name = next(iter(small_case.expected.cards))
+
+    def row(observed: Observed) -> np.void:
+        found = observed.rows[name]
+        assert found is not None
+        return found
+
+    def lose_an_event(observed: Observed) -> None:
+        row(observed)["state"]["count"] -= 1
+
+    def apply_twice(observed: Observed) -> None:
+        row(observed)["state"]["count"] += 2
+
+    def change_a_sum(observed: Observed) -> None:
+        row(observed)["state"]["log_sumsq"] += 1 / 4096**2 * 64
+
+    def change_the_memory(observed: Observed) -> None:
+        observed.hidden[name] = observed.hidden[name] + np.float32(0.01)
+
+    def lose_a_row(observed: Observed) -> None:
+        observed.rows[name] = None
+
+    def write_a_stranger(observed: Observed) -> None:
+        observed.keys += 1
+
+    def lose_an_alert(observed: Observed) -> None:
+        observed.alerts.pop(17)
+
+    def invent_an_alert(observed: Observed) -> None:
+        alert = observed.alerts[0]
+        quiet = next(p for p, s in small_case.expected.scores.items() if s < 0.5 * alert["score"])
+        source = {**alert["source"], "partition": quiet[0], "offset": quiet[1]}
+        observed.alerts.append({**alert, "source": source})
+
+    def score_from_another_memory(observed: Observed) -> None:
+        observed.alerts[3] = {**observed.alerts[3], "score": observed.alerts[3]["score"] - 0.01}
+
+    def lose_a_dead_letter(observed: Observed) -> None:
+        observed.dead.pop()
+
+    def cut_a_dead_letter(observed: Observed) -> None:
+        place, value = next((p, v) for p, v in observed.dead if v)
+        observed.dead.append((place, value[1:]))
+
+    def commit_too_little(observed: Observed) -> None:
+        observed.commits[2] -= 1
+
+    damages: list[tuple[Callable[[Observed], None], str]] = [
+        (lose_an_event, "events lost"),
+        (apply_twice, "events applied twice"),
+        (change_a_sum, "sums wrong"),
+        (change_the_memory, "memories wrong"),
+        (lose_a_row, "cards lost"),
+        (write_a_stranger, "unknown rows"),
+        (lose_an_alert, "alerts lost"),
+        (invent_an_alert, "alerts invented"),
+        (score_from_another_memory, "scores wrong"),
+        (lose_a_dead_letter, "dead letters lost"),
+        (cut_a_dead_letter, "dead letters changed"),
+        (commit_too_little, "commits off the log end"),
+    ]
+    for damage, kind in damages:
+        observed = drill.observed()
+        damage(observed)
+        assert kind in drill.report(observed).problems, kind
+
+
+def test_without_the_guard_a_replay_applies_events_twice_and_the_check_says_so(
+    drill: Drill,
+) -> None:
+    victim = drill.start(slow=("--pause-s", "0.02", "--die-at", "after-flush:9"), member="one")
+    assert victim.status(60) == -9
+
+    reckless = drill.start(slow=("--without-guard",), member="one")
+    drill.drained()
+    assert reckless.terminate() == 0
+
+    report = drill.report()
+    assert report.problems["events applied twice"] > 0
+    assert report.problems["memories wrong"] > 0
+    assert report.problems["events lost"] == 0
