@@ -16,6 +16,9 @@ from tests.chaos import oracle
 from tests.chaos.events import PARTITIONS, Stream
 from tests.chaos.worker import REAL, SLOW, WorkerProcess, until
 
+RESTART = 75
+"""Exit status of a worker that wants to be started again."""
+
 SESSION_S = 6
 """The shortest session that a broker grants by default."""
 
@@ -67,7 +70,7 @@ class Drill:
         client = AdminClient({"bootstrap.servers": self.bootstrap})
         for created in client.create_topics(specs).values():
             created.result(20)
-        producer = Producer({"bootstrap.servers": self.bootstrap, "linger.ms": 50})
+        producer = Producer({"bootstrap.servers": self.bootstrap, "linger.ms": 50, "enable.idempotence": True})
         for partition, records in enumerate(self.case.stream.partitions):
             for key, value in records:
                 producer.produce(self.topic, value, key, partition)

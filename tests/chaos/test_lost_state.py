@@ -6,8 +6,7 @@ import pytest
 from redis import Redis
 
 from streams.devstack import RedisServer
-from streams.worker import RESTART
-from tests.chaos.drill import Drill
+from tests.chaos.drill import RESTART, Drill
 from tests.chaos.worker import until
 
 pytestmark = pytest.mark.chaos

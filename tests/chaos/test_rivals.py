@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from streams.worker import RESTART
-from tests.chaos.drill import SESSION_S, Drill
+from tests.chaos.drill import RESTART, SESSION_S, Drill
 from tests.chaos.worker import WorkerProcess, until
 
 pytestmark = pytest.mark.chaos
