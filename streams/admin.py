@@ -173,8 +173,16 @@ class KafkaAdmin:
         }
 
     def members(self, group: str) -> int:
-        """Count the members of consumer group `group`; 0 for one that nobody has joined."""
-        found = self._client.describe_groups([group])
+        """Count the members of consumer group `group`; 0 for one that nobody has joined.
+
+        Raises:
+            BrokerError: the broker does not know. The embedded one remembers members that left,
+                and answers with access rights that do not exist, at which kafka-python fails.
+        """
+        try:
+            found = self._client.describe_groups([group])
+        except ValueError as error:
+            raise BrokerError(f"Kafka cannot tell who is in group {group!r}: {error}") from error
         return len(found[group]["members"])
 
     def delete(self, *, topics: Sequence[str], groups: Sequence[str]) -> None:

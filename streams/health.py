@@ -10,15 +10,13 @@ import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Any
-from typing import Self
+from typing import Any, Self
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from streams.errors import SettingsError
 from streams.settings import HealthSettings
 from streams.status import Status
-
 
 CLIENT_TIMEOUT_S = 10.0
 """A client that sends half a request loses its thread again after this."""

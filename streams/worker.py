@@ -239,13 +239,12 @@ class _Session:
 
     async def _start_positions(self, committed: Mapping[TP, int | None]) -> Mapping[TP, int]:
         """Start from min(commit, marker + 1); what lies before the commit is applied quietly."""
-        consumer = self._app.consumer
-        earliest = await consumer.earliest_offsets(*committed)
-        ends = await consumer.highwaters(*committed)
+        earliest = await self._app.consumer.earliest_offsets(*committed)
+        ends = await admin.log_ends(self._settings.kafka, self._agent.topic)
         starts = {}
         for tp, commit in committed.items():
             marker = self._delivery.markers.get(tp.partition)
-            _check_marker(tp.topic, tp.partition, marker, ends[tp])
+            _check_marker(tp.topic, tp.partition, marker, ends[tp.partition])
             first = earliest[tp]
             wanted = first if marker is None else marker + 1
             if wanted < first:

@@ -8,6 +8,7 @@ their own (`topic_name`, `namespace`); a test that breaks a server takes a priva
 
 from __future__ import annotations
 
+import logging
 import os
 import uuid
 from collections.abc import Iterator
@@ -186,3 +187,15 @@ def handbook() -> Path:
     if not path.is_file():
         pytest.fail(f"TOCSIN_HANDBOOK names {named!r}, which is not a file", pytrace=False)
     return path
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """Commands run in the test process set logging up; the next test must not notice."""
+    names = ["", *logging.root.manager.loggerDict]
+    before = {name: logging.getLogger(name).level for name in names}
+    handlers = logging.root.handlers[:]
+    yield
+    for name, level in before.items():
+        logging.getLogger(name).setLevel(level)
+    logging.root.handlers[:] = handlers

@@ -42,7 +42,7 @@ class Prepared:
     plan: SequencePlan
     x: NDArray[np.float32]  # (N, F) packed
     risk: NDArray[np.float32]  # (N, P) packed
-    terminals: NDArray[Any]  # (N,) PROFILE_SUMMARY
+    terminals: NDArray[Any]  # (N,) PROFILE_SUMMARY packed
     loaded: Loaded | None
     outcome: Outcome
 
@@ -79,7 +79,7 @@ class FraudDetector:
 
         # 2. Rows of the cards, from memory or from the store.
         index, transactions = decoded.index, decoded.items
-        offsets = np.array([batch.records[i].offset for i in index.tolist()], np.int64)
+        offsets = np.array([record.offset for record in batch.records], np.int64)[index]
         rows, loaded = self._cards.find(
             [transaction.card_id for transaction in transactions],
             batch.partitions[index],
@@ -96,8 +96,10 @@ class FraudDetector:
         outcome.events = len(transactions)
 
         # 4. Features of the card, in offset order; its row advances.
-        view = self._terminals.view([t.terminal_id for t in transactions], event_time)
         plan = plan_sequences(rows)
+        view = self._terminals.view(
+            [transaction.terminal_id for transaction in transactions], event_time, plan.packed
+        )
         x, state = card_features(
             plan,
             amount=amount,
@@ -108,7 +110,7 @@ class FraudDetector:
         self._cards.update(plan.rows, state, offsets[plan.packed[plan.last]])
 
         # 5. Features of the terminal, as it was known at the time of the transaction.
-        risk = profile_features(view.summary[plan.packed], event_time[plan.packed])
+        risk = profile_features(view.summary, event_time[plan.packed])
         return Prepared(batch, transactions, index, plan, x, risk, view.summary, loaded, outcome)
 
     def infer(self, prepared: Prepared) -> Outcome:
@@ -134,7 +136,7 @@ class FraudDetector:
                 x=x[slots],
                 risk=risk[slots],
                 hidden=memory_before(slots, plan, before, memory),
-                terminals=prepared.terminals[plan.packed[slots]],
+                terminals=prepared.terminals[slots],
             )
 
         raised = alerts(scored, self._rules, explain, rebuilding=self._is_rebuilding())

@@ -94,20 +94,17 @@ class TransactionRules:
 
         Amounts are in `currency`; times in ms since the epoch.
         """
-        factors = [self._rate(item.currency) for item in decoded.items]
-        unknown = np.array([factor is None for factor in factors], bool)
-        decoded = decoded.without(
-            unknown, lambda t: f"no rate for currency {t.currency!r}: set fraud.rates"
-        )
-        amount = np.array(
-            [
-                item.amount * factor
-                for item, factor in zip(
-                    decoded.items, (f for f in factors if f is not None), strict=True
-                )
-            ],
-            np.float64,
-        )
+        currencies = {item.currency for item in decoded.items}
+        if unknown := currencies - {self.currency, *self.rates}:
+            decoded = decoded.without(
+                np.array([item.currency in unknown for item in decoded.items], bool),
+                lambda t: f"no rate for currency {t.currency!r}: set fraud.rates",
+            )
+        if currencies <= {self.currency}:  # the rule: a rate for each would cost a tenth of it all
+            amounts = [item.amount for item in decoded.items]
+        else:
+            amounts = [item.amount * self._rate(item.currency) for item in decoded.items]
+        amount = np.array(amounts, np.float64)
         event_time = np.array([item.event_time for item in decoded.items], np.int64)
         latest = now_ms + self.max_future_ms
         too_much = ~(amount <= self.max_amount)
@@ -118,8 +115,8 @@ class TransactionRules:
             amount, event_time = amount[~bad], event_time[~bad]
         return decoded, amount, event_time
 
-    def _rate(self, currency: str) -> float | None:
-        return 1.0 if currency == self.currency else self.rates.get(currency)
+    def _rate(self, currency: str) -> float:
+        return 1.0 if currency == self.currency else self.rates[currency]
 
     def _reason(self, item: Transaction, latest: int) -> str:
         if item.event_time < self.earliest:

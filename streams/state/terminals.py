@@ -23,7 +23,10 @@ from streams.state.table import parse_rows, row_dtype
 
 @dataclass(frozen=True, slots=True)
 class TerminalView:
-    """What is known of each transaction's terminal: (B,) hashes and (B,) `PROFILE_SUMMARY`."""
+    """What is known of each transaction's terminal.
+
+    (B,) hashes as the transactions came, (B,) `PROFILE_SUMMARY` in the order asked for.
+    """
 
     hashes: NDArray[np.uint32]
     summary: NDArray[Any]
@@ -53,18 +56,28 @@ class TerminalProfiles:
         self._now = 1
         self._version = b""
 
-    def view(self, terminals: Sequence[str], event_time: NDArray[np.int64]) -> TerminalView:
-        """Return the terminals of B transactions as they were known at `event_time` (B,) ms."""
+    def view(
+        self,
+        terminals: Sequence[str],
+        event_time: NDArray[np.int64],
+        order: NDArray[np.int64],
+    ) -> TerminalView:
+        """Return the terminals of B transactions as they were known at `event_time` (B,) ms.
+
+        `order` holds the (B,) positions that the summaries are wanted in; copying them twice
+        would cost as much as finding them.
+        """
         version = self._store.version()
         if version != self._version:
             self._version = version
             self._now += 1
         slots = self._slots(terminals)
         self._refresh(slots)
-        summary = self._summary[slots]
-        early = summary["newest"] > event_time
+        ordered, time = slots[order], event_time[order]
+        summary = self._summary[ordered]
+        early = summary["newest"] > time
         if early.any():  # a label that came after the transaction does not count for it
-            summary[early] = summarise(self._profile[slots[early]], event_time[early])
+            summary[early] = summarise(self._profile[ordered[early]], time[early])
         return TerminalView(self._hash[slots], summary)
 
     def _slots(self, terminals: Sequence[str]) -> NDArray[np.int64]:

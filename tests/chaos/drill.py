@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from streams.settings import KafkaSettings, RedisSettings, Settings, TopicSettings
@@ -22,7 +22,13 @@ RESTART = 75
 SESSION_S = 6
 """The shortest session that a broker grants by default."""
 
+STATIC_SESSION_S = 60
+"""A static member keeps its place while it restarts, however busy the machine is."""
+
 MAX_BATCH = 500
+PACE_S = 0.04
+"""A slow worker's time over a batch: most of its life is in the middle of one."""
+
 DRAIN_S = 60.0
 
 
@@ -53,6 +59,7 @@ class Drill:
     def prepare(self) -> None:
         """Make the topics and put the events on them."""
         self.alerts = self.alerts or f"{self.topic}-alerts"
+        self.pace(PACE_S)
         settings = Settings(
             kafka=KafkaSettings(bootstrap_servers=self.bootstrap),
             topics=TopicSettings(
@@ -68,8 +75,13 @@ class Drill:
             for spec in topic_table(settings)
         ]
         client = AdminClient({"bootstrap.servers": self.bootstrap})
-        for created in client.create_topics(specs).values():
-            created.result(20)
+        for name, created in client.create_topics(specs).items():
+            try:
+                created.result(20)
+            except KafkaException as error:  # a second drill on the same topics
+                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise
+                assert name != self.topic
         producer = Producer({"bootstrap.servers": self.bootstrap, "linger.ms": 50, "enable.idempotence": True})
         for partition, records in enumerate(self.case.stream.partitions):
             for key, value in records:
@@ -86,17 +98,24 @@ class Drill:
     # -- workers ------------------------------------------------------------------------------
     def start(self, *, slow: tuple[str, ...] | None = None, member: str = "") -> WorkerProcess:
         """Start the real worker, or the slow one with options; `member` makes it a static one."""
-        number = len(self.workers)
-        log, marks = self.folder / f"worker-{number}.log", self.folder / f"worker-{number}.marks"
-        command = REAL if slow is None else (*SLOW, "--marks", str(marks), *slow)
+        name = f"worker-{len(self.workers)}"
+        log, marks = self.folder / f"{name}.log", self.folder / f"{name}.marks"
+        files = ("--marks", str(marks), "--pace", str(self.folder / "pace"))
+        command = REAL if slow is None else (*SLOW, *files, *slow)
         worker = WorkerProcess(command, self._settings(member), log, marks)
         self.workers.append(worker)
         return worker
 
+    def pace(self, seconds: float) -> None:
+        """Let slow workers take this long over a batch, from the next one on."""
+        new = self.folder / "pace.new"
+        new.write_text(repr(seconds))
+        new.replace(self.folder / "pace")
+
     def _settings(self, member: str) -> dict[str, str]:
         return {
             "TOCSIN_KAFKA__BOOTSTRAP_SERVERS": self.bootstrap,
-            "TOCSIN_KAFKA__SESSION_TIMEOUT_S": str(SESSION_S),
+            "TOCSIN_KAFKA__SESSION_TIMEOUT_S": str(STATIC_SESSION_S if member else SESSION_S),
             "TOCSIN_KAFKA__HEARTBEAT_INTERVAL_S": "1",
             "TOCSIN_KAFKA__REBALANCE_TIMEOUT_S": "10",
             "TOCSIN_KAFKA__GROUP_INSTANCE_ID": member,

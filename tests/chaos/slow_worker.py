@@ -3,8 +3,9 @@
 A program: ``python slow_worker.py [options]``, settings by environment as for `tocsin worker fraud`.
 It is the same worker; only its detector and its store are wrapped.
 
-    --pause-s S       wait this long before each batch is inferred
+    --pace FILE       take as many seconds over each batch as the file says at the time
     --marks FILE      append ``begin N`` and ``end N`` around the inference of batch N
+    --start-when FILE import everything, then stand by until the file exists
     --die-at WHERE:N  SIGKILL itself at the N-th: ``infer`` (half done), ``before-flush``
                       (published, not stored), ``after-flush`` (stored, not acknowledged)
     --without-guard   apply what a row has seen before again: a bug for the checker to find
@@ -47,26 +48,22 @@ class Countdown:
 class SlowDetector:
     """A detector that takes its time to infer, and writes down when it begins and ends."""
 
-    def __init__(self, inner: Any, pause_s: float, marks: Path | None, death: Countdown) -> None:
-        self._inner, self._pause_s, self._death = inner, pause_s, death
-        self._marks = None if marks is None else marks.open("ab", buffering=0)
+    def __init__(self, inner: Any, pace: Path, marks: Path, death: Countdown) -> None:
+        self._inner, self._pace, self._death = inner, pace, death
+        self._marks = marks.open("ab", buffering=0)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
     def infer(self, prepared: Any) -> Any:
-        number = prepared.batch.sequence
-        self._mark(b"begin %d\n" % number)
-        time.sleep(self._pause_s / 2)
+        number, pause_s = prepared.batch.sequence, float(self._pace.read_text())
+        self._marks.write(b"begin %d\n" % number)
+        time.sleep(pause_s / 2)
         outcome = self._inner.infer(prepared)
         self._death.at("infer")
-        time.sleep(self._pause_s / 2)
-        self._mark(b"end %d\n" % number)
+        time.sleep(pause_s / 2)
+        self._marks.write(b"end %d\n" % number)
         return outcome
-
-    def _mark(self, line: bytes) -> None:
-        if self._marks is not None:
-            self._marks.write(line)
 
 
 class DyingStore:
@@ -87,8 +84,9 @@ class DyingStore:
 def main() -> int:
     """Run the worker; return its exit status."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--pause-s", type=float, default=0.0)
-    parser.add_argument("--marks", type=Path)
+    parser.add_argument("--pace", type=Path, required=True)
+    parser.add_argument("--marks", type=Path, required=True)
+    parser.add_argument("--start-when", type=Path)
     parser.add_argument("--die-at", default="")
     parser.add_argument("--without-guard", action="store_true")
     options = parser.parse_args()
@@ -96,13 +94,17 @@ def main() -> int:
 
     def build(*args: Any) -> Agent:
         agent = build_agent(*args)
-        detector: Any = SlowDetector(agent.detector, options.pause_s, options.marks, death)
+        detector: Any = SlowDetector(agent.detector, options.pace, options.marks, death)
         store: Any = DyingStore(agent.store, death)
         return dataclasses.replace(agent, detector=detector, store=store)
 
     streams.worker.build_agent = build  # type: ignore[attr-defined]
     if options.without_guard:
         EntityTable.offsets = lambda _, rows: np.full(len(rows), -1)  # type: ignore[method-assign]
+    if options.start_when is not None:
+        print("standing by", flush=True)
+        while not options.start_when.exists():
+            time.sleep(0.02)
     return streams.worker.Worker("fraud", start()).run()
 
 

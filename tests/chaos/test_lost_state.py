@@ -11,14 +11,12 @@ from tests.chaos.worker import until
 
 pytestmark = pytest.mark.chaos
 
-SLOW = ("--pause-s", "0.04")
-
 
 def test_an_emptied_redis_ends_the_worker_and_is_rebuilt_quietly(
     fragile_drill: Drill, private_redis: RedisServer
 ) -> None:
     drill = fragile_drill
-    worker = drill.start(slow=SLOW, member="one")
+    worker = drill.start(slow=(), member="one")
     worker.batches(30)
     with Redis.from_url(private_redis.url) as client:
         client.flushall()
@@ -40,7 +38,7 @@ def test_a_redis_from_a_second_ago_ends_the_worker_and_is_caught_up(
     fragile_drill: Drill, private_redis: RedisServer
 ) -> None:
     drill = fragile_drill
-    worker = drill.start(slow=SLOW, member="one")
+    worker = drill.start(slow=(), member="one")
     with Redis.from_url(private_redis.url) as client:
         worker.batches(15)
         old = _copy(client)

@@ -13,14 +13,17 @@ from tests.chaos.worker import WorkerProcess, until
 
 pytestmark = pytest.mark.chaos
 
-SLOW = ("--pause-s", "0.05")
-
 
 def test_a_second_worker_may_join_and_leave_in_the_middle(drill: Drill) -> None:
-    first = drill.start(slow=SLOW)
+    drill.pace(0.2)
+    gate = drill.folder / "gate"
+    second = drill.start(slow=("--start-when", str(gate)))
+    second.says("standing by")
+    first = drill.start(slow=())
     first.batches(5)
-    second = drill.start(slow=SLOW)
+    gate.touch()
     second.batches(5)
+    drill.pace(0.05)
     assert partitions_of(first) and partitions_of(second)
     assert not partitions_of(first) & partitions_of(second)
     assert second.terminate() == 0
@@ -37,12 +40,13 @@ def test_a_second_worker_may_join_and_leave_in_the_middle(drill: Drill) -> None:
 def test_a_worker_that_was_thought_dead_is_fenced_and_writes_nothing(
     drill: Drill, member: str, resumes: str
 ) -> None:
-    zombie = drill.start(slow=SLOW, member=member)
+    zombie = drill.start(slow=(), member=member)
     zombie.batches(10)
     zombie.pause()
     assert zombie.is_inferring(), "paused between two batches"
 
-    heir = drill.start(slow=SLOW if resumes.startswith("while") else None, member=member)
+    drill.pace(0.2)
+    heir = drill.start(slow=() if resumes.startswith("while") else None, member=member)
     if resumes.startswith("while"):
         heir.batches(10, timeout_s=60 + SESSION_S)
         assert drill.lag() > 0
@@ -53,6 +57,7 @@ def test_a_worker_that_was_thought_dead_is_fenced_and_writes_nothing(
 
     before = rows_of(drill)
     zombie.resume()
+    drill.pace(0.0)
     assert zombie.status(30) == RESTART, zombie.text()
     assert "has another owner" in zombie.text()
     if resumes.startswith("when"):

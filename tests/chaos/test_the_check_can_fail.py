@@ -96,7 +96,7 @@ def test_each_kind_of_damage_is_found_and_no_damage_is_not(
 def test_without_the_guard_a_replay_applies_events_twice_and_the_check_says_so(
     drill: Drill,
 ) -> None:
-    victim = drill.start(slow=("--pause-s", "0.02", "--die-at", "after-flush:9"), member="one")
+    victim = drill.start(slow=("--die-at", "after-flush:9"), member="one")
     assert victim.status(60) == -9
 
     reckless = drill.start(slow=("--without-guard",), member="one")

@@ -7,7 +7,6 @@ frozen, flushed, dropped; so a record that is applied twice or not at all shows 
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ from streams.state.table import EntityTable, Frozen, pack
 COUNT = np.dtype([("count", "<i8")])
 
 Journal = list[tuple[Any, ...]]
-Trap = Callable[[Batch], None]
+Trap = Callable[[Batch], object]
 
 
 def no_trap(_: Batch) -> None:
@@ -131,15 +130,13 @@ class JournalStore(MemoryStateStore):
     def __init__(self, journal: Journal, server: MemoryServer | None = None) -> None:
         super().__init__(server)
         self.journal = journal
-        self.fault: Callable[[], None] = lambda: None
-        self.flushes = threading.Event()
+        self.fault: Callable[[], object] = lambda: None
 
     @override
     def flush(self, snapshot: PartitionSnapshot) -> None:
         self.fault()
         super().flush(snapshot)
         self.journal.append(("stored", snapshot.partition, snapshot.marker))
-        self.flushes.set()
 
     def count_of(self, name: str, partition: int = 0) -> int:
         """Records of `name` that the store knows to be applied."""

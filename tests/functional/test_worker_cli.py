@@ -16,6 +16,7 @@ import pytest
 from redis import Redis
 
 from streams import admin
+from streams.devstack import EmbeddedBroker
 from streams.devstack.ports import free_ports
 from streams.errors import WorkerError
 from streams.scrape import readiness
@@ -45,14 +46,13 @@ def port() -> int:
     pytest.fail("no two free ports side by side")
 
 
-@pytest.fixture
-def environment(stack: Stack, namespace: str, port: int, tmp_path: Path) -> dict[str, str]:
-    """Settings of one test: topics, groups and ports of its own, and the topics made."""
+def on(stack: Stack, namespace: str, port: int, folder: Path) -> dict[str, str]:
+    """Settings of one test: topics, groups and ports of its own; makes the topics."""
     names = {name: f"{namespace}.{name}" for name in ("transactions", "labels", "alerts", "scores")}
     with admin.connect(KafkaSettings(bootstrap_servers=stack.bootstrap)) as cluster:
         cluster.ensure(topic_table(Settings(topics=TopicSettings.model_validate(names))))
     return clean_environment(
-        tmp_path,
+        folder,
         TOCSIN_KAFKA__BOOTSTRAP_SERVERS=stack.bootstrap,
         TOCSIN_KAFKA__REBALANCE_TIMEOUT_S="3",
         TOCSIN_REDIS__URL=stack.redis_url,
@@ -110,25 +110,18 @@ def wait_until(condition: Callable[[], bool], within_s: float = START_S) -> None
 
 
 def test_all_agents_run_restart_after_a_crash_and_end_together(
-    environment: dict[str, str], port: int, namespace: str, stack: Stack, tmp_path: Path
+    stack: Stack, namespace: str, port: int, tmp_path: Path
 ) -> None:
+    environment = on(stack, namespace, port, tmp_path)
     with running(environment, tmp_path, "worker", "all") as process:
         wait_ready(port, port + 1)
-        assert len(named(tmp_path, "worker")) == 3
-
-        # A crash of one leaves the other alone.
         (fraud,), (labels,) = named(tmp_path, "worker fraud"), named(tmp_path, "worker labels")
+
         os.kill(fraud, signal.SIGKILL)
+
         wait_until(lambda: named(tmp_path, "worker fraud") not in (set(), {fraud}))
         wait_ready(port)
         assert named(tmp_path, "worker labels") == {labels}
-
-        # State in use is not deleted.
-        code, _, err = finished(environment, tmp_path, "state", "rebuild", "labels", "--yes")
-        assert code == 1
-        assert err.startswith(f"error: group '{namespace}-labels' has 1 member: stop its workers")
-        assert err.count("\n") == 1
-
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=60)
 
@@ -136,23 +129,9 @@ def test_all_agents_run_restart_after_a_crash_and_end_together(
     assert "the fraud worker was ended by signal 9: starting it again in 0.5 s" in err
     assert all_gone(tmp_path, 0)
 
-    # Nobody uses it now: not without being asked, and only this agent's.
-    redis = Redis.from_url(stack.redis_url)
-    redis.set(f"{namespace}-labels:row", "1")
-    redis.set(f"{namespace}-labels2:row", "of another group")
-    code, _, err = finished(environment, tmp_path, "state", "rebuild", "labels")
-    assert (code, err) == (2, "error: nobody to ask: give --yes\n")
-    code, out, err = finished(environment, tmp_path, "state", "rebuild", "labels", "--yes")
-    assert (code, err) == (0, "")
-    assert out.startswith("deleted ")
-    assert set(redis.scan_iter(f"{namespace}-labels*")) == {f"{namespace}-labels2:row".encode()}
-    assert redis.exists(f"{namespace}-fraud:identity")
-    redis.close()
 
-
-def test_workers_die_with_a_supervisor_that_is_killed(
-    environment: dict[str, str], tmp_path: Path
-) -> None:
+def test_workers_die_with_a_supervisor_that_is_killed(port: int, tmp_path: Path) -> None:
+    environment = clean_environment(tmp_path, TOCSIN_HEALTH__PORT=str(port))
     with running(environment, tmp_path, "worker", "all") as process:
         wait_until(lambda: len(named(tmp_path, "worker")) == 3)
         process.kill()
@@ -160,9 +139,8 @@ def test_workers_die_with_a_supervisor_that_is_killed(
         assert all_gone(tmp_path, 10)
 
 
-def test_a_worker_that_cannot_work_ends_all_with_one_line(
-    environment: dict[str, str], port: int, tmp_path: Path
-) -> None:
+def test_a_worker_that_cannot_work_ends_all_with_one_line(port: int, tmp_path: Path) -> None:
+    environment = clean_environment(tmp_path, TOCSIN_HEALTH__PORT=str(port))
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", port + 1))
         taken.listen()
@@ -173,6 +151,51 @@ def test_a_worker_that_cannot_work_ends_all_with_one_line(
     assert errors[0].startswith(f"error: health server cannot listen on 127.0.0.1:{port + 1}")
     assert errors[1:] == ["error: the labels worker ended with status 2"]
     assert all_gone(tmp_path, 0)
+
+
+def test_state_in_use_is_kept_and_of_nobody_else_is_deleted(
+    real_stack: Stack, namespace: str, port: int, tmp_path: Path
+) -> None:
+    environment = on(real_stack, namespace, port, tmp_path)
+    rebuild = ("state", "rebuild", "labels")
+    redis = Redis.from_url(real_stack.redis_url)
+    redis.set(f"{namespace}-labels2:row", "of another group")
+
+    # While a worker runs.
+    with running(environment, tmp_path, "worker", "labels") as process:
+        wait_ready(port)
+        code, _, err = finished(environment, tmp_path, *rebuild, "--yes")
+        assert code == 1
+        assert err.startswith(f"error: group '{namespace}-labels' has 1 member: stop its workers")
+        assert err.count("\n") == 1
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+
+    # Nobody runs, and nobody can be asked.
+    code, _, err = finished(environment, tmp_path, *rebuild)
+    assert (code, err) == (2, "error: nobody to ask: give --yes\n")
+    assert redis.exists(f"{namespace}-labels:identity")
+
+    # Told so.
+    count = len(list(redis.scan_iter(f"{namespace}-labels:*")))
+    code, out, err = finished(environment, tmp_path, *rebuild, "--yes")
+    assert (code, err) == (0, "")
+    assert out.startswith(f"deleted {count} keys of '{namespace}-labels': ")
+    assert set(redis.scan_iter(f"{namespace}*")) == {f"{namespace}-labels2:row".encode()}
+    redis.close()
+
+
+def test_state_is_kept_where_the_broker_cannot_tell_who_uses_it(
+    embedded_broker: EmbeddedBroker, tmp_path: Path
+) -> None:
+    environment = clean_environment(
+        tmp_path, TOCSIN_KAFKA__BOOTSTRAP_SERVERS=embedded_broker.bootstrap
+    )
+
+    code, _, err = finished(environment, tmp_path, "state", "rebuild", "fraud", "--yes")
+
+    assert code == 1
+    assert err.startswith("error: Kafka cannot tell who is in group 'tocsin-fraud': ")
 
 
 def test_a_wrong_setting_is_one_line_and_starts_nothing(tmp_path: Path) -> None:

@@ -1,0 +1,55 @@
+"""A topic is deleted and made again under the same name: its offsets mean something else."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+import pytest
+
+from tests.chaos.conftest import MakeDrill
+from tests.chaos.drill import RESTART, Case
+from tests.chaos.oracle import read_topic
+from tests.chaos.worker import WorkerProcess, until
+from tests.conftest import Stack
+
+pytestmark = pytest.mark.chaos
+
+FOREIGN = "belongs to another topic"
+
+
+@pytest.mark.parametrize("new", ["shorter", "longer"])
+def test_a_topic_made_again_is_never_scored_with_the_state_of_the_old(
+    make_drill: MakeDrill, case: Case, small_case: Case, real_stack: Stack, new: str
+) -> None:
+    first, second = (case, small_case) if new == "shorter" else (small_case, case)
+    drill = make_drill(first, real_stack.bootstrap, real_stack.redis_url)
+    drill.pace(0.0)
+    worker = drill.start(slow=(), member="one")
+    drill.drained()
+
+    # Step 1. The topic goes and comes back under the running worker.
+    drill.delete_topics()
+    again = dataclasses.replace(drill, case=second, alerts=f"{drill.topic}-alerts-2")
+    again.prepare()
+    assert worker.status(30) == RESTART, worker.text()
+
+    # Step 2. Started again, it says what is wrong, and touches nothing.
+    blocked = again.start(member="one")
+    until(lambda: refusal(blocked) != "", 60, blocked.text)
+    assert "run tocsin state rebuild" in refusal(blocked)
+    time.sleep(1.0)
+    assert blocked.running
+    assert again.lag() == sum(second.stream.ends.values())
+    assert read_topic(again.bootstrap, again.alerts) == []
+
+    # Step 3. Once the operator has given the old state up, it goes on by itself.
+    assert again.clear_state() > 0
+    again.drained()
+    assert blocked.terminate() == 0
+    again.check()
+
+
+def refusal(worker: WorkerProcess) -> str:
+    """Why it is not ready, if that is the topic."""
+    return next((reason for reason in worker.readiness() or [] if FOREIGN in reason), "")
