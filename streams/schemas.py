@@ -8,7 +8,8 @@ epoch, UTC, in the body; the Kafka record timestamp is the send time and carries
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from collections.abc import Sequence
+from typing import Annotated, Final, Literal, Protocol
 
 import msgspec
 from msgspec import Meta, Struct
@@ -31,6 +32,30 @@ Headers = tuple[tuple[str, bytes | None], ...]
 
 DECODE_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What the decoders below raise on a record that is not one: every bad byte ends in one of them."""
+
+
+class Record(Protocol):
+    """One Kafka record as aiokafka's compiled parser leaves it."""
+
+    @property
+    def offset(self) -> int:
+        """Offset in the partition."""
+
+    @property
+    def timestamp(self) -> int:
+        """Milliseconds since the epoch, as the producer or the broker wrote it."""
+
+    @property
+    def key(self) -> bytes | None:
+        """Raw key."""
+
+    @property
+    def value(self) -> bytes | None:
+        """Raw value; None is a tombstone."""
+
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes | None]]:
+        """Headers in the order in which they were written."""
 
 
 class Transaction(Struct, gc=False, frozen=True):

@@ -220,9 +220,13 @@ class _Session:
 
     async def _assigned(self, _app: Any, assigned: set[TP], **_: Any) -> None:
         """Claim the partitions, before anything of theirs is loaded."""
-        partitions = sorted(tp.partition for tp in assigned if tp.topic == self._agent.topic)
-        generation = self._app.consumer_generation_id
-        markers = await asyncio.to_thread(self._agent.store.claim, partitions, generation)
+        agent, generation = self._agent, self._app.consumer_generation_id
+        partitions = sorted(tp.partition for tp in assigned if tp.topic == agent.topic)
+        # Since the checks before joining the topic may have been deleted and made again, which is
+        # a rebalance to us. Gone, it ends the process: a restart waits for it and says so.
+        topic = await admin.describe(self._settings.kafka, agent.topic)
+        await asyncio.to_thread(agent.store.identify, _identity(agent, topic))
+        markers = await asyncio.to_thread(agent.store.claim, partitions, generation)
         self._delivery.markers.update(
             {partition: marker for partition, marker in markers.items() if marker is not None}
         )

@@ -30,9 +30,7 @@ def main(assignment: Assignment) -> None:
             "enable.auto.offset.store": False,
         }
     )
-    producer = Producer(
-        {"bootstrap.servers": assignment.bootstrap, "acks": "all", "linger.ms": 0}
-    )
+    producer = Producer({"bootstrap.servers": assignment.bootstrap, "acks": "all", "linger.ms": 0})
     consumer.subscribe([assignment.topic])
     started_at = 0.0
     while job.events < assignment.events:

@@ -6,8 +6,8 @@ import http.client
 import sys
 import threading
 import time
-from pathlib import Path
 from collections.abc import Mapping
+from pathlib import Path
 from typing import ClassVar, Final
 
 import msgspec

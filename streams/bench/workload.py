@@ -54,9 +54,7 @@ def _simulated(count: int) -> Transactions:
 def on_new_cards(sample: Transactions, count: int, cards: int) -> Transactions:
     """Give `count` transactions like those of `sample`, over `cards` cards that take turns."""
     place = np.arange(count)
-    return tokenised(
-        replace(sample.take(place % len(sample)), tx_id=place, card_id=place % cards)
-    )
+    return tokenised(replace(sample.take(place % len(sample)), tx_id=place, card_id=place % cards))
 
 
 def tokenised(rows: Transactions) -> Transactions:
@@ -75,9 +73,7 @@ def _tokens(prefix: str, ids: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.array([f"{prefix}{number:010d}" for number in ids.tolist()], object)
 
 
-def create_topic(
-    kafka: KafkaSettings, name: str, config: Mapping[str, str] | None = None
-) -> None:
+def create_topic(kafka: KafkaSettings, name: str, config: Mapping[str, str] | None = None) -> None:
     """Create a topic of `PARTITIONS` partitions."""
     with connect(kafka) as cluster:
         cluster.ensure([TopicSpec(name, "a measurement", PARTITIONS, 1, config or {})])

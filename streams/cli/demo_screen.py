@@ -25,6 +25,8 @@ _HISTORY = 60
 _ROWS = 200
 _BARS = "".join(map(chr, range(0x2581, 0x2589)))  # lower one eighth block to full block
 
+_BARS_SHOWN = 14
+
 # One alert a second goes on the list, so that it is still there when its label comes.
 _LIST_EVERY_S = 1.0
 
@@ -142,13 +144,13 @@ class ScreenView:
             self._run.gauges["fraud"].latency,
         )
         return _figures(
-            "produced to alert acknowledged",
+            "transaction to alert",
             f"p99 {recent.p99:,.0f} ms",
             self._latencies,
             "magenta",
             [
-                ("p50", f"{recent.p50:,.0f} ms"),
-                ("since start", f"p50 {whole.p50:,.0f} ms, p99 {whole.p99:,.0f} ms"),
+                ("p50", f"{recent.p50:,.0f} ms, the last 5 s"),
+                ("whole run", f"{whole.p50:,.0f}, {whole.p99:,.0f} ms"),
                 ("restarts", f"{self._run.supervisor.restarts}"),
             ],
         )
@@ -165,7 +167,7 @@ class ScreenView:
             [
                 ("raised", f"{tally.alerts:,}"),
                 ("confirmed", f"{tally.confirmed:,}, false {tally.dismissed:,}"),
-                ("frauds seen", f"{tally.frauds_seen:,}, {tally.recall:.0%} had an alert"),
+                ("frauds seen", f"{tally.frauds_seen:,}, {tally.recall:.0%} caught"),
             ],
         )
 
@@ -234,15 +236,20 @@ def _figures(
     style: str,
     rows: list[tuple[str, str]],
 ) -> RenderableType:
+    head = Table.grid(expand=True)
+    head.add_column(no_wrap=True)
+    head.add_column(no_wrap=True, justify="right", overflow="crop", ratio=1)
+    head.add_row(Text(headline, f"bold {style}"), Text(_sparkline(history or ()), style))
     grid = Table.grid(padding=(0, 2))
+    for _ in range(2):
+        grid.add_column(no_wrap=True, overflow="ellipsis")
     for name, value in rows:
         grid.add_row(Text(name, "dim"), value)
-    head = Text.assemble((headline, f"bold {style}"), "  ", (_sparkline(history or ()), style))
-    return Panel(Group(head, Text(), grid), title=title, title_align="left", border_style="dim")
+    return Panel(Group(head, "", grid), title=title, title_align="left", border_style="dim")
 
 
 def _sparkline(values: deque[float] | tuple[()]) -> str:
     """Draw the last values as bars; the highest fills its line."""
-    recent = list(values)[-20:]
+    recent = list(values)[-_BARS_SHOWN:]
     top = max(recent, default=0.0)
     return "".join(_BARS[min(7, int(8 * value / top))] for value in recent) if top else ""

@@ -8,13 +8,16 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import numpy as np
+import numpy.typing as npt
+
 from models.fraud.simulator import SimulatorConfig
 from models.fraud.transactions import Transactions
 from streams.demo.gauges import Gauge
 from streams.demo.tally import Tally
 from streams.errors import WorkerError
 from streams.producers.kafka import KeyedProducer
-from streams.producers.pace import AtRate
+from streams.producers.pace import AtRate, Pace
 from streams.producers.play import Limits, Sent, play
 from streams.producers.records import Labelling
 from streams.producers.transactions import simulated_days, world
@@ -33,6 +36,10 @@ _LABEL_DELAY_MS = 7 * 86_400_000
 _CARDS_PER_RATE = 0.6
 _TERMINALS_PER_CARD = 2
 _FEWEST_CARDS = 50
+
+# Transactions go out in steps of this length: what the embedded broker does for a fetch grows with
+# the number of batches that it holds, and without steps each batch is a few records.
+_STEP_S = 0.025
 
 _WATCH_S = 0.5
 _READY_S = 120.0
@@ -125,7 +132,7 @@ class Demo:
                 producer,
                 self.settings,
                 self._days(),
-                pace=AtRate(self.scenario.rate),
+                pace=_InSteps(AtRate(self.scenario.rate)),
                 labelling=Labelling(_LABEL_DELAY_MS, "simulator"),
                 limits=Limits(duration_s=self.scenario.duration_s),
                 progress=self._progress,
@@ -202,6 +209,17 @@ class Demo:
                 return False
             await asyncio.sleep(POLL_S)
         return True
+
+
+class _InSteps:
+    """Another pace, on a clock that ticks every `_STEP_S`."""
+
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
+
+    def allowed(self, event_time: npt.NDArray[np.int64], sent: int, elapsed_s: float) -> int:
+        """Allow what the other pace allowed at the last tick."""
+        return self._pace.allowed(event_time, sent, elapsed_s // _STEP_S * _STEP_S)
 
 
 async def _alongside(main: Coroutine[Any, Any, T], *others: Coroutine[Any, Any, None]) -> T:

@@ -9,33 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.schemas import Record
 from streams.state.store import PartitionSnapshot
-
-Headers = Sequence[tuple[str, bytes | None]]
-
-
-class Record(Protocol):
-    """One record as the consumer's compiled parser makes it."""
-
-    @property
-    def offset(self) -> int:
-        """Offset in the partition."""
-
-    @property
-    def timestamp(self) -> int:
-        """When it was sent (ms, epoch)."""
-
-    @property
-    def key(self) -> bytes | None:
-        """Raw key."""
-
-    @property
-    def value(self) -> bytes | None:
-        """Raw value; None is a tombstone."""
-
-    @property
-    def headers(self) -> Headers:
-        """Headers in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +56,7 @@ class Message:
     topic: str
     key: bytes | None
     value: bytes | None
-    headers: Headers = ()
+    headers: Sequence[tuple[str, bytes | None]] = ()
     partition: int | None = None
     """None leaves it to the default partitioner (murmur2 of the key, as in the Java client)."""
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.alerts.envelope import build_fraud_alert, cloud_events_headers
-from streams.pipeline.batch import Batch, Message, Record
-from streams.schemas import ModelRef, Reason, Score, Source, Transaction, encode
+from streams.pipeline.batch import Batch, Message
+from streams.schemas import ModelRef, Reason, Record, Score, Source, Transaction, encode
 
 Explain = Callable[[NDArray[np.int64]], list[list[Reason]]]
 """Given the slots of H alerts, the reasons of each."""

@@ -94,13 +94,13 @@ class TransactionRules:
 
         Amounts are in `currency`; times in ms since the epoch.
         """
-        currencies = {item.currency for item in decoded.items}
-        if unknown := currencies - {self.currency, *self.rates}:
+        foreign = {item.currency for item in decoded.items if item.currency != self.currency}
+        if unknown := foreign - set(self.rates):
             decoded = decoded.without(
                 np.array([item.currency in unknown for item in decoded.items], bool),
                 lambda t: f"no rate for currency {t.currency!r}: set fraud.rates",
             )
-        if currencies <= {self.currency}:  # the rule: a rate for each would cost a tenth of it all
+        if not foreign:  # the rule: to look each rate up would cost a tenth of the batch
             amounts = [item.amount for item in decoded.items]
         else:
             amounts = [item.amount * self._rate(item.currency) for item in decoded.items]

@@ -16,13 +16,12 @@
 
 from streams.transport.app import BatchApp, StartPositions
 from streams.transport.monitor import BatchMonitor
-from streams.transport.schema import BatchSchema, Record, RecordBatch
+from streams.transport.schema import BatchSchema, RecordBatch
 
 __all__ = [
     "BatchApp",
     "BatchMonitor",
     "BatchSchema",
-    "Record",
     "RecordBatch",
     "StartPositions",
 ]

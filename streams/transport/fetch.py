@@ -16,7 +16,7 @@ from aiokafka.consumer.fetcher import READ_COMMITTED, FetchResult
 from aiokafka.errors import CorruptRecordException
 from faust.types import TP
 
-from streams.transport.schema import Record
+from streams.schemas import Record
 
 
 class FetchedRecords(list[Record]):

@@ -2,40 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import faust
 from faust.types import TP
 
+from streams.schemas import Record
 from streams.transport.offsets import BatchOffset
 
 DEFAULT_MAX_RECORDS = 16_384
-
-
-class Record(Protocol):
-    """One Kafka record as aiokafka's compiled parser leaves it."""
-
-    @property
-    def offset(self) -> int:
-        """Offset in the partition."""
-
-    @property
-    def timestamp(self) -> int:
-        """Milliseconds since the epoch, as the producer or the broker wrote it."""
-
-    @property
-    def key(self) -> bytes | None:
-        """Raw key."""
-
-    @property
-    def value(self) -> bytes | None:
-        """Raw value; None is a tombstone."""
-
-    @property
-    def headers(self) -> Sequence[tuple[str, bytes | None]]:
-        """Headers in the order in which they were written."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

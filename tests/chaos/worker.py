@@ -121,7 +121,7 @@ class WorkerProcess:
     def metric(self, name: str) -> float:
         """Read a metric without labels other than the agent."""
         with urlopen(f"{self._url()}/metrics", timeout=5) as answer:
-            found = re.search(rf'^{name}{{agent="fraud"}} (\S+)$', answer.read().decode(), re.M)
+            found = re.search(rf'^{name}{{agent="fraud"}} (\S+)$', answer.read().decode(), re.MULTILINE)
         assert found is not None, f"no metric {name}"
         return float(found[1])
 

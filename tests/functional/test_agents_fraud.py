@@ -321,12 +321,11 @@ def test_replays_are_dropped_in_memory_and_after_a_restart(model: Path) -> None:
     fraud.flush()
     state = dict(world.cards.rows)
 
-    for worker in (lambda: fraud, lambda: world.worker("fraud")):
-        again = worker().take(records)
+    for restarted in (False, True):
+        worker = world.worker("fraud") if restarted else fraud
+        again = worker.take(records)
         assert (again.events, again.replayed, again.messages) == (0, 20, [])
-        fraud = worker()
-        fraud.take(records)
-        fraud.flush()
+        worker.flush()
         assert world.cards.rows == state
 
 
