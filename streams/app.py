@@ -14,6 +14,7 @@ from models.fraud.network import load_fraud
 from models.fraud.profile import new_profiles
 from streams.agents.fraud import FraudDetector
 from streams.agents.labels import LabelsDetector
+from streams.errors import SettingsError
 from streams.metrics import Metrics
 from streams.pipeline.batch import Detector
 from streams.pipeline.dead_letter import DeadLetters
@@ -62,6 +63,7 @@ def build_agent(
 
     Raises:
         ModelError: the network cannot be loaded, or the device is not there.
+        SettingsError: a capacity is too small for the batches.
     """
     return (_fraud if name == "fraud" else _labels)(settings, status, patience)
 
@@ -75,7 +77,18 @@ def open_store(
     return RedisStateStore(settings.redis, group, shared=shared)
 
 
+def _check_capacity(name: str, capacity: int, settings: Settings) -> None:
+    """Refuse a table that a worker under load would fill with unflushed rows and end on."""
+    least = 2 * settings.delivery.max_batch
+    if capacity < least:
+        raise SettingsError(
+            f"{name} ({capacity}) must be at least {least}, twice delivery.max_batch: half of the "
+            "rows may be unflushed, and one batch may need as many again"
+        )
+
+
 def _fraud(settings: Settings, status: Status, patience: Patience) -> Agent:
+    _check_capacity("fraud.capacity", settings.fraud.capacity, settings)
     # 1. The network decides how wide a row is.
     device = pick(settings.fraud.device)
     network, manifest = load_fraud(settings.fraud.model)
@@ -127,6 +140,7 @@ def _fraud(settings: Settings, status: Status, patience: Patience) -> Agent:
 
 def _labels(settings: Settings, status: Status, patience: Patience) -> Agent:
     del status  # labels raise no alerts
+    _check_capacity("labels.capacity", settings.labels.capacity, settings)
     topics, labels = settings.topics, settings.labels
     store = patience(open_store(settings, labels.group, shared=True))
     table = EntityTable(store, capacity=labels.capacity, blank=new_profiles(1))

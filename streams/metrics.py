@@ -66,7 +66,7 @@ class Metrics:
         self.cache_hits = self._gauge("row_hits", "Events whose row was in memory")
         self.cache_misses = self._gauge("row_misses", "Rows read from the store")
         self.evicted = self._gauge("rows_evicted", "Rows evicted from memory after their flush")
-        self.state_age = self._gauge("state_age_seconds", "Since everything that had come in was in the store")
+        self.state_age = self._gauge("state_age_seconds", "Since all that came in was stored")
         self.started_at = self._gauge("first_event_timestamp_seconds", "First event, epoch")
         self.progress_at = self._gauge(
             "last_progress_timestamp_seconds", "Last acknowledgement, epoch"

@@ -126,9 +126,11 @@ def memory(
 
     with _bench(bootstrap, redis) as settings:
         found = watch(settings, data, minutes, cards, print)
+    rss = {f"rss {name}": value for name, value in found["rss_mib"].items()}
     table = Table("", "", box=None, pad_edge=False)
-    for name, value in {**found.pop("rss_mib"), **found}.items():
-        table.add_row(name, f"{value:,.1f}" if isinstance(value, float) else f"{value}")
+    for name, value in {**rss, **found}.items():
+        if name != "rss_mib":
+            table.add_row(name, f"{value:,.1f}" if isinstance(value, float) else f"{value}")
     _console.print(table)
     write_report(report, found)
 
@@ -152,8 +154,8 @@ def _show_throughput(found: dict[str, Any]) -> None:
         ("Tocsin", found["tocsin"]),
         ("plain Faust", found["faust"]),
         ("confluent-kafka loop", found["loop"]),
-        ("Tocsin, every card new", cold),
-        ("loop, every card new", cold["loop"]),
+        ("Tocsin, new cards", cold),
+        ("loop, new cards", cold["loop"]),
     ):
         table.add_row(
             title,

@@ -23,8 +23,9 @@ from streams.devstack.ports import free_ports
 from streams.errors import SettingsError, WorkerError
 from streams.supervisor import AGENTS, Supervisor, agent_specs
 
-# The embedded broker keeps every record in memory: most of a gigabyte in this time.
-_LONGEST_S = 900.0
+# The embedded broker forgets nothing and takes longer for each fetch the more it holds: after this
+# long at the default rate, more than half a core.
+_LONGEST_S = 300.0
 
 
 def demo(
@@ -50,7 +51,7 @@ def demo(
     """Start everything on this machine, feed it simulated payments, and watch the alerts.
 
     A simulated day lasts about a second, so labels, 7 days late, come back after 8 s. Ctrl-C ends
-    it and leaves nothing behind; on the embedded broker it ends by itself after 15 minutes. Where
+    it and leaves nothing behind; on the embedded broker it ends by itself after 5 minutes. Where
     the output is no terminal, or with --report, it prints plain lines.
     """
     if report is not None and duration is None:

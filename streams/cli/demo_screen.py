@@ -88,8 +88,7 @@ class ScreenView:
             f"in {run.elapsed_s:.0f} s, {tally.alerts} alerts "
             f"(p50 {latency['p50']:.0f} ms, p99 {latency['p99']:.0f} ms after the transaction), "
             f"{tally.confirmed} confirmed as fraud and {tally.dismissed} as genuine so far, "
-            f"{report['dead_letters']} dead letters",
-            soft_wrap=True,
+            f"{report['dead_letters']} dead letters"
         )
 
     def _observe(self) -> None:
@@ -114,7 +113,7 @@ class ScreenView:
         title.add_column()
         title.add_column(justify="right")
         when = datetime.fromtimestamp(run.calendar_ms / 1000, UTC)
-        clock = f"simulated {when:%a %d %b %Y}   " if run.calendar_ms else ""
+        clock = f"simulated {when:%d %b %Y}   " if run.calendar_ms else ""
         limit = run.scenario.duration_s
         passed = _clock(run.elapsed_s) + (f" of {_clock(limit)}" if limit else "")
         title.add_row(
@@ -149,7 +148,7 @@ class ScreenView:
             self._latencies,
             "magenta",
             [
-                ("p50", f"{recent.p50:,.0f} ms, the last 5 s"),
+                ("p50", f"{recent.p50:,.0f} ms"),
                 ("whole run", f"{whole.p50:,.0f}, {whole.p99:,.0f} ms"),
                 ("restarts", f"{self._run.supervisor.restarts}"),
             ],
@@ -184,9 +183,9 @@ class ScreenView:
             body: RenderableType = Align.center(text, vertical="middle")
         else:
             table = Table(box=None, expand=True, pad_edge=False, header_style="dim")
-            for name, width in (("time", 14), ("severity", 8), ("card", 6), ("terminal", 8)):
+            for name, width in (("time", 12), ("severity", 8), ("card", 5), ("terminal", 8)):
                 table.add_column(name, width=width, no_wrap=True)
-            table.add_column("amount", width=10, justify="right", no_wrap=True)
+            table.add_column("amount", width=8, justify="right", no_wrap=True)
             table.add_column("score", width=5, no_wrap=True)
             table.add_column("why", ratio=1, no_wrap=True, overflow="ellipsis")
             table.add_column("label", width=7, no_wrap=True)
@@ -236,13 +235,13 @@ def _figures(
     style: str,
     rows: list[tuple[str, str]],
 ) -> RenderableType:
-    head = Table.grid(expand=True)
+    head = Table.grid(expand=True, padding=(0, 1))
     head.add_column(no_wrap=True)
     head.add_column(no_wrap=True, justify="right", overflow="crop", ratio=1)
     head.add_row(Text(headline, f"bold {style}"), Text(_sparkline(history or ()), style))
-    grid = Table.grid(padding=(0, 2))
-    for _ in range(2):
-        grid.add_column(no_wrap=True, overflow="ellipsis")
+    grid = Table.grid(expand=True, padding=(0, 1))
+    grid.add_column(width=max(len(name) for name, _ in rows), no_wrap=True)
+    grid.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
     for name, value in rows:
         grid.add_row(Text(name, "dim"), value)
     return Panel(Group(head, "", grid), title=title, title_align="left", border_style="dim")

@@ -39,7 +39,7 @@ _FEWEST_CARDS = 50
 
 # Transactions go out in steps of this length: what the embedded broker does for a fetch grows with
 # the number of batches that it holds, and without steps each batch is a few records.
-_STEP_S = 0.025
+_STEP_S = 0.05
 
 _WATCH_S = 0.5
 _READY_S = 120.0

@@ -61,8 +61,8 @@ def make_case(network_file: Path) -> MakeCase:
 
 @pytest.fixture(scope="session")
 def case(make_case: MakeCase) -> Case:
-    """The events of most tests: about 120 batches."""
-    return make_case(count=60_000, cards=500, seed=1)
+    """The events of most tests: about 80 batches."""
+    return make_case(count=40_000, cards=500, seed=1)
 
 
 @pytest.fixture(scope="session")

@@ -54,6 +54,7 @@ class Drill:
     folder: Path
     alerts: str = ""
     workers: list[WorkerProcess] = field(default_factory=list)
+    _watch: oracle.Commits | None = field(default=None, init=False)
 
     # -- topics -------------------------------------------------------------------------------
     def prepare(self) -> None:
@@ -82,7 +83,9 @@ class Drill:
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise
                 assert name != self.topic
-        producer = Producer({"bootstrap.servers": self.bootstrap, "linger.ms": 50, "enable.idempotence": True})
+        producer = Producer(
+            {"bootstrap.servers": self.bootstrap, "linger.ms": 50, "enable.idempotence": True}
+        )
         for partition, records in enumerate(self.case.stream.partitions):
             for key, value in records:
                 producer.produce(self.topic, value, key, partition)
@@ -104,6 +107,13 @@ class Drill:
         command = REAL if slow is None else (*SLOW, *files, *slow)
         worker = WorkerProcess(command, self._settings(member), log, marks)
         self.workers.append(worker)
+        return worker
+
+    def standby(self, *, member: str = "") -> WorkerProcess:
+        """Start a slow worker that has imported everything and joins when it is told to."""
+        gate = self.folder / f"gate-{len(self.workers)}"
+        worker = self.start(slow=("--start-when", str(gate)), member=member)
+        worker.gate = gate
         return worker
 
     def pace(self, seconds: float) -> None:
@@ -140,11 +150,15 @@ class Drill:
         for worker in self.workers:
             if worker.running:
                 worker.kill()
+        if self._watch is not None:
+            self._watch.close()
 
     # -- the end ------------------------------------------------------------------------------
     def commits(self) -> dict[int, int]:
         """Kafka's commit of each partition."""
-        return oracle.committed(self.bootstrap, self.group, self.topic)
+        if self._watch is None:
+            self._watch = oracle.Commits(self.bootstrap, self.group, self.topic)
+        return self._watch.now()
 
     def lag(self) -> int:
         """Records that are not committed."""
@@ -174,6 +188,7 @@ class Drill:
             group=self.group,
             topic=self.topic,
             alerts=self.alerts,
+            commits=self.commits(),
         )
 
     def report(self, observed: oracle.Observed | None = None) -> oracle.Report:

@@ -210,7 +210,14 @@ class Observed:
 
 
 def observe(
-    expected: Expected, *, bootstrap: str, redis_url: str, group: str, topic: str, alerts: str
+    expected: Expected,
+    *,
+    bootstrap: str,
+    redis_url: str,
+    group: str,
+    topic: str,
+    alerts: str,
+    commits: dict[int, int],
 ) -> Observed:
     """Read back what the workers left behind."""
     names = list(expected.cards)
@@ -235,8 +242,10 @@ def observe(
         markers={p: -1 if marker is None else marker for p, marker in markers.items()},
         keys=_row_keys(redis_url, group),
         alerts=[json.loads(value or b"") for _, value, _ in read_topic(bootstrap, alerts)],
-        dead=[_letter(value, headers) for _, value, headers in read_topic(bootstrap, f"{topic}.dead")],
-        commits=committed(bootstrap, group, topic),
+        dead=[
+            _letter(value, headers) for _, value, headers in read_topic(bootstrap, f"{topic}.dead")
+        ],
+        commits=commits,
     )
 
 
@@ -262,14 +271,21 @@ def read_topic(
         consumer.close()
 
 
-def committed(bootstrap: str, group: str, topic: str) -> dict[int, int]:
-    """Commit of each partition; 0 where there is none."""
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": group})
-    try:
-        partitions = [TopicPartition(topic, p) for p in _ends(consumer, topic)]
-        return {tp.partition: max(tp.offset, 0) for tp in consumer.committed(partitions, 10)}
-    finally:
-        consumer.close()
+class Commits:
+    """Watches the commits of a group."""
+
+    def __init__(self, bootstrap: str, group: str, topic: str) -> None:
+        self._consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": group})
+        self._partitions = [TopicPartition(topic, p) for p in _ends(self._consumer, topic)]
+
+    def now(self) -> dict[int, int]:
+        """Commit of each partition; 0 where there is none."""
+        found = self._consumer.committed(self._partitions, 10)
+        return {tp.partition: max(tp.offset, 0) for tp in found}
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._consumer.close()
 
 
 def _ends(consumer: Consumer, topic: str) -> dict[int, int]:

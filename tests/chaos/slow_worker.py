@@ -1,13 +1,13 @@
 """A worker that is slow enough to be hit in the middle of a batch, or that dies where it is told.
 
-A program: ``python slow_worker.py [options]``, settings by environment as for `tocsin worker fraud`.
-It is the same worker; only its detector and its store are wrapped.
+A program: ``python slow_worker.py [options]``, settings by environment as for `tocsin worker
+fraud`. It is the same worker; only its detector and its store are wrapped.
 
     --pace FILE       take as many seconds over each batch as the file says at the time
     --marks FILE      append ``begin N`` and ``end N`` around the inference of batch N
     --start-when FILE import everything, then stand by until the file exists
-    --die-at WHERE:N  SIGKILL itself at the N-th: ``infer`` (half done), ``before-flush``
-                      (published, not stored), ``after-flush`` (stored, not acknowledged)
+    --die-at WHERE:N  SIGKILL itself ``before-flush`` (published, not stored) or ``after-flush``
+                      (stored, not acknowledged) for the N-th time
     --without-guard   apply what a row has seen before again: a bug for the checker to find
 """
 
@@ -48,8 +48,8 @@ class Countdown:
 class SlowDetector:
     """A detector that takes its time to infer, and writes down when it begins and ends."""
 
-    def __init__(self, inner: Any, pace: Path, marks: Path, death: Countdown) -> None:
-        self._inner, self._pace, self._death = inner, pace, death
+    def __init__(self, inner: Any, pace: Path, marks: Path) -> None:
+        self._inner, self._pace = inner, pace
         self._marks = marks.open("ab", buffering=0)
 
     def __getattr__(self, name: str) -> Any:
@@ -60,7 +60,6 @@ class SlowDetector:
         self._marks.write(b"begin %d\n" % number)
         time.sleep(pause_s / 2)
         outcome = self._inner.infer(prepared)
-        self._death.at("infer")
         time.sleep(pause_s / 2)
         self._marks.write(b"end %d\n" % number)
         return outcome
@@ -94,13 +93,13 @@ def main() -> int:
 
     def build(*args: Any) -> Agent:
         agent = build_agent(*args)
-        detector: Any = SlowDetector(agent.detector, options.pace, options.marks, death)
+        detector: Any = SlowDetector(agent.detector, options.pace, options.marks)
         store: Any = DyingStore(agent.store, death)
         return dataclasses.replace(agent, detector=detector, store=store)
 
-    streams.worker.build_agent = build  # type: ignore[attr-defined]
+    streams.worker.build_agent = build  # type: ignore[assignment, attr-defined]
     if options.without_guard:
-        EntityTable.offsets = lambda _, rows: np.full(len(rows), -1)  # type: ignore[method-assign]
+        EntityTable.offsets = lambda _, rows: np.full(len(rows), -1)  # type: ignore[assignment, method-assign]
     if options.start_when is not None:
         print("standing by", flush=True)
         while not options.start_when.exists():

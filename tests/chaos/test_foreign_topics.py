@@ -18,29 +18,28 @@ pytestmark = pytest.mark.chaos
 FOREIGN = "belongs to another topic"
 
 
-@pytest.mark.parametrize("new", ["shorter", "longer"])
 def test_a_topic_made_again_is_never_scored_with_the_state_of_the_old(
-    make_drill: MakeDrill, case: Case, small_case: Case, real_stack: Stack, new: str
+    make_drill: MakeDrill, case: Case, small_case: Case, real_stack: Stack
 ) -> None:
-    first, second = (case, small_case) if new == "shorter" else (small_case, case)
-    drill = make_drill(first, real_stack.bootstrap, real_stack.redis_url)
+    # The new log is longer than the old one: no offset looks out of place.
+    drill = make_drill(small_case, real_stack.bootstrap, real_stack.redis_url)
     drill.pace(0.0)
-    worker = drill.start(slow=(), member="one")
+    worker = drill.start(slow=())
     drill.drained()
 
     # Step 1. The topic goes and comes back under the running worker.
     drill.delete_topics()
-    again = dataclasses.replace(drill, case=second, alerts=f"{drill.topic}-alerts-2")
+    again = dataclasses.replace(drill, case=case, alerts=f"{drill.topic}-alerts-2")
     again.prepare()
     assert worker.status(30) == RESTART, worker.text()
 
     # Step 2. Started again, it says what is wrong, and touches nothing.
-    blocked = again.start(member="one")
+    blocked = again.start()
     until(lambda: refusal(blocked) != "", 60, blocked.text)
     assert "run tocsin state rebuild" in refusal(blocked)
     time.sleep(1.0)
     assert blocked.running
-    assert again.lag() == sum(second.stream.ends.values())
+    assert again.lag() == sum(case.stream.ends.values())
     assert read_topic(again.bootstrap, again.alerts) == []
 
     # Step 3. Once the operator has given the old state up, it goes on by itself.

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from tests.chaos.drill import RESTART, SESSION_S, Drill
+from tests.chaos.drill import RESTART, Drill
 from tests.chaos.worker import WorkerProcess, until
 
 pytestmark = pytest.mark.chaos
@@ -16,15 +16,14 @@ pytestmark = pytest.mark.chaos
 
 def test_a_second_worker_may_join_and_leave_in_the_middle(drill: Drill) -> None:
     drill.pace(0.2)
-    gate = drill.folder / "gate"
-    second = drill.start(slow=("--start-when", str(gate)))
-    second.says("standing by")
+    second = drill.standby()
     first = drill.start(slow=())
     first.batches(5)
-    gate.touch()
+    second.go()
     second.batches(5)
     drill.pace(0.05)
-    assert partitions_of(first) and partitions_of(second)
+    assert partitions_of(first)
+    assert partitions_of(second)
     assert not partitions_of(first) & partitions_of(second)
     assert second.terminate() == 0
     assert drill.lag() > 0, "the second worker left when everything was done"
@@ -35,22 +34,28 @@ def test_a_second_worker_may_join_and_leave_in_the_middle(drill: Drill) -> None:
     drill.check()
 
 
-@pytest.mark.parametrize("member", ["", "one"], ids=["dynamic", "static"])
-@pytest.mark.parametrize("resumes", ["while the heir works", "when the heir is done"])
+@pytest.mark.parametrize(
+    ("member", "resumes"),
+    [("", "when the heir is done"), ("one", "while the heir works")],
+    ids=["dynamic", "static"],
+)
 def test_a_worker_that_was_thought_dead_is_fenced_and_writes_nothing(
     drill: Drill, member: str, resumes: str
 ) -> None:
+    works = resumes == "while the heir works"
+    heir = drill.standby(member=member) if works else None
     zombie = drill.start(slow=(), member=member)
     zombie.batches(10)
     zombie.pause()
     assert zombie.is_inferring(), "paused between two batches"
 
     drill.pace(0.2)
-    heir = drill.start(slow=() if resumes.startswith("while") else None, member=member)
-    if resumes.startswith("while"):
-        heir.batches(10, timeout_s=60 + SESSION_S)
+    if heir is not None:
+        heir.go()
+        heir.batches(10)
         assert drill.lag() > 0
     else:
+        heir = drill.start(member=member)
         drill.drained()
     same = generation_of(heir) == generation_of(zombie)
     assert same == bool(member), "a static member keeps its generation, a dynamic one does not"
@@ -60,7 +65,7 @@ def test_a_worker_that_was_thought_dead_is_fenced_and_writes_nothing(
     drill.pace(0.0)
     assert zombie.status(30) == RESTART, zombie.text()
     assert "has another owner" in zombie.text()
-    if resumes.startswith("when"):
+    if not works:
         assert rows_of(drill) == before
 
     drill.drained()

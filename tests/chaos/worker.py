@@ -32,12 +32,16 @@ class WorkerProcess:
         settings: ``TOCSIN_`` environment; no other setting reaches the worker.
         log: file for its standard error.
         marks: file of a slow worker's marks.
+
+    Attributes:
+        gate: file that a standby waits for.
     """
 
     def __init__(
         self, command: Sequence[str], settings: Mapping[str, str], log: Path, marks: Path
     ) -> None:
         self._log, self._marks = log, marks
+        self.gate: Path | None = None
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("TOCSIN_")}
         with log.open("wb") as output:
             self._process = subprocess.Popen(
@@ -48,6 +52,12 @@ class WorkerProcess:
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
+
+    def go(self) -> None:
+        """Tell a standby to join; it is ready to when this returns."""
+        assert self.gate is not None
+        self.says("standing by")
+        self.gate.touch()
 
     # -- signals ------------------------------------------------------------------------------
     def kill(self) -> None:
@@ -121,7 +131,9 @@ class WorkerProcess:
     def metric(self, name: str) -> float:
         """Read a metric without labels other than the agent."""
         with urlopen(f"{self._url()}/metrics", timeout=5) as answer:
-            found = re.search(rf'^{name}{{agent="fraud"}} (\S+)$', answer.read().decode(), re.MULTILINE)
+            found = re.search(
+                rf'^{name}{{agent="fraud"}} (\S+)$', answer.read().decode(), re.MULTILINE
+            )
         assert found is not None, f"no metric {name}"
         return float(found[1])
 

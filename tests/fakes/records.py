@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from streams.pipeline.batch import Batch, Headers
+from streams.pipeline.batch import Batch
 
 SENT_AT = 1_700_000_000_000
 
@@ -22,7 +22,7 @@ class FakeRecord:
     offset: int
     value: bytes | None
     key: bytes | None = None
-    headers: Headers = ()
+    headers: Sequence[tuple[str, bytes | None]] = ()
     timestamp: int = SENT_AT
 
 

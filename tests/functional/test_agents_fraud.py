@@ -20,6 +20,7 @@ from models.fraud.simulator import SimulatorConfig, simulate
 from models.fraud.transactions import Transactions
 from streams.alerts.envelope import CLOUD_EVENT_HEADERS
 from streams.app import Agent, AgentName, build_agent
+from streams.errors import SettingsError
 from streams.pipeline.batch import Batch, Message, Outcome
 from streams.schemas import Transaction as Payment
 from streams.schemas import TransactionLabel, decode_alert, decode_score, encode
@@ -310,6 +311,21 @@ def test_a_batch_of_which_half_is_one_card_scores_as_one_by_one(model: Path) -> 
 
     assert at_once.keys() == one_by_one.keys()
     assert max(abs(at_once[i] - one_by_one[i]) for i in at_once) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [("fraud", "capacity"), ("fraud", "profile_capacity"), ("labels", "capacity")],
+)
+def test_a_table_that_one_batch_could_fill_is_refused_by_name(
+    model: Path, name: AgentName, setting: str
+) -> None:
+    world = World(model)
+    sizes = {"fraud": {"capacity": 4096, "model": model}, "labels": {"capacity": 4096}}
+    sizes[name][setting] = 1024
+    tight = load_settings(redis={"url": "memory://"}, delivery={"max_batch": 2000}, **sizes)
+    with pytest.raises(SettingsError, match=rf"{name}\.{setting} \(1024\) must be at least"):
+        build_agent(name, tight, Status(), world.store)
 
 
 # -- replays and odd records ----------------------------------------------------------------------

@@ -143,6 +143,17 @@ def test_a_batch_is_published_then_stored_then_acknowledged() -> None:
     ]
 
 
+def test_a_flush_right_behind_a_batch_stores_what_it_acknowledges() -> None:
+    async def scenario(bed: Bed) -> None:
+        event = event_of(values(0, 4))
+        await bed.accept(event)
+        await bed.delivery.flush()  # the batch's own task has not run yet
+        assert event.acknowledged
+        assert bed.store.count_of("card") == 4
+
+    run(scenario)
+
+
 def test_nothing_is_stored_or_acknowledged_while_the_broker_has_not_answered() -> None:
     async def scenario(bed: Bed) -> None:
         bed.publisher.gate.clear()
@@ -596,6 +607,7 @@ def test_a_release_flushes_forgets_the_rows_and_gives_the_partition_up() -> None
         await bed.delivery.release({0})
 
         assert bed.store.server.markers[0] == 3
+        assert bed.store.count_of("card") == 4
         assert bed.delivery.reached(0) == 0
         assert not bed.status.is_rebuilding
         assert set(bed.detector.table._partition[bed.detector.table._partition >= 0]) == {1}
