@@ -15,6 +15,9 @@
     └── Stuck                   no progress although nothing named is being waited for
 """
 
+RESTART = 75
+"""Exit status of a process that a restart may help, and never harms (EX_TEMPFAIL of sysexits.h)."""
+
 
 class TocsinError(Exception):
     """Base of every error that a user is meant to read: one line that says what to do."""

@@ -21,15 +21,12 @@ from typing import IO, Self
 
 from streams.devstack import launch
 from streams.devstack.ports import free_ports
-from streams.errors import SettingsError, WorkerError
+from streams.errors import RESTART, SettingsError, WorkerError
 from streams.settings import Settings
 
 log = logging.getLogger(__name__)
 
 AGENTS = ("fraud", "labels")
-
-RESTART = os.EX_TEMPFAIL
-"""Exit status that asks for a restart; `streams.worker.RESTART`, without importing Torch."""
 
 POLL_S = 0.2
 

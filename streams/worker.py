@@ -26,7 +26,7 @@ from faust.types import TP
 from models.errors import ModelError
 from streams import admin
 from streams.app import Agent, AgentName, build_agent, observe
-from streams.errors import BrokerError, ForeignState, Stuck, TocsinError
+from streams.errors import RESTART, BrokerError, ForeignState, Stuck, TocsinError
 from streams.health import HealthServer
 from streams.metrics import Metrics
 from streams.pipeline.delivery import Delivery, Limits
@@ -41,9 +41,6 @@ from streams.transport import BatchApp, BatchSchema
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-RESTART = 75
-"""Exit status that asks a supervisor for a restart (EX_TEMPFAIL): replay is safe."""
 
 SWITCH_INTERVAL_S = 0.0005
 """How long a thread may keep the GIL from the others: at Python's 5 ms the threads of the path
@@ -152,6 +149,7 @@ class _Session:
             fail=self._fail,
         )
         self._stopping = asyncio.Event()
+        self._datadir = tempfile.TemporaryDirectory(prefix="tocsin-")  # Faust insists on one
         self._app = self._build_app()
         metrics.state_age.set_function(lambda: time.time() - self._delivery.stored_at)
 
@@ -174,6 +172,7 @@ class _Session:
         await self._app.stop()
         await self._publisher.stop()
         self._lane.close()
+        self._datadir.cleanup()
         log.info("stopped")
         return 0
 
@@ -199,7 +198,7 @@ class _Session:
             stream_wait_empty=True,  # without it SIGTERM loses what is in flight
             topic_allow_declare=False,
             topic_disable_leader=True,
-            datadir=tempfile.mkdtemp(prefix="tocsin-"),
+            datadir=self._datadir.name,
         )
         app.drain_timeout_s, app.give_up = delivery.drain_timeout_s, self._fail
         topic = app.topic(agent.topic, schema=BatchSchema(max_records=delivery.max_batch))
@@ -290,6 +289,7 @@ class _Session:
         log.critical("ending: %s", error, exc_info=None if expected else error)
         logging.shutdown()
         with suppress(OSError):
+            self._datadir.cleanup()
             sys.stderr.flush()
         os._exit(RESTART)
 

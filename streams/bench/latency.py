@@ -18,12 +18,14 @@ import numpy as np
 
 from models.fraud.transactions import Transactions
 from streams.bench.assignment import Assignment
+from streams.bench.job import Job
 from streams.bench.subject import Program
 from streams.bench.systems import check_committed, forget, fraud_worker, fresh
 from streams.bench.workload import CURRENCY, create_topic, transactions
 from streams.producers.kafka import KeyedProducer
 from streams.producers.pace import AtRate
 from streams.producers.records import transaction_records
+from streams.schemas import decode_score
 from streams.scrape import histogram_quantile
 from streams.settings import KafkaSettings, Settings
 
@@ -34,6 +36,13 @@ WARM_S: Final = 3.0
 """The first seconds load rows and fill caches; they are not measured."""
 
 TICK_S: Final = 0.002
+
+ALERT_SHARE: Final = 0.01
+"""Of the transactions, raised by a threshold of its own: at the network's the 99th percentile of a
+run would be its slowest alert."""
+
+JUDGED: Final = 20_000
+"""Transactions from whose scores that threshold is taken."""
 
 LATENCY: Final = "tocsin_alert_latency_seconds"
 
@@ -97,6 +106,8 @@ def paced(settings: Settings, rows: Transactions, seconds: float) -> Paced:
         TocsinError: it did not keep up.
     """
     topic, group = fresh("paced"), fresh("paced-tocsin")
+    fraud = settings.fraud.model_copy(update={"threshold": threshold_for(settings, rows)})
+    settings = settings.model_copy(update={"fraud": fraud})
     for name in (topic, f"{group}-alerts"):
         create_topic(settings.kafka, name)
     with fraud_worker(settings, topic, f"{group}-alerts", group) as worker:
@@ -114,6 +125,14 @@ def paced(settings: Settings, rows: Transactions, seconds: float) -> Paced:
     forget(settings, group)
     p50, p99 = (1000 * histogram_quantile(after, LATENCY, q) for q in (0.5, 0.99))
     return Paced(p50, p99, cores, round(after.get("tocsin_alerts_total")))
+
+
+def threshold_for(settings: Settings, rows: Transactions) -> float:
+    """Return the score that `ALERT_SHARE` of the first transactions reach."""
+    job = Job(settings.fraud.model, 0.0)
+    values = [value for _, value in transaction_records(rows.take(slice(JUDGED)), CURRENCY)]
+    scores = [decode_score(value).score for _, value in job.run(values)]
+    return float(np.quantile(scores, 1.0 - ALERT_SHARE))
 
 
 def bare_p99_ms(kafka: KafkaSettings, rows: Transactions) -> float:

@@ -104,7 +104,7 @@ def forget(settings: Settings, group: str) -> None:
 
 def fraud_worker(settings: Settings, topic: str, alerts_topic: str, group: str) -> Worker:
     """Make a fraud worker on `topic`; its state is in Redis under `group`."""
-    model = settings.fraud.model
+    model, threshold = settings.fraud.model, settings.fraud.threshold
     environment = {
         "TOCSIN_KAFKA__BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
         "TOCSIN_REDIS__URL": settings.redis.url,
@@ -114,6 +114,7 @@ def fraud_worker(settings: Settings, topic: str, alerts_topic: str, group: str) 
         "TOCSIN_FRAUD__CURRENCY": CURRENCY,
         "TOCSIN_LABELS__GROUP": f"{group}-labels",
         **({} if model is None else {"TOCSIN_FRAUD__MODEL": str(model.resolve())}),
+        **({} if threshold is None else {"TOCSIN_FRAUD__THRESHOLD": repr(threshold)}),
     }
     return Worker("fraud", environment)
 

@@ -12,11 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from streams import worker
 from streams.errors import SettingsError, WorkerError
 from streams.settings import HealthSettings, Settings
 from streams.supervisor import (
-    RESTART,
     ChildSpec,
     Patience,
     Supervisor,
@@ -38,10 +36,6 @@ def step_until(supervisor: Supervisor, condition: Callable[[], bool]) -> None:
         assert time.monotonic() < deadline
         supervisor.step()
         time.sleep(0.01)
-
-
-def test_the_status_that_asks_for_a_restart_is_the_workers() -> None:
-    assert RESTART == worker.RESTART
 
 
 def test_no_children_are_fine() -> None:
