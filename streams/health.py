@@ -35,13 +35,14 @@ class HealthServer:
             timeout = CLIENT_TIMEOUT_S
 
             def do_GET(self) -> None:
-                if self.path == "/livez":
+                path = self.path.partition("?")[0]
+                if path == "/livez":
                     self._answer(200, "application/json", b'{"live": true}\n')
-                elif self.path == "/readyz":
+                elif path == "/readyz":
                     reasons = status.reasons()
                     body = json.dumps({"ready": not reasons, "reasons": reasons}) + "\n"
                     self._answer(503 if reasons else 200, "application/json", body.encode())
-                elif self.path == "/metrics":
+                elif path == "/metrics":
                     self._answer(200, CONTENT_TYPE_LATEST, generate_latest(registry))
                 else:
                     self._answer(404, "text/plain", b"/livez, /readyz or /metrics\n")

@@ -158,7 +158,13 @@ class _Session:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
-        await self._publisher.start()
+        connecting = asyncio.ensure_future(self._publisher.start())
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        await asyncio.wait([connecting, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if not connecting.done():
+            connecting.cancel()
+            return 0
+        await connecting
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         gc.collect()
         gc.freeze()
@@ -166,7 +172,7 @@ class _Session:
         await self._app.start()
         watchdog = asyncio.ensure_future(self._watch())
         watchdog.add_done_callback(self._watched)
-        await self._stopping.wait()
+        await stopping
         log.info("stopping: finishing what is under way")
         watchdog.cancel()
         await self._app.stop()

@@ -41,9 +41,6 @@ ALERT_SHARE: Final = 0.01
 """Of the transactions, raised by a threshold of its own: at the network's the 99th percentile of a
 run would be its slowest alert."""
 
-JUDGED: Final = 20_000
-"""Transactions from whose scores that threshold is taken."""
-
 LATENCY: Final = "tocsin_alert_latency_seconds"
 
 Say = Callable[[str], None]
@@ -128,10 +125,12 @@ def paced(settings: Settings, rows: Transactions, seconds: float) -> Paced:
 
 
 def threshold_for(settings: Settings, rows: Transactions) -> float:
-    """Return the score that `ALERT_SHARE` of the first transactions reach."""
+    """Return the score that `ALERT_SHARE` of the transactions reach once the cards are known."""
     job = Job(settings.fraud.model, 0.0)
-    values = [value for _, value in transaction_records(rows.take(slice(JUDGED)), CURRENCY)]
-    scores = [decode_score(value).score for _, value in job.run(values)]
+    values = [value for _, value in transaction_records(rows, CURRENCY)]
+    half = len(values) // 2
+    job.run(values[:half])
+    scores = [decode_score(value).score for _, value in job.run(values[half:])]
     return float(np.quantile(scores, 1.0 - ALERT_SHARE))
 
 

@@ -198,7 +198,10 @@ class Delivery:
             sizes.append(len(more))
         self._backlog.records -= len(records)
         homes = [event.value.tp.partition for event in events]
-        ends = {home: int(event.value.offset) for home, event in zip(homes, events, strict=True)}
+        # To the end of what was fetched: behind the last record may lie transaction markers.
+        ends = {
+            home: event.value.next_offset - 1 for home, event in zip(homes, events, strict=True)
+        }
         if not self._sequence:
             self._metrics.started_at.set(time.time())
         self._sequence += 1

@@ -33,21 +33,25 @@ class Recovery:
         write: Callable[[list[Any], int], Awaitable[None]],
     ) -> None:
         self._lane, self._publish, self._write = lane, publish, write
-        self._poisoned = 0
+        self._held: list[tuple[Batch, str]] = []
 
     async def replay(self, batches: Sequence[Batch]) -> None:
         """Give every record of `batches` its fate; all of it is flushed on return.
 
         Alerts that went out before the failure go out again under the same ids.
+
+        Raises:
+            Stuck: record after record fails; none of those was buried.
         """
         await self._lane.drop(None)
         for batch in batches:
             await self._settle(batch)
+        await self._bury()
 
     async def _settle(self, batch: Batch) -> None:
         """Score `batch`, or halve it until the record that fails stands alone.
 
-        1. Try it. 2. If it fails, go back to the last flush. 3. Halve it, or reject the one record.
+        1. Try it. 2. If it fails, go back to the last flush. 3. Halve it, or hold the one record.
         4. Publish. 5. Flush, so that a later failure does not come back to here.
         """
         try:
@@ -59,21 +63,38 @@ class Recovery:
             if len(batch.records) > 1:  # Step 3.
                 for half in batch.halves():
                     await self._settle(half)
-                return
-            outcome = await self._reject(batch, error)
-        else:
-            self._poisoned = 0
-        await self._publish(outcome)  # Step 4.
-        snapshots = await self._lane.snapshot(batch.sequence, batch.ends)  # Step 5.
-        await self._write(snapshots, batch.sequence)
+            else:
+                self._hold(batch, error)
+            return
+        before = await self._bury(outcome)  # Step 4.
+        await self._flush(batch, {**before, **batch.ends})  # Step 5.
 
-    async def _reject(self, batch: Batch, error: Exception) -> Outcome:
-        self._poisoned += 1
-        if self._poisoned > GIVE_UP_AFTER:
+    def _hold(self, batch: Batch, error: Exception) -> None:
+        """Keep a record that fails alone until another one succeeds: then it is the record."""
+        reason = f"scoring failed: {type(error).__name__}: {error}"
+        log.error("offset %d: %s", batch.records[0].offset, reason)
+        self._held.append((batch, reason))
+        if len(self._held) > GIVE_UP_AFTER:
             raise Stuck(
-                f"{self._poisoned} records in a row cannot be scored ({error}): check the model "
+                f"{len(self._held)} records in a row cannot be scored ({error}): check the model "
                 "and the device, then start the worker again; nothing was lost"
             ) from error
-        reason = f"scoring failed: {type(error).__name__}: {error}"
-        log.error("dead letter: offset %d: %s", batch.records[0].offset, reason)
-        return await self._lane.reject(batch, reason)
+
+    async def _bury(self, outcome: Outcome | None = None) -> dict[int, int]:
+        """Publish what was held as dead letters, then `outcome`; return how far that reaches.
+
+        Without an `outcome` to flush with them, the dead letters are flushed here.
+        """
+        held, self._held = self._held, []
+        ends: dict[int, int] = {}
+        for batch, reason in held:
+            await self._publish(await self._lane.reject(batch, reason))
+            ends.update(batch.ends)
+        if outcome is not None:
+            await self._publish(outcome)
+        elif held:
+            await self._flush(held[-1][0], ends)
+        return ends
+
+    async def _flush(self, batch: Batch, ends: dict[int, int]) -> None:
+        await self._write(await self._lane.snapshot(batch.sequence, ends), batch.sequence)

@@ -62,6 +62,10 @@ class MemoryStateStore(StateStore):
     @override
     def load(self, partitions: NDArray[np.int32], digests: Bytes2D) -> list[bytes | None]:
         rows, shared = self.server.rows, self._shared
+        for partition in set(partitions.tolist()) & self._mine.keys():
+            marker, found = self._mine[partition][1], self.server.markers.get(partition)
+            if marker is not None and (found is None or found < marker):
+                raise Fenced(f"the state of partition {partition} went back in time")
         return [
             rows.get((-1 if shared else partition, key.tobytes()))
             for partition, key in zip(partitions.tolist(), digests, strict=True)

@@ -136,8 +136,20 @@ class RedisStateStore(StateStore):
             return []
         keys = self._keys(partitions, digests)
         chunks = [keys[i : i + LOAD_CHUNK] for i in range(0, len(keys), LOAD_CHUNK)]
-        answers = self._exchange([wire.mget(chunk) for chunk in chunks], [1] * len(chunks))
-        return [row for (rows,) in answers for row in rows]
+        # Rows of a state that went back in time must not be scored: markers are read with them.
+        ours = {p: self._mine[p][1] for p in np.unique(partitions).tolist() if p in self._mine}
+        guards = [wire.command(b"MGET", *(self._fence_keys(p)[1] for p in ours))] if ours else []
+        answers = self._exchange([wire.mget(chunk) for chunk in chunks] + guards)
+        for (partition, marker), found in zip(
+            ours.items(), answers.pop() if ours else (), strict=True
+        ):
+            self._check_not_older(partition, marker, found)
+        return [row for rows in answers for row in rows]
+
+    def _check_not_older(self, partition: int, marker: bytes | None, found: bytes | None) -> None:
+        """Markers only grow, and one that a flush of ours writes meanwhile is newer."""
+        if marker is not None and (found is None or int(found) < int(marker)):
+            raise Fenced(self._fence_message(partition, None, b"", found, marker))
 
     @override
     def flush(self, snapshot: PartitionSnapshot) -> None:
@@ -234,13 +246,10 @@ class RedisStateStore(StateStore):
         finally:
             pool.release(connection)
 
-    def _exchange(self, commands: list[bytes], answers: list[int]) -> list[list[Any]]:
+    def _exchange(self, commands: list[bytes]) -> list[Any]:
         with _translated(), self._connection() as connection:
             connection.send_packed_command(commands)
-            return [
-                [connection.read_response(disable_decoding=True) for _ in range(count)]
-                for count in answers
-            ]
+            return [connection.read_response(disable_decoding=True) for _ in commands]
 
 
 @contextmanager

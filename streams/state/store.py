@@ -82,7 +82,11 @@ class StateStore(Protocol):
         """Forget what we own; a later flush of these partitions is refused here already."""
 
     def load(self, partitions: NDArray[np.int32], digests: Bytes2D) -> list[bytes | None]:
-        """Return the row of each entity (N partitions, (N, 16) digests), None where none is."""
+        """Return the row of each entity (N partitions, (N, 16) digests), None where none is.
+
+        Raises `Fenced` when a partition that we own has an older marker than the one we wrote:
+        the state went back in time, and what is scored from it would be wrong.
+        """
 
     def flush(self, snapshot: PartitionSnapshot) -> None:
         """Write rows and marker in one transaction; durable as the store is when it returns.

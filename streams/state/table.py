@@ -282,7 +282,12 @@ def pack(
         frozen: rows in order of their partition.
         markers: highest offset covered by partition; a partition without rows moves its marker.
         tail: (N, T) bytes to append to each row.
+
+    Raises:
+        RuntimeError: a row's partition has no marker: it would be marked clean and never stored.
     """
+    if not set(frozen.partitions.tolist()) <= markers.keys():
+        raise RuntimeError("rows changed in a partition that this flush does not cover")
     width = frozen.records.dtype.itemsize
     records = frozen.records.view(np.uint8).reshape(len(frozen.rows), width)
     values = records if tail is None else np.concatenate([records, tail], axis=1)

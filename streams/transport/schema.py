@@ -48,6 +48,11 @@ class RecordBatch:
         return self.offset.first
 
     @property
+    def next_offset(self) -> int:
+        """Offset that reading goes on from: past transaction markers and compacted records."""
+        return self.offset.next_offset
+
+    @property
     def last_offset(self) -> int:
         """Offset of the last record."""
         return int(self.offset)

@@ -67,6 +67,10 @@ class FakePartitionBatch:
         return self.records[-1].offset
 
     @property
+    def next_offset(self) -> int:
+        return self.last_offset + 1
+
+    @property
     def offset(self) -> int:
         return self.last_offset
 

@@ -321,6 +321,7 @@ def test_a_table_that_one_batch_could_fill_is_refused_by_name(
     model: Path, name: AgentName, setting: str
 ) -> None:
     world = World(model)
+    sizes: dict[str, dict[str, Any]]
     sizes = {"fraud": {"capacity": 4096, "model": model}, "labels": {"capacity": 4096}}
     sizes[name][setting] = 1024
     tight = load_settings(redis={"url": "memory://"}, delivery={"max_batch": 2000}, **sizes)

@@ -114,7 +114,7 @@ def test_nothing_is_published_without_a_word_to_the_broker(producer: FakeProduce
 
 def test_the_fake_fills_a_batch_as_the_real_one_does() -> None:
     real = BatchBuilder(256, 0, is_transactional=False)
-    large = {"timestamp": None, "key": None, "value": b"x" * 1000, "headers": []}
+    large: dict[str, Any] = {"timestamp": None, "key": None, "value": b"x" * 1000, "headers": []}
     assert real.append(**large) is not None
     assert real.append(**large) is None
 
@@ -158,7 +158,7 @@ def test_what_fails_is_sent_again_until_it_succeeds_and_the_wait_has_a_name(
     status.joined()
     seen: list[list[str]] = []
 
-    def refuse(_: str) -> Exception:
+    def refuse(_: str) -> Exception | None:
         seen.append(status.reasons())
         return kafka_errors.NotLeaderForPartitionError()
 
@@ -175,7 +175,7 @@ def test_what_fails_is_sent_again_until_it_succeeds_and_the_wait_has_a_name(
 def test_an_error_that_no_retry_heals_gets_a_new_producer(producer: FakeProducer) -> None:
     stopped: list[bool] = []
 
-    def refuse(_: str) -> Exception:
+    def refuse(_: str) -> Exception | None:
         stopped.append(producer.stopped)
         return kafka_errors.OutOfOrderSequenceNumber()
 

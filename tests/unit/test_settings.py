@@ -60,9 +60,9 @@ def test_another_file_is_named_by_the_environment(
 def test_settings_are_frozen() -> None:
     settings = load_settings()
     with pytest.raises(ValidationError, match="frozen"):
-        settings.fraud.group = "other"  # type: ignore[misc]
+        settings.fraud.group = "other"
     with pytest.raises(ValidationError, match="frozen"):
-        settings.fraud = settings.fraud  # type: ignore[misc]
+        settings.fraud = settings.fraud
 
 
 @pytest.mark.parametrize(
