@@ -140,7 +140,9 @@ def test_no_broker_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_ctrl_c_ends_quietly_with_130() -> None:
     code = (
-        "import time\n"
+        "import signal, time\n"
+        # A job in the background of a script starts with Ctrl-C ignored, and so do its children.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from streams.cli import config, main\n"
         "config.start = lambda: (print('here', flush=True), time.sleep(60))\n"
         "main.main()"
