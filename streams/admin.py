@@ -20,7 +20,7 @@ from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
 from kafka.errors import CoordinatorLoadInProgressError, CoordinatorNotAvailableError
 
 from streams.connection import broker_errors, client_options
-from streams.errors import BrokerError
+from streams.errors import BrokerError, TopicMissing
 from streams.settings import KafkaSettings
 from streams.topics import TopicSpec
 
@@ -110,7 +110,7 @@ class KafkaAdmin:
         cluster = self._client.describe_cluster()
         (found,) = self._client.describe_topics([topic])
         if found["error_code"] or not found["partitions"]:
-            raise BrokerError(f"topic {topic!r} does not exist: run `tocsin topics create`")
+            raise TopicMissing(f"topic {topic!r} does not exist: run `tocsin topics create`")
         topic_id = found.get("topic_id")
         return TopicIdentity(
             cluster_id=str(cluster["cluster_id"]),

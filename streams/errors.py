@@ -5,7 +5,8 @@
     TocsinError                 anything that a command prints as one line
     ├── SettingsError           a setting is missing, malformed or contradicts another
     ├── TransportError          Faust or aiokafka lacks a hook that the batch transport relies on
-    ├── BrokerError             Kafka cannot be reached, refuses us, or lacks a topic
+    ├── BrokerError             Kafka cannot be reached or refuses us
+    │   └── TopicMissing        Kafka answers, and has no such topic
     ├── StoreError
     │   ├── StoreUnavailable    Redis cannot be reached or is not ready; retried with backoff
     │   └── StoreRefused        Redis answers, and will not serve us (password, memory policy)
@@ -32,7 +33,11 @@ class TransportError(TocsinError):
 
 
 class BrokerError(TocsinError):
-    """Kafka cannot be reached, refuses the client, or lacks a topic."""
+    """Kafka cannot be reached or refuses the client."""
+
+
+class TopicMissing(BrokerError):
+    """Kafka answers, and has no such topic."""
 
 
 class StoreError(TocsinError):

@@ -9,10 +9,11 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import faust
 import msgspec
@@ -21,7 +22,14 @@ from faust.types import TP
 from models.errors import ModelError
 from streams import admin
 from streams.app import Agent
-from streams.errors import RESTART, ForeignState, Stuck, TocsinError
+from streams.errors import (
+    RESTART,
+    BrokerError,
+    ForeignState,
+    Stuck,
+    TocsinError,
+    TopicMissing,
+)
 from streams.metrics import Metrics
 from streams.pipeline.delivery import Delivery, Limits
 from streams.pipeline.lane import Lane
@@ -32,6 +40,11 @@ from streams.status import Status
 from streams.transport import BatchApp, BatchSchema
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+LEAVE_S = 5.0
+"""Beyond the drain, for leaving the group and closing connections."""
 
 SWITCH_INTERVAL_S = 0.0005
 """How long a thread may keep the GIL from the others: at Python's 5 ms the threads of the path
@@ -69,34 +82,44 @@ class Session:
         self._app = self._build_app()
         metrics.state_age.set_function(lambda: time.time() - self._delivery.stored_at)
 
-    async def run(self) -> int:
-        """Serve until a signal; return the exit status."""
+    async def run(self, stop: threading.Event) -> int:
+        """Serve until a signal, or until `stop` if that came first; return the exit status."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
-        connecting = asyncio.ensure_future(self._publisher.start())
-        stopping = asyncio.ensure_future(self._stopping.wait())
-        await asyncio.wait([connecting, stopping], return_when=asyncio.FIRST_COMPLETED)
-        if not connecting.done():
-            connecting.cancel()
+        if stop.is_set():
+            self._stopping.set()
+        if not await self._before_stopping(self._publisher.start()):
             return 0
-        await connecting
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
-        await self._app.start()
-        watchdog = asyncio.ensure_future(self._watch())
-        watchdog.add_done_callback(self._watched)
-        await stopping
+        if await self._before_stopping(self._app.start()):
+            await self._before_stopping(self._watch())
         log.info("stopping: finishing what is under way")
-        watchdog.cancel()
+        patience_s = self._settings.delivery.drain_timeout_s + LEAVE_S
+        deadline = loop.call_later(patience_s, self._fail, _overdue(patience_s))
         await self._app.stop()
         await self._publisher.stop()
+        deadline.cancel()
         self._lane.close()
         self._datadir.cleanup()
         log.info("stopped")
         return 0
+
+    async def _before_stopping(self, work: Coroutine[Any, Any, object]) -> bool:
+        """Await `work`, or until a signal if that comes first; return whether it finished."""
+        task = asyncio.ensure_future(work)
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        await asyncio.wait([task, stopping], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not task.done():
+            task.cancel()
+            return False
+        if task.exception() is not None:
+            self._fail(task.exception() or RuntimeError("lost"))
+        return True
 
     # -- the Faust app ------------------------------------------------------------------------
     def _build_app(self) -> Any:
@@ -145,13 +168,14 @@ class Session:
         partitions = sorted(tp.partition for tp in assigned if tp.topic == agent.topic)
         # Since the checks before joining the topic may have been deleted and made again, which is
         # a rebalance to us. Gone, it ends the process: a restart waits for it and says so.
-        topic = await admin.describe(self._settings.kafka, agent.topic)
+        topic = await self._ask(admin.describe)
         await asyncio.to_thread(agent.store.identify, identity_of(agent, topic))
         markers = await asyncio.to_thread(agent.store.claim, partitions, generation)
         self._delivery.markers.update(
             {partition: marker for partition, marker in markers.items() if marker is not None}
         )
-        self._status.joined()
+        if not partitions:
+            self._status.joined()
         log.info("assigned partitions %s in generation %d", partitions, generation)
 
     async def _revoked(self, _app: Any, revoked: set[TP], **_: Any) -> None:
@@ -165,23 +189,35 @@ class Session:
     async def _start_positions(self, committed: Mapping[TP, int | None]) -> Mapping[TP, int]:
         """Start from min(commit, marker + 1); what lies before the commit is applied quietly."""
         earliest = await self._app.consumer.earliest_offsets(*committed)
-        ends = await admin.log_ends(self._settings.kafka, self._agent.topic)
+        ends = await self._ask(admin.log_ends)
         starts = {}
         for tp, commit in committed.items():
             marker = self._delivery.markers.get(tp.partition)
             check_marker(tp.topic, tp.partition, marker, ends[tp.partition])
             first = earliest[tp]
-            wanted = first if marker is None else marker + 1
-            if wanted < first:
+            stored = 0 if marker is None else marker + 1
+            if stored < first and (marker is not None or commit is not None):
                 log.error(
                     "partition %d of %s: offsets %d to %d are gone, retention is shorter than the "
                     "outage was; the state lacks them",
-                    *(tp.partition, tp.topic, wanted, first - 1),
+                    *(tp.partition, tp.topic, stored, first - 1),
                 )
-            start = max(wanted if commit is None else min(commit, wanted), first)
+            start = max(stored if commit is None else min(commit, stored), first)
             self._delivery.begin(tp.partition, start, quiet_below=commit or 0)
             starts[tp] = start
+        self._status.joined()
         return starts
+
+    async def _ask(self, question: Callable[[KafkaSettings, str], Awaitable[T]]) -> T:
+        """Ask the cluster about the agent's topic; wait for a broker that is away."""
+        with self._status.waiting("Kafka") as wait:
+            while True:
+                try:
+                    return await question(self._settings.kafka, self._agent.topic)
+                except TopicMissing:
+                    raise
+                except BrokerError as error:
+                    await asyncio.sleep(wait.because(error))
 
     # -- when things go wrong -----------------------------------------------------------------
     async def _watch(self) -> None:
@@ -191,9 +227,9 @@ class Session:
         while True:
             await asyncio.sleep(1.0)
             lag, done = 0, 0
-            for tp in self._app.consumer.assignment():
-                reached = self._delivery.reached(tp.partition)
-                behind = max((self._app.consumer.highwater(tp) or 0) - reached, 0)
+            for tp, (reached, end) in self._progress().items():
+                self._delivery.reach(tp.partition, reached)
+                behind = max(end - reached, 0)
                 self._metrics.set_lag(tp.partition, behind)
                 lag, done = lag + behind, done + reached
             if done != position or not lag or self._status.is_waiting:
@@ -201,9 +237,18 @@ class Session:
             elif time.monotonic() - since > stuck_after_s:
                 raise Stuck(f"no progress for {stuck_after_s:.0f} s at a lag of {lag} records")
 
-    def _watched(self, task: asyncio.Future[None]) -> None:
-        if not task.cancelled() and task.exception() is not None:
-            self._fail(task.exception() or RuntimeError("the watchdog ended"))
+    def _progress(self) -> dict[TP, tuple[int, int]]:
+        """By partition: up to where everything is stored, and the log's end.
+
+        The transport may be further than the store: past transaction markers and what compaction
+        removed, of which no record ever reaches the store.
+        """
+        consumer, found = self._app.consumer, {}
+        for tp in consumer.assignment():
+            with suppress(AssertionError):  # reassigned on the consumer's thread meanwhile
+                reached = max(self._delivery.reached(tp.partition), consumer.done_to(tp))
+                found[tp] = reached, consumer.highwater(tp) or 0
+        return found
 
     def _fail(self, error: BaseException) -> NoReturn:
         """End the process at once, uncommitted: a restart replays from what is stored."""
@@ -224,8 +269,9 @@ class _DrainingApp(BatchApp):
     give_up: Callable[[BaseException], None]
 
     async def _consumer_wait_empty(self, consumer: Any, logger: Any) -> None:
-        error = Stuck(f"could not finish within {self.drain_timeout_s:.0f} s, giving up")
-        deadline = asyncio.get_running_loop().call_later(self.drain_timeout_s, self.give_up, error)
+        deadline = asyncio.get_running_loop().call_later(
+            self.drain_timeout_s, self.give_up, _overdue(self.drain_timeout_s)
+        )
         try:
             await super()._consumer_wait_empty(consumer, logger)
         finally:
@@ -234,6 +280,10 @@ class _DrainingApp(BatchApp):
     async def crash(self, reason: BaseException) -> None:
         """A crash of any of Faust's services ends the process."""
         self.give_up(reason)
+
+
+def _overdue(seconds: float) -> Stuck:
+    return Stuck(f"could not finish within {seconds:.0f} s, giving up")
 
 
 def _credentials(kafka: KafkaSettings) -> Any:

@@ -22,7 +22,7 @@ Rebuild = tuple[int, int, int]
 
 
 class Status:
-    """Joined or not, waits by name, partitions being rebuilt, warnings to show."""
+    """Joined or not, waits by name, partitions being rebuilt."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

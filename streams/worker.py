@@ -63,7 +63,8 @@ class Worker:
             if agent is None:
                 return 0
             self._metrics.ready.set_function(lambda: not self._status.reasons())
-            return asyncio.run(Session(agent, self._settings, self._status, self._metrics).run())
+            session = Session(agent, self._settings, self._status, self._metrics)
+            return asyncio.run(session.run(self._stop))
 
     # -- checks before joining ----------------------------------------------------------------
     def _checked(self) -> Agent | None:

@@ -12,7 +12,7 @@ from streams.cli.start import start
 
 app = typer.Typer(rich_markup_mode="markdown", no_args_is_help=True, help="Inspect the settings.")
 
-_PASSWORD_IN_URL = re.compile(r"(?<=://)([^/:@]*):[^/@]*@")
+_PASSWORD_IN_URL = re.compile(r"(?<=://)([^:@]*):.*@")  # to the last @: passwords hold anything
 
 
 @app.callback()

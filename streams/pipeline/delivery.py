@@ -2,14 +2,15 @@
 
 One partition batch after another goes through these steps, and their order is the guarantee:
 
-1. Decode, load rows, drop what was applied before   (prepare thread)
-2. Score in batches, in offset order by entity        (inference thread)
-3. Publish alerts and dead letters, await the broker  (event loop)
-4. Flush rows and marker in one fenced transaction    (flush thread, about every 200 ms)
-5. Acknowledge to Faust, which commits to Kafka       (event loop)
+1. Decode; what does not fit becomes a dead letter     (prepare thread)
+2. Load rows, drop what was applied before             (prepare thread)
+3. Score in batches, in offset order by entity         (inference thread)
+4. Publish alerts and dead letters, await the broker   (event loop)
+5. Flush rows and marker in one fenced transaction     (flush thread, about every 200 ms)
+6. Acknowledge to Faust, which commits to Kafka        (event loop)
 
-A crash between 3 and 4 publishes the same ids again, one between 4 and 5 replays records that
-step 1 drops. A batch that fails is never retried in place, because preparing it has advanced its
+A crash between 4 and 5 publishes the same ids again, one between 5 and 6 replays records that
+step 2 drops. A batch that fails is never retried in place, because preparing it has advanced its
 rows: see `streams.pipeline.recovery`.
 """
 
@@ -100,6 +101,7 @@ class Delivery:
         self._flushing = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._quiet_below: dict[int, int] = {}
+        self._begun: dict[int, int] = {}
         self._next: dict[int, int] = {}
         self.markers: dict[int, int] = {}
         """Highest stored offset by partition, of what this process has claimed or flushed."""
@@ -117,7 +119,7 @@ class Delivery:
 
         Those below `quiet_below` are applied without any output: the state is being rebuilt.
         """
-        self._next[partition] = first
+        self._begun[partition] = self._next[partition] = first
         if first < quiet_below and partition not in self._quiet_below:
             self._quiet_below[partition] = quiet_below
             self._status.rebuild(partition, first, quiet_below)
@@ -140,7 +142,17 @@ class Delivery:
 
     def reached(self, partition: int) -> int:
         """Return the first offset of the partition that is not stored yet."""
-        return self.markers.get(partition, -1) + 1
+        return max(self.markers.get(partition, -1) + 1, self._begun.get(partition, 0))
+
+    def reach(self, partition: int, position: int) -> None:
+        """Note that nothing is left below `position`: a rebuild that ends there is over."""
+        end = self._quiet_below.get(partition)
+        if end is None:
+            return
+        self._status.rebuild_at(partition, position)
+        if position >= end and not self._jobs and not self._backlog.events:
+            del self._quiet_below[partition]
+            self._status.rebuilt(partition)
 
     async def flush(self) -> None:
         """Flush and acknowledge everything that was submitted before the call."""
@@ -157,7 +169,7 @@ class Delivery:
         await self._lane.drop(partitions)
         await asyncio.to_thread(self._store.release, sorted(partitions))
         for partition in partitions:
-            for known in (self._quiet_below, self._next, self.markers):
+            for known in (self._quiet_below, self._begun, self._next, self.markers):
                 known.pop(partition, None)
             self._status.rebuilt(partition)
             self._metrics.forget_partition(partition)
@@ -172,7 +184,7 @@ class Delivery:
             )
         self._next[partition] = batch.last_offset + 1
 
-    # -- steps 1 to 3 -------------------------------------------------------------------------
+    # -- steps 1 to 4 -------------------------------------------------------------------------
     def _pump(self) -> None:
         while self._backlog.events and self._running < DEPTH and not self._broken:
             job = self._next_job()
@@ -238,7 +250,7 @@ class Delivery:
         metrics.dead_letters.inc(outcome.dead_letters)
         metrics.replayed.inc(outcome.replayed)
 
-    # -- steps 4 and 5 ------------------------------------------------------------------------
+    # -- steps 5 and 6 ------------------------------------------------------------------------
     async def _flush_for_ever(self) -> None:
         while True:
             await asyncio.sleep(self._limits.flush_interval_s)

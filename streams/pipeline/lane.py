@@ -1,8 +1,8 @@
 """Two threads in a row: a batch is prepared on the first while the one before it is inferred.
 
 Batches, freezes and drops pass through the same two queues, so a freeze covers exactly the
-batches submitted before it. An exception on either thread reaches the future of its caller; the
-one hang of the prototype was an exception lost between the two.
+batches submitted before it. An exception on either thread reaches the future of its caller: one
+that was lost between the two would leave the worker waiting for ever.
 """
 
 from __future__ import annotations
@@ -98,6 +98,8 @@ class Lane:
         def settle(result: T | None, error: BaseException | None) -> None:
             if future.done():  # the caller gave up on it
                 return
+            if isinstance(error, StopIteration):  # which a future does not take
+                error = RuntimeError(f"StopIteration from a detector: {error}")
             if error is not None:
                 future.set_exception(error)
             else:

@@ -1,4 +1,4 @@
-"""Fourth step: produce what a batch brought, and return when the broker has acknowledged it all."""
+"""Step 4: produce what a batch brought, and return when the broker has acknowledged it all."""
 
 from __future__ import annotations
 
@@ -66,10 +66,11 @@ class KafkaPublisher(Publisher):
                 left, error = await self._try(producer, left)
                 if not left or error is None:
                     continue
-                seconds = wait.because(as_broker_error(error, self._settings))
-                if not error.retriable:
+                # On a thread: it may try the port, to tell a closed one from one that hangs up.
+                why = await asyncio.to_thread(as_broker_error, error, self._settings)
+                if not error.retriable and producer is self._producer:
                     await self.stop()  # an idempotent producer may be beyond repair
-                await asyncio.sleep(seconds)
+                await asyncio.sleep(wait.because(why))
 
     async def _connected(self) -> AIOKafkaProducer:
         async with self._starting:
@@ -130,7 +131,7 @@ class KafkaPublisher(Publisher):
             except kafka_errors.MessageSizeTooLargeError as error:
                 if taken > 1:
                     alone = taken  # one of these it is: each goes by itself
-                elif _is_shrunk(left[0]):
+                elif not _is_dead_letter(left[0]) or _is_shrunk(left[0]):
                     return left, error
                 else:
                     left[0] = _shrunk(left[0])
@@ -154,6 +155,10 @@ def _build(producer: AIOKafkaProducer, messages: Sequence[Message]) -> tuple[Bat
         taken += 1
     builder.close()
     return builder, taken
+
+
+def _is_dead_letter(message: Message) -> bool:
+    return any(name == "tocsin-reason" for name, _ in message.headers)
 
 
 def _shrunk(message: Message) -> Message:

@@ -22,8 +22,8 @@ class Recovery:
 
     Args:
         lane: whose rows are dropped first, so that each batch finds them as they were flushed.
-        publish: the third step of the delivery contract.
-        write: the fourth; takes snapshots and the sequence that they cover.
+        publish: step 4 of the delivery contract.
+        write: step 5; takes snapshots and the sequence that they cover.
     """
 
     def __init__(

@@ -80,11 +80,6 @@ class EntityTable:
     def __len__(self) -> int:
         return len(self._row_of)
 
-    @property
-    def row_bytes(self) -> int:
-        """Width of a stored row."""
-        return self.record.itemsize + self._tail_bytes
-
     # -- reading ------------------------------------------------------------------------------
     def find(
         self, entities: Sequence[str], partitions: NDArray[np.int32], sequence: int

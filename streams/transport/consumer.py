@@ -38,6 +38,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is Any to mypy
         self.ledger = BatchLedger()
         self.batch_topics: dict[str, int] = {}
         self._placed: int | None = None
+        self._owed: dict[TP, int] = {}
         super().__init__(*args, **kwargs)
         by_record: Any = self.scheduler
         self.scheduler: Any = BatchScheduler(
@@ -118,7 +119,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is Any to mypy
     def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
         return (
             tp
-            for tp in self.ledger.partitions().union(self._acked)
+            for tp in self.ledger.partitions().union(self._acked, self._owed)
             if topics is None or tp in topics or tp.topic in topics
         )
 
@@ -130,7 +131,22 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is Any to mypy
             acked.done = True
         self._acked[tp].clear()
         self._acked_index[tp].clear()
-        return self.ledger.commit_offset(tp)
+        end, owed = self.ledger.commit_offset(tp), self._owed.pop(tp, None)
+        return owed if end is None else end
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        # Faust takes a commit that failed for done; ours is owed until the next one succeeds.
+        committed: bool = await super()._commit(offsets)
+        if not committed:
+            self._owed.update(offsets)
+        return committed
+
+    def done_to(self, tp: TP) -> int:
+        """Return up to where everything delivered since the last seek is acknowledged; 0 at first.
+
+        It is past transaction markers and whatever else no record is delivered of.
+        """
+        return self.ledger.done_to(tp)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Commit what is done, then do as Faust does, which forgets acknowledgements first."""
@@ -139,6 +155,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is Any to mypy
         await super().on_partitions_revoked(revoked)
         for tp in revoked:
             self.ledger.drop(tp)
+            self._owed.pop(tp, None)
 
     # -- positions
 

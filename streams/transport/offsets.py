@@ -65,11 +65,13 @@ class BatchLedger:
 
     def __init__(self) -> None:
         self._moves: dict[TP, int] = {}
+        self._done_to: dict[TP, int] = {}
         self._fetched: defaultdict[TP, deque[BatchOffset]] = defaultdict(deque)
 
     def moved(self, tp: TP) -> None:
         """Make everything that was fetched from `tp` so far stale."""
         self._moves[tp] = self.moves(tp) + 1
+        self._done_to.pop(tp, None)
 
     def moves(self, tp: TP) -> int:
         """Count the seeks of `tp`; a fetch is stamped with it."""
@@ -102,9 +104,14 @@ class BatchLedger:
         while fetched and (fetched[0].done or self.is_stale(tp, fetched[0].move)):
             offset = fetched.popleft()
             if not self.is_stale(tp, offset.move):
-                end = offset.next_offset
+                end = self._done_to[tp] = offset.next_offset
         return end
+
+    def done_to(self, tp: TP) -> int:
+        """Return the last `commit_offset` since the latest move, 0 for none."""
+        return self._done_to.get(tp, 0)
 
     def drop(self, tp: TP) -> None:
         """Forget a partition that was revoked."""
         self._fetched.pop(tp, None)
+        self._done_to.pop(tp, None)

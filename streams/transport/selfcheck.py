@@ -67,6 +67,7 @@ HOOKS: tuple[Methods | Attributes, ...] = (
         driver.Consumer,
         {
             "_add_gap": ("tp", "offset_from", "offset_to"),
+            "_commit": ("offsets",),
             "_filter_tps_with_pending_acks": ("topics",),
             "_getmany": ("active_partitions", "timeout"),
             "_new_consumer_thread": (),
@@ -74,7 +75,10 @@ HOOKS: tuple[Methods | Attributes, ...] = (
             "_seek": ("partition", "offset"),
             "_to_message": ("tp", "record"),
             "ack": ("message",),
+            "assignment": (),
             "commit": (),
+            "earliest_offsets": (),
+            "highwater": ("tp",),
             "on_partitions_assigned": ("assigned", "generation_id"),
             "on_partitions_revoked": ("revoked",),
             "perform_seek": (),
@@ -97,8 +101,23 @@ HOOKS: tuple[Methods | Attributes, ...] = (
     Attributes(driver.Transport, ("Consumer", "driver_version")),
     Attributes(ConsumerMessage, ("offset", "tracked", "value")),
     Methods(faust.Schema, {"compile": ("app",)}),
-    Methods(faust.App, {"create_event": ("key", "value", "headers", "message")}),
-    Attributes(faust.App, ("client_only", "consumer_generation_id")),
+    Methods(
+        faust.App,
+        {
+            "_consumer_wait_empty": ("consumer", "logger"),
+            "crash": ("reason",),
+            "create_event": ("key", "value", "headers", "message"),
+        },
+    ),
+    Attributes(
+        faust.App,
+        (
+            "client_only",
+            "consumer_generation_id",
+            "on_partitions_assigned",
+            "on_partitions_revoked",
+        ),
+    ),
     Methods(
         Monitor,
         {

@@ -85,6 +85,17 @@ def test_the_settings_shown_are_toml_with_passwords_masked(
     assert shown["log"]["level"] == "ERROR"
 
 
+@pytest.mark.parametrize("password", ["p@ss", "p/w", "p:w", "@", "a@b:c/d@e"])
+def test_no_part_of_an_odd_password_is_shown(
+    monkeypatch: pytest.MonkeyPatch, password: str
+) -> None:
+    monkeypatch.setenv("TOCSIN_REDIS__URL", f"redis://user:{password}@cache:6379/0")
+
+    shown = tomllib.loads(tocsin("config", "show").stdout)
+
+    assert shown["redis"]["url"] == "redis://user:**********@cache:6379/0"
+
+
 def test_a_wrong_setting_is_one_line_and_exit_code_two(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOCSIN_TOPICS__PARTITIONS", "none")
 

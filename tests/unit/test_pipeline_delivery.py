@@ -593,6 +593,19 @@ def test_a_start_at_the_commit_is_no_rebuild() -> None:
     run(scenario)
 
 
+def test_a_rebuild_whose_last_offsets_hold_no_record_ends_where_the_transport_stands() -> None:
+    async def scenario(bed: Bed) -> None:
+        bed.delivery.begin(0, 4, quiet_below=6)
+        assert bed.delivery.reached(0) == 4
+        bed.delivery.reach(0, 5)
+        assert bed.status.reasons() == ["rebuilding 50 %"]
+        bed.delivery.reach(0, 6)
+        assert bed.status.reasons() == []
+        bed.delivery.reach(0, 6)
+
+    run(scenario)
+
+
 def test_offsets_that_go_backwards_are_another_log() -> None:
     async def scenario(bed: Bed) -> None:
         await bed.accept(event_of(values(0, 4)))

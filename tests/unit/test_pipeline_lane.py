@@ -218,3 +218,16 @@ def test_halves_of_a_batch_keep_their_partitions_offsets_and_quiet_places() -> N
     assert [len(left.records), len(right.records)] == [2, 3]
     assert (left.sequence, left.quiet_below) == (7, {1: 4})
     assert batch_of([]).ends == {}
+
+
+def test_a_stop_iteration_reaches_the_caller_too(detector: CountingDetector) -> None:
+    def exhausted(_: Batch) -> None:
+        raise StopIteration
+
+    detector.on_infer = exhausted
+
+    async def scenario(lane: Lane) -> None:
+        with pytest.raises(RuntimeError, match="StopIteration"):
+            await lane.submit(batch_of([b"x"]))
+
+    with_lane(detector, scenario)

@@ -80,6 +80,9 @@ class FakeProducer:
         self.stopped = True
 
 
+WHY = [("tocsin-reason", b"why")]
+
+
 @pytest.fixture
 def producer(monkeypatch: pytest.MonkeyPatch) -> FakeProducer:
     producer = FakeProducer()
@@ -210,13 +213,29 @@ def test_only_the_message_that_is_too_large_is_cut_and_the_order_stays(
     assert producer.sent[2][-1] == dict(headers)
 
 
+def test_an_alert_that_its_topic_does_not_take_is_kept_and_never_cut(
+    producer: FakeProducer,
+) -> None:
+    status = Status()
+
+    async def run() -> None:
+        publisher = KafkaPublisher(KafkaSettings(), status)
+        alert = Message("alerts", b"card", b"a" * (LIMIT + 1))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(publisher.publish([alert]), 1)
+
+    asyncio.run(run())
+    assert producer.sent == []
+    assert producer.batches > 1
+
+
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_a_giant_that_fills_a_batch_alone_takes_nobody_with_it(
     producer: FakeProducer, place: int
 ) -> None:
     values_in = [b"1", b"2"]
     values_in.insert(place, b"g" * (BATCH_BYTES + 1))
-    published([Message("dead", b"k", value) for value in values_in])
+    published([Message("dead", b"k", value, WHY) for value in values_in])
 
     expected = [None if len(value) > LIMIT else value for value in values_in]
     assert values(producer, "dead") == expected
@@ -231,7 +250,7 @@ def test_an_alert_that_must_be_sent_again_is_not_cut_because_a_dead_letter_is_to
     producer.faults = [refuse_alerts, refuse_alerts]
     published(
         [
-            Message("dead", b"k", b"g" * (LIMIT + 1), partition=0),
+            Message("dead", b"k", b"g" * (LIMIT + 1), WHY, partition=0),
             Message("alerts", b"card", b"alert", [("ce_id", b"1")], partition=0),
         ]
     )

@@ -151,3 +151,23 @@ def test_a_commit_never_passes_a_record_that_was_not_acknowledged_since_the_last
     for batch in delivered:
         batch.done = True
     assert ledger.commit_offset(PARTITION) in {None, position}
+
+
+def test_what_is_done_reaches_past_what_no_record_is_delivered_of() -> None:
+    ledger = BatchLedger()
+    assert ledger.done_to(PARTITION) == 0
+    entered(ledger, 0, 9).done = True
+    ledger.enter_empty(PARTITION, 12, ledger.moves(PARTITION))  # transaction markers
+    ledger.commit_offset(PARTITION)
+    assert ledger.done_to(PARTITION) == 12
+    assert ledger.done_to(OTHER) == 0
+
+
+def test_a_seek_and_a_revocation_forget_what_was_done() -> None:
+    ledger = BatchLedger()
+    for forget in (ledger.moved, ledger.drop):
+        entered(ledger, 0, 9).done = True
+        ledger.commit_offset(PARTITION)
+        assert ledger.done_to(PARTITION) == 10
+        forget(PARTITION)
+        assert ledger.done_to(PARTITION) == 0

@@ -1,0 +1,77 @@
+"""What is no standstill to a worker, and when it gives up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from kafka import KafkaAdminClient, TopicPartition
+
+from models.fraud.simulator import SimulatorConfig, simulate
+from streams.devstack import KafkaBroker, RedisServer
+from streams.errors import RESTART
+from streams.producers.records import transaction_records
+from tests.worker import Bed, Produced, bed_on
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def bed(
+    kafka_broker: KafkaBroker, private_redis: RedisServer, namespace: str, tmp_path: Path
+) -> Iterator[Bed]:
+    bed = bed_on(kafka_broker.bootstrap, private_redis.url, namespace, tmp_path)
+    bed.create_topics()
+    yield bed
+    bed.close()
+
+
+def payments(count: int) -> list[Produced]:
+    world = SimulatorConfig(customers=200, terminals=200, seed=5)
+    rows = simulate(world, 4).take(slice(0, count))
+    return [Produced(value, key) for key, value in transaction_records(rows, "EUR")]
+
+
+def test_a_partition_whose_records_retention_deleted_is_no_standstill(bed: Bed) -> None:
+    topic = bed.settings.topics.transactions
+    bed.produce(topic, payments(200))
+    admin = KafkaAdminClient(bootstrap_servers=bed.settings.kafka.bootstrap_servers)
+    try:
+        admin.delete_records(
+            {TopicPartition(topic, at): end for at, end in bed.ends(topic).items()}
+        )
+    finally:
+        admin.close()
+
+    with bed.worker(TOCSIN_DELIVERY__STUCK_AFTER_S="2") as worker:
+        worker.until_ready()
+        time.sleep(5)
+        assert worker.status is None, worker.log
+        assert worker.metric("tocsin_lag_records") == 0
+        assert worker.reasons() == []
+
+
+def test_a_worker_told_to_stop_while_redis_is_away_gives_up_at_its_deadline(
+    bed: Bed, private_redis: RedisServer
+) -> None:
+    topic = bed.settings.topics.transactions
+    with bed.worker(TOCSIN_DELIVERY__DRAIN_TIMEOUT_S="3") as worker:
+        worker.until_ready()
+        private_redis.stop()
+        bed.produce(topic, payments(500))
+        worker.until_reason("waiting for Redis")
+        assert worker.status is None
+
+        asked = time.monotonic()
+        assert worker.stop() == RESTART
+        assert time.monotonic() - asked < 15
+        assert any("could not finish within 3 s" in line for line in worker.log)
+    assert bed.lag(bed.settings.fraud.group, topic) == 500
+
+    private_redis.start()
+    with bed.worker() as worker:
+        worker.until(lambda: worker.metric("tocsin_acknowledged_total") == 500, "500 stored")
+        assert worker.stop() == 0
+    assert bed.lag(bed.settings.fraud.group, topic) == 0
