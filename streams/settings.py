@@ -54,9 +54,10 @@ class KafkaSettings(_Section):
     group_instance_id: str = ""
     """Static membership (KIP-345): unique per worker; empty for a dynamic member."""
 
-    fetch_max_wait_ms: int = 10
+    fetch_max_wait_ms: int = 20
     fetch_min_bytes: int = 65_536
-    """With the wait above: a linger of up to 10 ms that halves the CPU of a trickle."""
+    """With the wait above: a linger that trades latency for CPU. At 5,000 transactions/s a wait of
+    10 ms gives a p99 of 27 ms for 0.65 of a core, 20 ms one of 39 ms for 0.45 (bench latency)."""
 
     max_partition_fetch_bytes: int = 4 * 1024 * 1024
     max_request_bytes: int = 16 * 1024 * 1024
