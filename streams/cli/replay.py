@@ -28,9 +28,13 @@ from streams.settings import Settings
 
 def replay(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="Parquet or CSV file with one row a transaction.")
-    ],
+        Path | None,
+        typer.Argument(metavar="FILE", help="Parquet or CSV file with one row a transaction."),
+    ] = None,
     *,
+    data: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The same, as other commands take it.")
+    ] = None,
     columns: Annotated[
         str,
         typer.Option(
@@ -79,9 +83,12 @@ def replay(
     """
     if rate is not None and lockstep is not None:
         raise SettingsError("give --rate or --lockstep, not both")
+    source = file or data
+    if source is None or (file and data):
+        raise SettingsError("name one file to replay: tocsin replay FILE")
     settings = start()
     labelling = Labelling(labels_delay, "case system") if labels_delay else None
-    rows = read_transactions(file, column_map(columns), verdicts=labelling is not None)
+    rows = read_transactions(source, column_map(columns), verdicts=labelling is not None)
     rows = between(rows, first, last, limit)
     asyncio.run(_replay(settings, rows, labelling, rate=rate, step_ms=lockstep, stall_s=stall))
 
