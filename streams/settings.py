@@ -190,6 +190,19 @@ class Settings(BaseSettings):
         )
 
 
+def variable_of(path: str) -> str:
+    """Return the environment variable of a setting, given as ``section.name``.
+
+    Raises:
+        SettingsError: there is no such setting.
+    """
+    section, _, name = path.partition(".")
+    field = Settings.model_fields.get(section)
+    if field is None or name not in getattr(field.annotation, "model_fields", ()):
+        raise SettingsError(f"no setting is called {path!r}: tocsin config show lists them all")
+    return f"TOCSIN_{section}__{name}".upper()
+
+
 def load_settings(**overrides: Any) -> Settings:
     """Read flags (`overrides`, nested dictionaries), environment and file, in that order.
 

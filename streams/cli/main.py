@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 
 from models.errors import ModelError
 from streams.errors import SettingsError, TocsinError
+from streams.settings import variable_of
 
 COMMANDS: Final[Mapping[str, str]] = {
     # name: module and Typer app, or function of a single command
@@ -95,6 +96,14 @@ def options(
         Literal["text", "json"] | None,
         typer.Option("--log-format", help="Log lines as text or as JSON objects."),
     ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="SECTION.NAME=VALUE",
+            help="Any setting, as config show names it; may be repeated.",
+        ),
+    ] = None,
 ) -> None:
     """Put the global options where `load_settings` and the worker's children read them."""
     given = {
@@ -105,6 +114,11 @@ def options(
     for name, value in given.items():
         if value is not None:
             os.environ[name] = str(value)
+    for setting in settings or ():
+        path, given_one, text = setting.partition("=")
+        if not given_one:
+            raise SettingsError(f"--set {setting}: write SECTION.NAME=VALUE")
+        os.environ[variable_of(path)] = text
 
 
 def main() -> None:

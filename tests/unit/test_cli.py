@@ -96,6 +96,31 @@ def test_no_part_of_an_odd_password_is_shown(
     assert shown["redis"]["url"] == "redis://user:**********@cache:6379/0"
 
 
+def test_a_flag_sets_any_setting_and_goes_before_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TOCSIN_TOPICS__ALERTS", "from-the-environment")
+
+    result = tocsin(
+        "--set", "topics.alerts=mine", "--set", "fraud.capacity=65536", "config", "show"
+    )
+
+    shown = tomllib.loads(result.stdout)
+    assert shown["topics"]["alerts"] == "mine"
+    assert shown["fraud"]["capacity"] == 65536
+
+
+@pytest.mark.parametrize(
+    "flag", ["topics.alerts", "alerts=x", "topics.alarms=x", "nothing.alerts=x"]
+)
+def test_a_flag_for_no_setting_is_one_line_and_exit_code_two(flag: str) -> None:
+    result = tocsin("--set", flag, "config", "show")
+
+    assert result.exit_code == 2
+    assert len(result.stderr.splitlines()) == 1
+    assert "SECTION.NAME=VALUE" in result.stderr or "no setting is called" in result.stderr
+
+
 def test_a_wrong_setting_is_one_line_and_exit_code_two(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOCSIN_TOPICS__PARTITIONS", "none")
 
