@@ -21,7 +21,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -64,14 +64,6 @@ class Limits:
     flush_interval_s: float
 
 
-@dataclass(slots=True)
-class _Backlog:
-    """Events that wait for their batch."""
-
-    events: deque[tuple[Any, float]] = field(default_factory=deque)
-    records: int = 0
-
-
 class Delivery:
     """Takes an agent's events through the steps. Use from one event loop."""
 
@@ -91,7 +83,7 @@ class Delivery:
         self._fail = fail
         self._acknowledge: Acknowledge | None = None
         self._recovery = Recovery(lane, self._publish, self._write)
-        self._backlog = _Backlog()
+        self._backlog: deque[tuple[Any, float]] = deque()  # events and when they came
         self._jobs: list[Job] = []  # submitted since the last flush, in order
         self._running = 0
         self._sequence = 0
@@ -132,8 +124,7 @@ class Delivery:
         """
         records = len(event.value.records)
         self._check_order(event.value)
-        self._backlog.events.append((event, time.perf_counter()))
-        self._backlog.records += records
+        self._backlog.append((event, time.perf_counter()))
         self._unflushed += records
         self._pump()
         while self._unflushed > self._limits.max_unflushed:
@@ -145,12 +136,12 @@ class Delivery:
         return max(self.markers.get(partition, -1) + 1, self._begun.get(partition, 0))
 
     def reach(self, partition: int, position: int) -> None:
-        """Note that nothing is left below `position`: a rebuild that ends there is over."""
+        """Note that all below `position` is stored: a rebuild that ends there is over."""
         end = self._quiet_below.get(partition)
         if end is None:
             return
         self._status.rebuild_at(partition, position)
-        if position >= end and not self._jobs and not self._backlog.events:
+        if position >= end:
             del self._quiet_below[partition]
             self._status.rebuilt(partition)
 
@@ -186,7 +177,7 @@ class Delivery:
 
     # -- steps 1 to 4 -------------------------------------------------------------------------
     def _pump(self) -> None:
-        while self._backlog.events and self._running < DEPTH and not self._broken:
+        while self._backlog and self._running < DEPTH and not self._broken:
             job = self._next_job()
             self._running += 1
             self._jobs.append(job)
@@ -199,7 +190,7 @@ class Delivery:
         events: list[Any] = []
         records: list[Any] = []
         sizes: list[int] = []
-        waiting = self._backlog.events
+        waiting = self._backlog
         arrived = waiting[0][1]
         while waiting:
             more = waiting[0][0].value.records
@@ -208,7 +199,6 @@ class Delivery:
             events.append(waiting.popleft()[0])
             records.extend(more)
             sizes.append(len(more))
-        self._backlog.records -= len(records)
         homes = [event.value.tp.partition for event in events]
         # To the end of what was fetched: behind the last record may lie transaction markers.
         ends = {
@@ -298,13 +288,7 @@ class Delivery:
         self._metrics.acknowledged.inc(count)
         self._metrics.progress_at.set(time.time())
         for partition, marker in _last_of(jobs).items():
-            end = self._quiet_below.get(partition)
-            if end is None:
-                continue
-            self._status.rebuild_at(partition, marker + 1)
-            if marker + 1 >= end:
-                del self._quiet_below[partition]
-                self._status.rebuilt(partition)
+            self.reach(partition, marker + 1)
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.ensure_future(work)
