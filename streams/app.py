@@ -22,6 +22,7 @@ from streams.pipeline.decide import DecisionRules
 from streams.pipeline.decode import LabelRules, TransactionRules
 from streams.schemas import ModelRef
 from streams.settings import Settings
+from streams.state.cards import CardHistory
 from streams.state.hidden import HiddenStates
 from streams.state.memory import MemoryServer, MemoryStateStore
 from streams.state.redis import RedisStateStore
@@ -109,6 +110,7 @@ def _fraud(settings: Settings, status: Status, patience: Patience) -> Agent:
         patience(open_store(settings, settings.labels.group, shared=True)),
         capacity=settings.fraud.profile_capacity,
         max_batch=settings.delivery.max_batch,
+        large_amount=network.config.large_amount,
     )
 
     # 3. What is accepted, and what is decided.
@@ -144,8 +146,10 @@ def _labels(settings: Settings, status: Status, patience: Patience) -> Agent:
     topics, labels = settings.topics, settings.labels
     store = patience(open_store(settings, labels.group, shared=True))
     table = EntityTable(store, capacity=labels.capacity, blank=new_profiles(1))
+    cards = patience(open_store(settings, settings.fraud.group, shared=False))
     detector = LabelsDetector(
         terminals=table,
+        cards=CardHistory(cards),
         checks=LabelRules(
             horizon_days=labels.horizon_days,
             max_future_ms=round(settings.fraud.max_future_s * 1000),

@@ -120,7 +120,7 @@ class ModelRef(Struct, gc=False, frozen=True):
 
 
 class Reason(Struct, gc=False, frozen=True):
-    """Why: `contribution` is how far the score falls with this group of inputs neutralised."""
+    """Why: `contribution` is how far this group of inputs raises the score over an ordinary one."""
 
     code: str
     text: str

@@ -16,7 +16,6 @@ from contextlib import suppress
 from typing import Any, NoReturn, TypeVar
 
 import faust
-import msgspec
 from faust.types import TP
 
 from models.errors import ModelError
@@ -36,6 +35,7 @@ from streams.pipeline.lane import Lane
 from streams.pipeline.publish import KafkaPublisher
 from streams.security import ssl_context
 from streams.settings import KafkaSettings, Settings
+from streams.state.store import Identity
 from streams.status import Status
 from streams.transport import BatchApp, BatchSchema
 
@@ -300,16 +300,14 @@ def _credentials(kafka: KafkaSettings) -> Any:
 
 def identity_of(agent: Agent, topic: admin.TopicIdentity) -> bytes:
     """What the state in a namespace belongs to."""
-    return msgspec.json.encode(
-        {
-            "group": agent.group,
-            "cluster": topic.cluster_id,
-            "topic": agent.topic,
-            "topic_id": topic.topic_id,
-            "partitions": topic.partitions,
-            "model": agent.model,
-        }
-    )
+    return Identity(
+        group=agent.group,
+        cluster=topic.cluster_id,
+        topic=agent.topic,
+        topic_id=topic.topic_id,
+        partitions=topic.partitions,
+        model=agent.model,
+    ).encode()
 
 
 def check_marker(topic: str, partition: int, marker: int | None, end: int) -> None:

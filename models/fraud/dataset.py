@@ -1,21 +1,27 @@
 """The offline pass: what the network would have seen, had it served a history as it happened.
 
-It calls the functions that serving calls, on larger batches: all card features in one batch, labels
-and profiles day by day. A test holds it to a loop over arbitrary batches.
+It calls the functions that serving calls, day by day. A test holds it to a loop over arbitrary
+batches.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from models.fraud.features import card_features, new_card_state, terminal_hash
-from models.fraud.network import FraudNetwork
+from models.fraud.evidence import with_evidence
+from models.fraud.features import CARD_FEATURES, card_features, new_card_state, terminal_hash
+from models.fraud.network import FraudNetwork, memory_before
 from models.fraud.profile import (
+    FRAUD,
+    GENUINE,
+    LABEL,
     PROFILE_FEATURES,
     apply_labels,
     new_profiles,
@@ -27,6 +33,9 @@ from models.fraud.sequences import plan_sequences
 from models.fraud.transactions import Transactions
 
 DAY_MS = 86_400_000
+Labels = Literal["both", "frauds"]
+What = Literal["score", "novelty", "surprise"]
+_LEAST_LARGE = 20  # fewer transactions than this prove nothing about an amount
 _SCORED_AT_ONCE = 1 << 18  # bounds memory: 256 B of GRU output an event
 
 
@@ -39,70 +48,109 @@ class Dataset:
         cards: (N,) int64 dense card numbers.
         x: (N, F) float32 card features.
         risk: (N, P) float32 profile features, from the labels known at each transaction.
+        large_amount: from which on an amount alone explains a fraud.
     """
 
     transactions: Transactions
     cards: npt.NDArray[np.int64]
     x: npt.NDArray[np.float32]
     risk: npt.NDArray[np.float32]
+    large_amount: float
 
     def __len__(self) -> int:
         return len(self.cards)
 
 
-def build(transactions: Transactions, label_delay_days: float | None = 7.0) -> Dataset:
-    """Compute the inputs of a history.
+def build(
+    transactions: Transactions,
+    large_amount: float,
+    *,
+    label_delay_days: float | None = 7.0,
+    labels: Labels = "both",
+) -> Dataset:
+    """Compute the inputs of a history, day by day: a day's labels first, then its transactions.
 
     Args:
         transactions: in order of time.
-        label_delay_days: when every verdict, fraud or genuine, becomes known after its
-            transaction; None for a world without labels.
+        large_amount: from which on an amount alone explains a fraud.
+        label_delay_days: when every verdict becomes known after its transaction; None for a world
+            without labels.
+        labels: ``frauds`` for a world where genuine transactions never get a verdict.
     """
     cards, number = transactions.card_codes()
-    plan = plan_sequences(cards)
-    terminals = transactions.terminal_codes()[0]
+    terminals, places = transactions.terminal_codes()
+    time, amount = transactions.event_time, transactions.amount
     names = np.unique(transactions.terminal_id)
-    hashes = np.array([terminal_hash(str(name)) for name in names.tolist()], np.uint32)
-    packed, _ = card_features(
-        plan,
-        amount=transactions.amount,
-        event_time=transactions.event_time,
-        terminal=hashes[terminals],
-        state=new_card_state(number),
-    )
-    x = np.empty_like(packed)
-    x[plan.packed] = packed
-    return Dataset(transactions, cards, x, _risk(transactions, terminals, label_delay_days))
+    hashes = np.array([terminal_hash(str(name)) for name in names.tolist()], np.uint32)[terminals]
+    verdicts = _verdicts(transactions, label_delay_days)
+    labelled = transactions.is_fraud | (labels == "both")
+
+    state, profiles = new_card_state(number), new_profiles(places)
+    x = np.empty((len(time), len(CARD_FEATURES)), np.float32)
+    risk = np.empty((len(time), len(PROFILE_FEATURES)), np.float32)
+    known = 0
+    for begin, end in _days(time):
+        # 1. The labels that become known on this day, with what their cards say.
+        if label_delay_days is not None:
+            last = time[end - 1] - int(label_delay_days * DAY_MS)
+            upto = int(np.searchsorted(time, last, side="right"))
+            fresh = np.flatnonzero(labelled[known:upto]) + known
+            new = with_evidence(verdicts[fresh], state[cards[fresh]])
+            plan = plan_sequences(terminals[fresh])
+            profiles[plan.rows], _ = apply_labels(plan, new, profiles[plan.rows])
+            known = upto
+        # 2. Its transactions.
+        day = slice(begin, end)
+        plan = plan_sequences(cards[day])
+        packed, state[plan.rows] = card_features(
+            plan,
+            amount=amount[day],
+            event_time=time[day],
+            terminal=hashes[day],
+            state=state[plan.rows],
+        )
+        x[plan.packed + begin] = packed
+        risk[day] = _risk(profiles, terminals[day], time[day], large_amount)
+    return Dataset(transactions, cards, x, risk, large_amount)
+
+
+def large_amount(transactions: Transactions) -> float:
+    """From which amount on at least half of the transactions are frauds, whoever pays where.
+
+    To two significant digits, so that it moves only when the world does; infinite if there is no
+    such amount.
+    """
+    falling = np.argsort(-transactions.amount, kind="stable")
+    frauds = np.cumsum(transactions.is_fraud[falling])
+    mostly = np.flatnonzero(2 * frauds >= np.arange(1, len(falling) + 1))
+    if not len(mostly) or mostly[-1] < _LEAST_LARGE:
+        return math.inf
+    return float(f"{transactions.amount[falling[mostly[-1]]]:.1e}")
+
+
+def _verdicts(transactions: Transactions, delay_days: float | None) -> npt.NDArray[Any]:
+    """(N,) LABEL, still without evidence."""
+    labels = np.zeros(len(transactions), LABEL)
+    labels["tx"] = [tx_hash(str(name)) for name in transactions.tx_id.tolist()]
+    labels["event_time"] = transactions.event_time
+    labels["labelled_at"] = transactions.event_time + int((delay_days or 0.0) * DAY_MS)
+    labels["amount"] = transactions.amount
+    labels["verdict"] = np.where(transactions.is_fraud, FRAUD, GENUINE)
+    return labels
 
 
 def _risk(
-    transactions: Transactions, terminals: npt.NDArray[np.int64], delay_days: float | None
+    profiles: npt.NDArray[Any],
+    terminals: npt.NDArray[np.int64],
+    time: npt.NDArray[np.int64],
+    large_amount: float,
 ) -> npt.NDArray[np.float32]:
-    """(N, P) profile features, day by day: a day's labels first, then its transactions as of."""
-    time = transactions.event_time
-    tx = np.array([tx_hash(str(name)) for name in transactions.tx_id.tolist()], np.uint64)
-    verdict = transactions.is_fraud.astype(np.int8)
-    delay_ms = None if delay_days is None else int(delay_days * DAY_MS)
-    profiles = new_profiles(int(terminals.max(initial=-1)) + 1)
-    risk = np.empty((len(time), len(PROFILE_FEATURES)), np.float32)
-    labelled = 0
-    for begin, end in _days(time):
-        if delay_ms is not None:
-            known = int(np.searchsorted(time, time[end - 1] - delay_ms, side="right"))
-            fresh = slice(labelled, known)
-            plan = plan_sequences(terminals[fresh])
-            profiles[plan.rows], _ = apply_labels(
-                plan,
-                tx=tx[fresh],
-                event_time=time[fresh],
-                labelled_at=time[fresh] + delay_ms,
-                verdict=verdict[fresh],
-                profiles=profiles[plan.rows],
-            )
-            labelled = known
-        day = slice(begin, end)
-        risk[day] = profile_features(summarise(profiles[terminals[day]], time[day]), time[day])
-    return risk
+    """(B, P) profile features of B transactions, each as of its own time."""
+    seen, place = np.unique(terminals, return_inverse=True)
+    summary = summarise(profiles[seen], large_amount)[place]
+    early = np.flatnonzero(summary["newest"] > time)
+    summary[early] = summarise(profiles[terminals[early]], large_amount, time[early])
+    return profile_features(summary, time)
 
 
 def _days(time: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
@@ -112,8 +160,16 @@ def _days(time: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
     yield from zip(edges.tolist(), ends.tolist(), strict=True)
 
 
-def offline_scores(network: FraudNetwork, data: Dataset) -> npt.NDArray[np.float32]:
-    """Scores of all N transactions in order of time, every card's memory carried through."""
+def offline_scores(
+    network: FraudNetwork, data: Dataset, what: What = "score"
+) -> npt.NDArray[np.float32]:
+    """One value for each of N transactions in order of time, every card's memory carried through.
+
+    Args:
+        network: that scores.
+        data: its inputs.
+        what: ``score``, ``novelty``, or ``surprise``, of which novelty is the rank.
+    """
     network.eval()
     device = next(network.parameters()).device
     cards = int(data.cards.max(initial=-1)) + 1
@@ -122,11 +178,13 @@ def offline_scores(network: FraudNetwork, data: Dataset) -> npt.NDArray[np.float
     for begin in range(0, len(data), _SCORED_AT_ONCE):
         plan = plan_sequences(data.cards[begin : begin + _SCORED_AT_ONCE])
         at, rows = plan.packed + begin, torch.from_numpy(plan.rows).to(device)
-        out, hidden[rows] = network.step(
-            torch.from_numpy(data.x[at]).to(device),
-            torch.from_numpy(plan.sizes),
-            hidden[rows],
-            torch.from_numpy(data.risk[at]).to(device),
-        )
+        x, before = torch.from_numpy(data.x[at]).to(device), hidden[rows]
+        risk = torch.from_numpy(data.risk[at]).to(device)
+        out, memory, hidden[rows] = network.trace(x, torch.from_numpy(plan.sizes), before, risk)
+        if what != "score":
+            before = memory_before(np.arange(len(at)), plan, before, memory)
+            with torch.inference_mode():
+                out = network.surprise(before, x)
+                out = network.rank(out) if what == "novelty" else out
         scores[at] = out.cpu().numpy()
     return scores

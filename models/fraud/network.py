@@ -1,8 +1,15 @@
-"""The fraud network: a GRU is each card's memory, a small head judges the transaction."""
+"""The fraud network: a GRU is each card's memory, a small head judges the transaction.
 
+A second head needs no labels: from the memory before a transaction it foretells the transaction,
+and how far it was wrong is the transaction's novelty.
+"""
+
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
@@ -10,10 +17,11 @@ from torch.nn.utils.rnn import PackedSequence
 from models.checkpoint import Manifest, load
 from models.errors import ArtifactError
 from models.fraud.features import CARD_FEATURES
-from models.fraud.profile import PROFILE_FEATURES
+from models.fraud.profile import MAX_DAYS, PROFILE_FEATURES
+from models.fraud.sequences import SequencePlan
 
 FEATURES = {"card": CARD_FEATURES, "profile": PROFILE_FEATURES}
-BUNDLED = Path(__file__).parents[1] / "artifacts" / "fraud-v1.json"
+BUNDLED = Path(__file__).parents[1] / "artifacts" / "fraud-v2.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +33,29 @@ class FraudNetworkConfig:
     hidden: int = 64
     head: int = 128
     dropout: float = 0.1
+    large_amount: float = 1e12
+    """From which on an amount alone explains a fraud; learned from the training data."""
+
+
+TABLES: tuple[str, ...] = (
+    "days_since_run_start",
+    "days_since_before_run",
+    "days_since_unexplained",
+)
+"""Profile features that also pick a learned row by their number of days: how the risk changes from
+one day to the next is for the data to say, and no smooth function says it well. So does the amount,
+by steps that are learned as quantiles of the training's amounts, finer in the tail."""
+
+_ROWS = MAX_DAYS + 1
+_STEPS = 64
+LOG_AMOUNT = CARD_FEATURES.index("log_amount")
+
+_KNOWN_BEFORE = [
+    CARD_FEATURES.index(name) for name in ("usual_amount", "usual_deviation", "log_count")
+]
+_RATIO, _GAP = CARD_FEATURES.index("amount_ratio"), CARD_FEATURES.index("log_gap")
+_MOST_LOG_RATIO = math.log(8.0)  # eight times the usual amount is as novel as eighty
+_QUANTILES = 201
 
 
 class FraudNetwork(nn.Module):
@@ -35,6 +66,11 @@ class FraudNetwork(nn.Module):
     a late label can change no state.
     """
 
+    day_columns: torch.Tensor
+    first_rows: torch.Tensor
+    amount_steps: torch.Tensor
+    surprise_quantiles: torch.Tensor
+
     def __init__(self, config: FraudNetworkConfig) -> None:
         super().__init__()
         self.config = config
@@ -44,24 +80,46 @@ class FraudNetwork(nn.Module):
         self.from_profile = nn.Linear(config.profile_features, config.head, bias=False)
         self.mix = nn.Linear(config.head, config.head // 2)
         self.out = nn.Linear(config.head // 2, 1)
+        # Rows for each number of days, table after table, then one for each step of the amount.
+        self.rows = nn.Embedding(_ROWS * len(TABLES) + _STEPS, config.head)
+        columns = [PROFILE_FEATURES.index(name) for name in TABLES]
+        self.register_buffer("day_columns", torch.tensor(columns), persistent=False)
+        first = torch.arange(len(TABLES) + 1) * _ROWS
+        self.register_buffer("first_rows", first, persistent=False)
+        self.register_buffer("amount_steps", torch.zeros(_STEPS - 1))
+        nn.init.zeros_(self.rows.weight)
         self.dropout = nn.Dropout(config.dropout)
+        self.foretell = nn.Sequential(
+            nn.Linear(config.hidden + len(_KNOWN_BEFORE), config.head // 2),
+            nn.ReLU(),
+            nn.Linear(config.head // 2, 4),
+        )
+        self.register_buffer("surprise_quantiles", torch.zeros(_QUANTILES))
         nn.init.constant_(self.out.bias, -4.0)  # frauds are rare: start from about 2 %
 
-    def forward(
-        self, x: torch.Tensor, risk: torch.Tensor, hidden: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def judging(self) -> list[nn.Parameter]:
+        """The parameters of memory and head, without the learned rows."""
+        apart = ("rows.", "foretell.")
+        return [value for name, value in self.named_parameters() if not name.startswith(apart)]
+
+    def measure(self, log_amount: torch.Tensor) -> None:
+        """Set the steps of the amount from the training's (N,) `log_amount` features."""
+        body, tail = torch.linspace(0.0, 0.9, 33)[1:-1], 1 - torch.logspace(-1, -4.5, 32)
+        ordered, at = log_amount.sort().values, torch.cat([body, tail])
+        self.amount_steps.copy_(ordered[(at * (len(ordered) - 1)).round().long()])
+
+    def remember(self, x: torch.Tensor, hidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Training: N sequences of T steps side by side, padded at their ends.
 
         Args:
             x: (T, N, F) card features.
-            risk: (T, N, P) profile features.
             hidden: (N, H) memory before.
 
         Returns:
-            logits: (T, N), and memory after: (N, H).
+            memory: (T, N, H), after each step, and (N, H) after the last.
         """
         memory, last = self.gru(x, hidden[None])  # (T, N, F) -> (T, N, H), (1, N, H)
-        return self.judge(memory, x, risk), last[0]
+        return memory, last[0]
 
     def judge(self, memory: torch.Tensor, x: torch.Tensor, risk: torch.Tensor) -> torch.Tensor:
         """The head: (..., H), (..., F), (..., P) -> logits (...).
@@ -71,8 +129,32 @@ class FraudNetwork(nn.Module):
         u = self.from_memory(memory)  # (..., M)
         u += self.from_transaction(x)
         u += self.from_profile(risk)
+        days = torch.round((risk[..., self.day_columns] + 1.0) * 30.0)  # (..., 3)
+        days = days.clamp(0, MAX_DAYS).long()
+        step = torch.searchsorted(
+            self.amount_steps, x[..., LOG_AMOUNT : LOG_AMOUNT + 1].contiguous()
+        )
+        u += self.rows(torch.cat([days, step], -1) + self.first_rows).sum(-2)
         u = self.dropout(torch.relu_(u))
         return self.out(torch.relu_(self.mix(u))).squeeze(-1)  # type: ignore[no-any-return]
+
+    def surprise(self, before: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """How unlikely the card made its transaction: (..., H) memory before, (..., F) -> (...).
+
+        In nats, up to a constant: amount (as a multiple of the usual one) and time since the last
+        are taken for independent and normal, with the means and deviations that memory foretells.
+        """
+        known = torch.cat([before, x[..., _KNOWN_BEFORE]], -1)  # (..., H + 3)
+        mean, scale = self.foretell(known).chunk(2, -1)  # (..., 2), log of the deviation
+        scale = scale.clamp(-4.0, 4.0)
+        ratio = torch.exp(x[..., _RATIO].clamp(max=_MOST_LOG_RATIO))
+        happened = torch.stack([ratio, x[..., _GAP]], -1)  # (..., 2)
+        off = (happened - mean) * torch.exp(-scale)
+        return (0.5 * off.square() + scale).sum(-1)  # type: ignore[no-any-return]  # torch: Any
+
+    def rank(self, surprise: torch.Tensor) -> torch.Tensor:
+        """Novelty: the share of the training's transactions that surprised less, in [0, 1]."""
+        return torch.searchsorted(self.surprise_quantiles, surprise) / _QUANTILES
 
     @torch.inference_mode()
     def trace(
@@ -105,6 +187,30 @@ class FraudNetwork(nn.Module):
         """`trace` without the memory in between: scores (B,) and memory after (U, H)."""
         scores, _, after = self.trace(x, sizes, hidden, risk)
         return scores, after
+
+
+def memory_before(
+    slots: npt.NDArray[np.int64], plan: SequencePlan, before: torch.Tensor, memory: torch.Tensor
+) -> torch.Tensor:
+    """Memory that each of K slots started from.
+
+    Args:
+        slots: (K,) packed.
+        plan: of the batch.
+        before: (U, H) memory before the batch, aligned with ``plan.rows``.
+        memory: (B, H) memory after each slot, packed.
+
+    Returns:
+        (K, H): of the slot one wave earlier in the same lane, or from before the batch.
+    """
+    wave, lane = plan.wave[slots], plan.lane[slots]
+    first = wave == 0
+    offsets = np.cumsum(plan.sizes) - plan.sizes
+    previous = offsets[np.maximum(wave - 1, 0)] + lane
+    device = before.device
+    old = before[torch.from_numpy(lane).to(device)]  # (K, H)
+    new = memory[torch.from_numpy(previous).to(device)]  # (K, H)
+    return torch.where(torch.from_numpy(first).to(device)[:, None], old, new)
 
 
 def load_fraud(manifest_path: Path | None = None) -> tuple[FraudNetwork, Manifest]:

@@ -1,30 +1,30 @@
-"""Training: truncated backpropagation over the cards' sequences, memory carried from part to part.
+"""Training: from a history of transactions to a network and a manifest that vouches for it.
 
 The last weeks are held out, and between them and the training part lies the delay of the labels: as
 on the day of the split, nothing is learned from a verdict that nobody had yet.
 """
 
-import copy
-import math
+import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
 
 from models.checkpoint import Manifest
 from models.errors import DataError
-from models.fraud.dataset import DAY_MS, Dataset, build, offline_scores
+from models.fraud.dataset import DAY_MS, Dataset, build, large_amount, offline_scores
 from models.fraud.evaluation import average_precision, roc_auc
+from models.fraud.fitting import FitConfig, OnProgress, fit
 from models.fraud.network import FEATURES, FraudNetwork, FraudNetworkConfig, config_fields
 from models.fraud.transactions import Transactions
 
-OnProgress = Callable[[int, int, float], None]
-"""Called after a step with its number, the number of all steps and the loss."""
+__all__ = ["FitConfig", "OnProgress", "TrainingConfig", "train", "train_network"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +32,9 @@ class TrainingConfig:
     """How to train, and what the manifest will say about the data."""
 
     name: str = "fraud"
-    version: str = "1"
+    version: str = "2"
     network: FraudNetworkConfig = field(default_factory=FraudNetworkConfig)
-    seed: int = 0
-    epochs: int = 4
-    cards_at_once: int = 128
-    steps_at_once: int = 64
-    learning_rate: float = 3e-3
-    weight_decay: float = 1e-2
+    fit: FitConfig = field(default_factory=FitConfig)
     warmup_days: float = 30.0
     """Not learned from: profiles and memories are still filling."""
     holdout_days: float = 28.0
@@ -51,58 +46,141 @@ class TrainingConfig:
 
 
 def train(
-    transactions: Transactions, config: TrainingConfig, on_progress: OnProgress | None = None
+    transactions: Transactions,
+    config: TrainingConfig,
+    *,
+    checkpoint: Path | None = None,
+    on_progress: OnProgress | None = None,
 ) -> tuple[FraudNetwork, Manifest]:
     """Train a network on a history and measure it on the part held out.
 
     Deterministic for a seed on one machine and one number of torch threads. The manifest still
     lacks the checksum, which `checkpoint.save` fills in.
 
+    Args:
+        transactions: in order of time.
+        config: how to train.
+        checkpoint: see `models.fraud.fitting.fit`.
+        on_progress: likewise.
+
     Raises:
-        DataError: the history is too short, or has no fraud to learn from.
+        DataError: the history is too short, or has no fraud to learn from; or the checkpoint
+            belongs to another training.
     """
     began = time.monotonic()
     # 1. Split by time.
     clock = transactions.event_time
-    end = int(clock[-1]) + 1 if len(clock) else 0
+    start, end = (int(clock[0]), int(clock[-1]) + 1) if len(clock) else (0, 0)
     holdout = end - int(config.holdout_days * DAY_MS)
     cut = holdout - int(config.label_delay_days * DAY_MS)
-    first = (int(clock[0]) if len(clock) else 0) + int(config.warmup_days * DAY_MS)
+    first = start + int(config.warmup_days * DAY_MS)
     learned = (clock >= first) & (clock < cut)
+    # 2. Learn from what was known then.
+    network, data, curve = train_network(
+        transactions, learned, config, checkpoint=checkpoint, on_progress=on_progress
+    )
+    # 3. Measure on what came later, and once more as if genuine transactions never got a verdict.
+    held = clock >= holdout
+    truth, scores = transactions.is_fraud[held], offline_scores(network, data)[held]
+    threshold = float(np.quantile(scores, 1.0 - config.alert_share))
+    metrics = _metrics(truth, scores, threshold)
+    poorer = build(
+        transactions,
+        data.large_amount,
+        label_delay_days=config.label_delay_days,
+        labels="frauds",
+    )
+    only_frauds = offline_scores(network, poorer)[held]
+    metrics["ap_if_only_frauds_are_labelled"] = average_precision(truth, only_frauds)
+    metrics["auc_if_only_frauds_are_labelled"] = roc_auc(truth, only_frauds)
+    return network, Manifest(
+        name=config.name,
+        version=config.version,
+        features={group: list(names) for group, names in FEATURES.items()},
+        config=config_fields(network.config),
+        threshold=threshold,
+        training={
+            "data": {**config.data, "fingerprint": fingerprint(transactions)},
+            "transactions": len(data),
+            "learned_from": int(learned.sum()),
+            "frauds": int((learned & transactions.is_fraud).sum()),
+            "days": round((end - start) / DAY_MS),
+            "seconds": round(time.monotonic() - began, 1),
+            "curve": [list(point) for point in curve],
+            **_settings(config),
+        },
+        metrics={name: round(value, 4) for name, value in metrics.items()},
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def train_network(
+    transactions: Transactions,
+    learned: npt.NDArray[np.bool_],
+    config: TrainingConfig,
+    *,
+    checkpoint: Path | None = None,
+    on_progress: OnProgress | None = None,
+) -> tuple[FraudNetwork, Dataset, list[tuple[int, float]]]:
+    """Train on the verdicts of some transactions of a history.
+
+    Memories and profiles are warm from its beginning, and every verdict enters the profiles when it
+    is `config.label_delay_days` old.
+
+    Args:
+        transactions: N of them, in order of time.
+        learned: (N,) bool, those whose verdict may be learned from.
+        config: how to train.
+        checkpoint: see `models.fraud.fitting.fit`.
+        on_progress: likewise.
+
+    Returns:
+        The network, the inputs of all N, and the learning curve.
+
+    Raises:
+        DataError: there is no fraud to learn from; or the checkpoint belongs to another training.
+    """
     if not (transactions.is_fraud & learned).any():
         raise DataError(
             "nothing to learn from: after warm-up, label delay and held-out days no fraud is left; "
             "give a longer history"
         )
-    # 2. Learn from what was known then.
-    data = build(transactions, config.label_delay_days)
-    network = _fit(data, learned, cut, config, on_progress)
-    # 3. Measure on what came later.
-    held = clock >= holdout
-    scores, truth = offline_scores(network, data)[held], transactions.is_fraud[held]
-    threshold = float(np.quantile(scores, 1.0 - config.alert_share))
-    return network, Manifest(
-        name=config.name,
-        version=config.version,
-        features={group: list(names) for group, names in FEATURES.items()},
-        config=config_fields(config.network),
-        threshold=threshold,
-        training={
-            "data": dict(config.data),
-            "transactions": len(data),
-            "learned_from": int(learned.sum()),
-            "frauds": int((learned & transactions.is_fraud).sum()),
-            "days": round((end - int(clock[0])) / DAY_MS),
-            "seconds": round(time.monotonic() - began, 1),
-            **{
-                k: v
-                for k, v in asdict(config).items()
-                if k not in {"data", "network", "name", "version"}
-            },
-        },
-        metrics=_metrics(truth, scores, threshold),
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    amount = min(large_amount(transactions.take(learned)), config.network.large_amount)
+    data = build(transactions, amount, label_delay_days=config.label_delay_days)
+    network, curve = fit(
+        data,
+        learned,
+        replace(config.network, large_amount=amount),
+        config.fit,
+        checkpoint=checkpoint,
+        on_progress=on_progress,
     )
+    _learn_what_surprises(network, data, learned)
+    return network, data, curve
+
+
+def fingerprint(transactions: Transactions) -> str:
+    """Of amounts, times and verdicts: 16 hex digits that tell one history from another."""
+    digest = hashlib.sha256()
+    for column in (transactions.amount, transactions.event_time, transactions.is_fraud):
+        digest.update(np.ascontiguousarray(column).tobytes())
+    return digest.hexdigest()[:16]
+
+
+@torch.no_grad()
+def _learn_what_surprises(
+    network: FraudNetwork, data: Dataset, learned: npt.NDArray[np.bool_]
+) -> None:
+    """Set the quantiles by which `FraudNetwork.novelty` ranks a surprise."""
+    surprise = torch.from_numpy(offline_scores(network, data, "surprise")[learned])
+    at = torch.linspace(0.0, 1.0, len(network.surprise_quantiles))
+    ordered = surprise.sort().values
+    network.surprise_quantiles.copy_(ordered[(at * (len(ordered) - 1)).round().long()])
+
+
+def _settings(config: TrainingConfig) -> dict[str, Any]:
+    named = {"data", "network", "fit", "name", "version"}
+    return {k: v for k, v in asdict(config).items() if k not in named} | asdict(config.fit)
 
 
 def _metrics(
@@ -110,7 +188,7 @@ def _metrics(
 ) -> dict[str, float]:
     alerts = scores >= threshold
     hits = int((alerts & truth).sum())
-    figures = {
+    return {
         "auc": roc_auc(truth, scores),
         "ap": average_precision(truth, scores),
         "precision": hits / max(int(alerts.sum()), 1),
@@ -119,88 +197,3 @@ def _metrics(
         "fraud_share": float(truth.mean()),
         "held_out": float(len(truth)),
     }
-    return {name: round(value, 4) for name, value in figures.items()}
-
-
-def _fit(
-    data: Dataset,
-    learned: npt.NDArray[np.bool_],
-    cut: int,
-    config: TrainingConfig,
-    on_progress: OnProgress | None,
-) -> FraudNetwork:
-    """AdamW on a cosine, binary cross-entropy, and an average of the weights as the result."""
-    torch.manual_seed(config.seed)
-    rng = np.random.default_rng(config.seed)
-    network = FraudNetwork(config.network).train()
-    average = copy.deepcopy(network)
-    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=config.weight_decay)
-    seen = int(np.searchsorted(data.transactions.event_time, cut))
-    rounds = [_sequences(data.cards[:seen], config, rng) for _ in range(config.epochs)]
-    total = sum(-(-len(group) // config.steps_at_once) for groups in rounds for group in groups)
-    batches = _batches(data, learned, rounds, config)
-    hidden = torch.zeros(0)
-    for step, (begins, x, risk, truth, counts) in enumerate(batches, 1):
-        if begins:
-            hidden = torch.zeros(x.shape[1], config.network.hidden)
-        logits, hidden = network(x, risk, hidden)
-        hidden = hidden.detach()
-        loss = nn.functional.binary_cross_entropy_with_logits(logits[counts], truth[counts])
-        if counts.any():
-            for group in optimizer.param_groups:
-                group["lr"] = config.learning_rate * _schedule(step / total)
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            optimizer.step()
-            _follow(average, network, max(0.005, 1 / (step / 10 + 1)))
-        if on_progress is not None:
-            on_progress(step, total, float(loss.detach()))
-    return average.eval()
-
-
-def _schedule(done: float) -> float:
-    """Share of the learning rate: up over the first 5 %, then down a cosine to nearly nothing."""
-    return min(1.0, done / 0.05) * (0.5 + 0.5 * math.cos(math.pi * done) + 0.005)
-
-
-@torch.no_grad()
-def _follow(average: nn.Module, network: nn.Module, weight: float) -> None:
-    for mean, value in zip(average.parameters(), network.parameters(), strict=True):
-        mean.lerp_(value, weight)
-
-
-def _sequences(
-    cards: npt.NDArray[np.int64], config: TrainingConfig, rng: np.random.Generator
-) -> list[npt.NDArray[np.int64]]:
-    """Groups of cards of like length, (T, N) each: places in time order, -1 behind a card's end."""
-    order = np.argsort(cards, kind="stable")
-    counts = np.bincount(cards)
-    starts = np.cumsum(counts) - counts
-    by_length = np.argsort(counts + rng.uniform(0, 8, len(counts)), kind="stable")
-    by_length = by_length[counts[by_length] > 0]
-    groups = []
-    for begin in range(0, len(by_length), config.cards_at_once):
-        chosen = by_length[begin : begin + config.cards_at_once]
-        step = np.arange(counts[chosen].max())[:, None]  # (T, 1)
-        place = np.minimum(starts[chosen] + step, len(order) - 1)  # (T, N)
-        groups.append(np.where(step < counts[chosen], order[place], -1))
-    rng.shuffle(groups)
-    return groups
-
-
-def _batches(
-    data: Dataset,
-    learned: npt.NDArray[np.bool_],
-    rounds: list[list[npt.NDArray[np.int64]]],
-    config: TrainingConfig,
-) -> Iterator[tuple[bool, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """Whether a group begins; x (T, N, F), risk (T, N, P), truth (T, N), what counts (T, N)."""
-    truth = data.transactions.is_fraud.astype(np.float32)
-    for group in (group for groups in rounds for group in groups):
-        for begin in range(0, len(group), config.steps_at_once):
-            places = group[begin : begin + config.steps_at_once]
-            at = np.maximum(places, 0)
-            counts = (places >= 0) & learned[at]
-            parts = (data.x[at], data.risk[at], truth[at], counts)
-            yield (begin == 0, *(torch.from_numpy(part) for part in parts))  # type: ignore[misc]

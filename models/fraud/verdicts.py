@@ -1,7 +1,8 @@
 """Labels as they arrive: the record that a profile is, and how a verdict enters it.
 
-A profile keeps the newest `RING` labels of a terminal one by one, so that a verdict can be replaced
-or withdrawn and so that a reader can ask for the past; what is older is folded into decayed counts.
+A profile keeps the verdicts on the `RING` newest labelled transactions of a terminal one by one, so
+that a verdict can come late, be replaced or be withdrawn, and so that a reader can ask for the
+past. In which order they arrived leaves no trace. Older ones are folded into counts.
 """
 
 import hashlib
@@ -13,38 +14,46 @@ import numpy.typing as npt
 from models.fraud.sequences import SequencePlan
 
 RING = 32
+"""A month of the average terminal of the benchmark, which takes one transaction a day."""
+
 TAUS_DAYS = (1.0, 7.0, 30.0)
 NEVER = np.iinfo(np.int64).min
 FRAUD, GENUINE, WITHDRAWN = 1, 0, -1
 
-PROFILE = np.dtype(
+LABEL = np.dtype(
     [
-        ("base_time", "<i8"),  # ms, newest event time folded; the base counts are decayed to it
-        ("base_until", "<i8"),  # ms, newest labelled_at folded
-        ("base_tx", "<u8"),  # whose label that was
-        ("base_fraud", "<i8"),  # ms, newest event time of a folded fraud
-        ("base_genuine", "<i8"),  # ms, newest event time of a folded genuine transaction
-        ("base_run", "<i8"),  # ms, first event time of the folded frauds after base_genuine
-        ("base_n", "<f8", 3),  # decayed number of labels folded, one for each of TAUS_DAYS
-        ("base_f", "<f8", 3),  # frauds among them
-        ("ring_tx", "<u8", RING),
-        ("ring_event_time", "<i8", RING),
-        ("ring_labelled_at", "<i8", RING),
-        ("ring_verdict", "i1", RING),
-        ("ring_used", "<u4"),
-        ("folded", "<u4"),  # number of labels folded
+        ("tx", "<u8"),  # `tx_hash` of the labelled transaction
+        ("event_time", "<i8"),  # ms, when it happened
+        ("labelled_at", "<i8"),  # ms, when the verdict was given
+        ("amount", "<f4"),  # in the scoring currency
+        ("ratio", "<f4"),  # times the card's usual amount, see `models.fraud.evidence`
+        ("burst", "<f4"),  # other large transactions of the card near it
+        ("verdict", "<i4"),  # FRAUD, GENUINE or WITHDRAWN
     ]
 )
 
-_LABEL_FIELDS = ("tx", "event_time", "labelled_at", "verdict")
-_LABEL = np.dtype(list(zip(_LABEL_FIELDS, ("<u8", "<i8", "<i8", "i1"), strict=True)))
+PROFILE = np.dtype(
+    [
+        ("base_time", "<i8"),  # ms, newest event time folded; the base counts are decayed to it
+        ("base_tx", "<u8"),  # whose that was
+        ("base_until", "<i8"),  # ms, newest labelled_at folded
+        ("base_genuine", "<i8"),  # ms, newest event time of a folded genuine transaction
+        ("base_n", "<f8", 3),  # decayed number of labels folded, one for each of TAUS_DAYS
+        ("base_f", "<f8", 3),  # frauds among them
+        ("folded", "<u4"),  # number of labels folded
+        ("folded_frauds", "<u4"),
+        *((f"ring_{name}", LABEL[name], RING) for name in LABEL.names or ()),
+        ("ring_used", "<u8"),
+    ]
+)
+
 _DAY_MS = 86_400_000.0
 
 
 def new_profiles(n: int) -> npt.NDArray[Any]:
     """PROFILE[n] of terminals without labels."""
     profiles = np.zeros(n, PROFILE)
-    for name in ("base_time", "base_until", "base_fraud", "base_genuine", "base_run"):
+    for name in ("base_time", "base_until", "base_genuine"):
         profiles[name] = NEVER
     return profiles
 
@@ -55,43 +64,31 @@ def tx_hash(tx_id: str) -> int:
 
 
 def apply_labels(
-    plan: SequencePlan,
-    *,
-    tx: npt.NDArray[np.uint64],
-    event_time: npt.NDArray[np.int64],
-    labelled_at: npt.NDArray[np.int64],
-    verdict: npt.NDArray[np.int8],
-    profiles: npt.NDArray[Any],
+    plan: SequencePlan, labels: npt.NDArray[Any], profiles: npt.NDArray[Any]
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
     """Apply a batch of labels in order of arrival.
 
     A verdict on a transaction in the ring replaces the older one; the later `labelled_at` wins, the
-    later arrival on a tie. With the ring full the label with the oldest `labelled_at`, the new one
-    included, is folded into the base; a withdrawn one vanishes there. A label older than the newest
-    folded one is refused, for it may have been folded itself: so a repeated label changes nothing
-    (where many labels of a terminal share one `labelled_at`, a repeat of a folded one can count).
+    later arrival on a tie. With the ring full the label of the oldest transaction, the new one
+    included, is folded into the base; a withdrawn one vanishes there. A label of a transaction
+    that is not in the ring and not newer than the newest folded one is refused, for it may have
+    been folded itself: so a repeated label changes nothing.
 
     Args:
         plan: of the terminals' rows, B labels over U terminals.
-        tx: (B,) uint64, `tx_hash` of the labelled transaction.
-        event_time: (B,) int64 ms, when that transaction happened.
-        labelled_at: (B,) int64 ms, when the verdict was given.
-        verdict: (B,) int8, FRAUD, GENUINE or WITHDRAWN.
+        labels: (B,) LABEL in order of arrival.
         profiles: (U,) PROFILE before the batch, aligned with ``plan.rows``; left as it is.
 
     Returns:
         profiles: (U,) PROFILE after the batch, aligned with ``plan.rows``.
         stale: (B,) bool in order of arrival, labels that came too late to count.
     """
-    labels = np.empty(len(plan), _LABEL)
-    columns: tuple[npt.NDArray[Any], ...] = (tx, event_time, labelled_at, verdict)
-    for name, column in zip(_LABEL_FIELDS, columns, strict=True):
-        labels[name] = column[plan.packed]
+    packed = labels[plan.packed]
     profiles, late = profiles.copy(), np.empty(len(plan), np.bool_)
     begin = 0
     for alive in plan.sizes.tolist():
         wave = slice(begin, begin + alive)
-        late[wave] = _apply_wave(profiles[:alive], labels[wave])
+        late[wave] = _apply_wave(profiles[:alive], packed[wave])
         begin += alive
     stale = np.empty_like(late)
     stale[plan.packed] = late
@@ -101,25 +98,25 @@ def apply_labels(
 def _apply_wave(profiles: npt.NDArray[Any], label: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     """One label for each of A profiles, in place; returns which were stale, (A,) bool."""
     lanes = np.arange(len(profiles))
-    used = profiles["ring_used"]
-    labelled_at, ring_labelled_at = label["labelled_at"], profiles["ring_labelled_at"]
+    used = profiles["ring_used"].astype(np.int64)
+    time, tx = label["event_time"], label["tx"]
 
-    # 1. Is the transaction known, and is this verdict on it older than what we have?
-    match = (profiles["ring_tx"] == label["tx"][:, None]) & (np.arange(RING) < used[:, None])
+    # 1. Is the transaction known, with a newer verdict than this? Or may it have been folded?
+    match = (profiles["ring_tx"] == tx[:, None]) & (np.arange(RING) < used[:, None])
     place = match.argmax(1)  # (A, RING) -> (A,)
     known = match[lanes, place]
-    newest = np.where(known, ring_labelled_at[lanes, place], profiles["base_until"])
-    folded = ~known & (labelled_at == newest) & (label["tx"] == profiles["base_tx"])
-    stale: npt.NDArray[np.bool_] = (labelled_at < newest) | folded
+    older = label["labelled_at"] < profiles["ring_labelled_at"][lanes, place]
+    gone = _not_newer(time, tx, profiles["base_time"], profiles["base_tx"])
+    stale: npt.NDArray[np.bool_] = np.where(known, older, gone)
 
-    # 2. Where there is no room the oldest label makes it; the new one, if it is the oldest.
+    # 2. Where there is no room the oldest transaction makes it; the new one, if it is the oldest.
     crowded = np.flatnonzero(~known & ~stale & (used == RING))
-    oldest = ring_labelled_at[crowded].argmin(1)
-    passed = labelled_at[crowded] < ring_labelled_at[crowded, oldest]
-    leaving = label[crowded]
-    for name in _LABEL_FIELDS:
-        ring = profiles["ring_" + name][crowded, oldest]
-        leaving[name] = np.where(passed, leaving[name], ring)
+    oldest = _oldest(profiles["ring_event_time"][crowded], profiles["ring_tx"][crowded])
+    leaving = np.empty(len(crowded), LABEL)
+    for name in LABEL.names or ():
+        leaving[name] = profiles[f"ring_{name}"][crowded, oldest]
+    passed = _not_newer(time[crowded], tx[crowded], leaving["event_time"], leaving["tx"])
+    leaving[passed] = label[crowded[passed]]
     profiles[crowded] = _fold(profiles[crowded], leaving)
 
     # 3. Write the others into the ring.
@@ -128,36 +125,42 @@ def _apply_wave(profiles: npt.NDArray[Any], label: npt.NDArray[Any]) -> npt.NDAr
     place[crowded] = oldest
     kept = ~stale
     kept[crowded[passed]] = False
-    for name in _LABEL_FIELDS:
-        profiles["ring_" + name][lanes[kept], place[kept]] = label[name][kept]
+    for name in LABEL.names or ():
+        profiles[f"ring_{name}"][lanes[kept], place[kept]] = label[name][kept]
     profiles["ring_used"] += grown
     return stale
 
 
+def _not_newer(
+    time: npt.NDArray[np.int64],
+    tx: npt.NDArray[np.uint64],
+    than_time: npt.NDArray[np.int64],
+    than_tx: npt.NDArray[np.uint64],
+) -> npt.NDArray[np.bool_]:
+    """Whether (time, tx) <= (than_time, than_tx): the order in which labels are folded."""
+    not_newer: npt.NDArray[np.bool_] = (time < than_time) | ((time == than_time) & (tx <= than_tx))
+    return not_newer
+
+
+def _oldest(time: npt.NDArray[np.int64], tx: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    """(C, RING), (C, RING) -> (C,) place of the smallest (time, tx)."""
+    first = time == time.min(1, keepdims=True, initial=np.iinfo(np.int64).max)
+    oldest: npt.NDArray[np.int64] = np.where(first, tx, np.iinfo(np.uint64).max).argmin(1)
+    return oldest
+
+
 def _fold(base: npt.NDArray[Any], label: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The profiles (C,) with one label each folded into their base."""
-    event_time, verdict = label["event_time"], label["verdict"]
-    counted, fraud, genuine = verdict != WITHDRAWN, verdict == FRAUD, verdict == GENUINE
-    base["base_until"] = label["labelled_at"]  # never older than what was folded before
-    base["base_tx"] = label["tx"]
-
-    # 1. Decayed counts, brought to the newer of the two times.
-    time = np.where(counted, np.maximum(base["base_time"], event_time), base["base_time"])
-    keep, weight = decay(time, base["base_time"]), decay(time, event_time)  # (C, 3)
-    base["base_n"] = base["base_n"] * keep + weight * counted[:, None]
-    base["base_f"] = base["base_f"] * keep + weight * fraud[:, None]
-    base["base_time"] = time
+    """The profiles (C,) with one label each folded into their base, newer than all before it."""
+    time, verdict = label["event_time"], label["verdict"]
+    counted, fraud = verdict != WITHDRAWN, verdict == FRAUD
+    keep = decay(time, base["base_time"])  # (C, 3)
+    base["base_n"] = base["base_n"] * keep + counted[:, None]
+    base["base_f"] = base["base_f"] * keep + fraud[:, None]
+    base["base_time"], base["base_tx"] = time, label["tx"]
+    base["base_until"] = np.maximum(base["base_until"], label["labelled_at"])
+    base["base_genuine"] = np.where(verdict == GENUINE, time, base["base_genuine"])
     base["folded"] += counted
-
-    # 2. The run of frauds at the end: a genuine one breaks it, the first fraud after starts it.
-    last = np.where(genuine, np.maximum(base["base_genuine"], event_time), base["base_genuine"])
-    run = np.where(base["base_run"] > last, base["base_run"], NEVER)
-    joins = fraud & (event_time > last)
-    run = np.where(joins & ((run == NEVER) | (event_time < run)), event_time, run)
-    base["base_genuine"], base["base_run"] = last, run
-    base["base_fraud"] = np.where(
-        fraud, np.maximum(base["base_fraud"], event_time), base["base_fraud"]
-    )
+    base["folded_frauds"] += fraud
     return base
 
 

@@ -15,9 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.fraud.explanation import memory_before
 from models.fraud.features import card_features
-from models.fraud.network import FraudNetwork
+from models.fraud.network import FraudNetwork, memory_before
 from models.fraud.profile import profile_features
 from models.fraud.sequences import SequencePlan, plan_sequences
 from streams.alerts.explanation import reasons

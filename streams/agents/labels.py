@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from models.fraud.profile import FRAUD, GENUINE, WITHDRAWN, apply_labels, tx_hash
+from models.fraud.evidence import with_evidence
+from models.fraud.features import new_card_state
+from models.fraud.profile import FRAUD, GENUINE, LABEL, WITHDRAWN, apply_labels, tx_hash
 from models.fraud.sequences import plan_sequences
 from streams.pipeline.batch import Batch, Outcome
 from streams.pipeline.dead_letter import DeadLetters
 from streams.pipeline.decode import LabelRules, Rejected, decode
-from streams.schemas import decode_label
+from streams.schemas import TransactionLabel, decode_label
+from streams.state.cards import CardHistory
 from streams.state.store import PartitionSnapshot
 from streams.state.table import EntityTable, Frozen, pack
 
@@ -27,9 +32,15 @@ class LabelsDetector:
     """
 
     def __init__(
-        self, *, terminals: EntityTable, checks: LabelRules, dead_letters: DeadLetters
+        self,
+        *,
+        terminals: EntityTable,
+        cards: CardHistory,
+        checks: LabelRules,
+        dead_letters: DeadLetters,
     ) -> None:
-        self._terminals, self._checks, self._dead_letters = terminals, checks, dead_letters
+        self._terminals, self._cards = terminals, cards
+        self._checks, self._dead_letters = checks, dead_letters
 
     def prepare(self, batch: Batch) -> Outcome:
         """Decode, load the terminals' rows, drop replays, apply."""
@@ -53,15 +64,23 @@ class LabelsDetector:
         # 3. Apply, in offset order by terminal. A stale verdict changes nothing.
         plan = plan_sequences(rows)
         profiles, _ = apply_labels(
-            plan,
-            tx=np.array([tx_hash(label.tx_id) for label in labels], np.uint64),
-            event_time=np.array([label.event_time for label in labels], np.int64),
-            labelled_at=np.array([label.labelled_at for label in labels], np.int64),
-            verdict=np.array([VERDICTS[label.is_fraud] for label in labels], np.int8),
-            profiles=self._terminals.state(plan.rows),
+            plan, self._with_evidence(labels), self._terminals.state(plan.rows)
         )
         self._terminals.update(plan.rows, profiles, offsets[plan.packed[plan.last]])
         return outcome
+
+    def _with_evidence(self, labels: list[TransactionLabel]) -> NDArray[Any]:
+        """Columns of N labels, (N,) LABEL; frauds with what their cards say about them."""
+        columns = np.zeros(len(labels), LABEL)
+        columns["tx"] = [tx_hash(label.tx_id) for label in labels]
+        columns["event_time"] = [label.event_time for label in labels]
+        columns["labelled_at"] = [label.labelled_at for label in labels]
+        columns["amount"] = [label.amount for label in labels]
+        columns["verdict"] = [VERDICTS[label.is_fraud] for label in labels]
+        frauds = [place for place, label in enumerate(labels) if label.is_fraud]
+        cards = new_card_state(len(labels))
+        cards[frauds] = self._cards.find([labels[place].card_id for place in frauds])
+        return with_evidence(columns, cards)
 
     def infer(self, prepared: Outcome) -> Outcome:
         """Nothing to infer."""

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from models.fraud.explanation import GROUPS, contributions
 from models.fraud.features import CARD_FEATURES
 from models.fraud.network import FraudNetwork
-from models.fraud.profile import NEVER
+from models.fraud.profile import DAYS, LONG_AGO
 from streams.schemas import Reason, Scalar, Transaction
 
 LEAST = 0.01
-"""A group that moves the score by less than this is no reason."""
+"""A group that raises the score by less than this is no reason."""
 
-HOUR_MS, DAY_MS = 3_600_000, 86_400_000
+MINUTE_MS, DAY_MS = 60_000, 86_400_000
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 Words = tuple[str, dict[str, Scalar]]
 
@@ -43,14 +44,14 @@ def reasons(
         hidden: (K, H) memory before each transaction.
         terminals: (K,) PROFILE_SUMMARY.
     """
-    falls = contributions(network, x, risk, hidden)  # (K, G)
+    rises = contributions(network, x, risk, hidden)  # (K, G)
     features = x.cpu().numpy()
     found = []
     for k, transaction in enumerate(transactions):
         named = [
-            _reason(code, fall, transaction, features[k], terminals[k])
-            for code, fall in zip(GROUPS, falls[k].tolist(), strict=True)
-            if fall >= LEAST
+            _reason(code, rise, transaction, features[k], terminals[k])
+            for code, rise in zip(GROUPS, rises[k].tolist(), strict=True)
+            if rise >= LEAST
         ]
         found.append(sorted(named, key=lambda reason: -reason.contribution))
     return found
@@ -58,7 +59,7 @@ def reasons(
 
 def _reason(
     code: str,
-    fall: float,
+    rise: float,
     transaction: Transaction,
     x: NDArray[np.float32],
     terminal: NDArray[Any],
@@ -66,13 +67,15 @@ def _reason(
     feature = dict(zip(CARD_FEATURES, x.tolist(), strict=True))
     if code == "amount":
         text, evidence = _amount(transaction, feature)
-    elif code == "timing":
-        text, evidence = _timing(transaction, feature)
+    elif code == "gap":
+        text, evidence = _gap(feature)
+    elif code == "hour":
+        text, evidence = _hour(transaction)
     elif code == "card_history":
         text, evidence = _card(feature)
     else:
         text, evidence = _terminal(transaction, terminal)
-    return Reason(code, text, fall, evidence)
+    return Reason(code, text, rise, evidence)
 
 
 def _amount(transaction: Transaction, feature: dict[str, float]) -> Words:
@@ -88,12 +91,21 @@ def _amount(transaction: Transaction, feature: dict[str, float]) -> Words:
     }
 
 
-def _timing(transaction: Transaction, feature: dict[str, float]) -> Words:
-    hour = transaction.event_time % DAY_MS // HOUR_MS
+def _gap(feature: dict[str, float]) -> Words:
+    if feature["log_count"] == 0:
+        return "the card's first transaction", {"transactions": 0}
     gap_s = math.expm1((feature["log_gap"] + 2.5) * 4.0)
-    return f"at {hour:02d}:00 UTC, {_span(gap_s)} after the card's previous transaction", {
-        "hour_utc": int(hour),
-        "seconds_since_previous": round(gap_s, 1),
+    return f"{_span(gap_s)} after the card's previous transaction", {
+        "seconds_since_previous": round(gap_s, 1)
+    }
+
+
+def _hour(transaction: Transaction) -> Words:
+    minute = transaction.event_time % DAY_MS // MINUTE_MS
+    weekday = WEEKDAYS[(transaction.event_time // DAY_MS + 3) % 7]  # the epoch was a Thursday
+    return f"on a {weekday} at {minute // 60:02d}:{minute % 60:02d} UTC", {
+        "weekday": weekday,
+        "hour_utc": minute // 60,
     }
 
 
@@ -103,18 +115,37 @@ def _card(feature: dict[str, float]) -> Words:
 
 
 def _terminal(transaction: Transaction, terminal: NDArray[Any]) -> Words:
-    name, frauds = transaction.terminal_id, int(terminal["frauds"])
+    name, labels = transaction.terminal_id, int(terminal["labels"])
     evidence: dict[str, Scalar] = {
         "terminal_id": name,
-        "known_frauds": frauds,
-        "known_labels": int(terminal["labels"]),
+        "known_frauds": int(terminal["frauds"]),
+        "known_labels": labels,
     }
-    last = int(terminal["last_fraud"])
-    if last == NEVER:
-        return f"terminal {name}: {evidence['known_labels']} labels, none a fraud", evidence
-    age_s = max(transaction.event_time - last, 0) / 1000
-    evidence["seconds_since_known_fraud"] = age_s
-    return f"terminal {name}: {frauds} confirmed frauds, the last {_span(age_s)} before", evidence
+    days = dict(zip(DAYS, terminal["day"].tolist(), strict=True))
+    if days["last_fraud"] == LONG_AGO:
+        return f"terminal {name}: {labels} labels, none a fraud", evidence
+    run, today = int(terminal["run"]), transaction.event_time // DAY_MS
+    first, last = days["run_start"], days["last_fraud"]
+    evidence |= {
+        "frauds_in_a_row": run,
+        "explained_by_card_or_amount": run - int(terminal["unexplained"]),
+        "days_since_first": today - first,
+        "days_since_last": today - last,
+    }
+    if run == 1:
+        return f"terminal {name}: 1 confirmed fraud, {_ago(today - last)}", evidence
+    return (
+        f"terminal {name}: {run} confirmed frauds in a row in {_count(last - first + 1)}, "
+        f"first {_ago(today - first)}"
+    ), evidence
+
+
+def _ago(days: int) -> str:
+    return f"{_count(days)} ago" if days > 0 else "today"
+
+
+def _count(days: int) -> str:
+    return f"{days} day" if days == 1 else f"{days} days"
 
 
 def _span(seconds: float) -> str:

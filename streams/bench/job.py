@@ -39,7 +39,7 @@ class Job:
         self._memory = torch.zeros(FIRST_CAPACITY, self._network.config.hidden)
         self._terminal_of: dict[str, int] = {}
         self._terminal_hash = np.zeros(FIRST_CAPACITY, np.uint32)
-        self._unknown = summarise(new_profiles(1))
+        self._unknown = summarise(new_profiles(1), self._network.config.large_amount)
         self._profile = np.repeat(self._unknown, FIRST_CAPACITY)
         self.events = self.alerts = 0
 

@@ -45,11 +45,14 @@ def fraud(
     ] = "2018-04-01",
     seed: Annotated[int, typer.Option(min=0, help="Of the simulator and the training.")] = 0,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the data.")] = 4,
-    version: Annotated[str, typer.Option(help="Version that the manifest bears.")] = "1",
+    version: Annotated[str, typer.Option(help="Version that the manifest bears.")] = "2",
 ) -> None:
-    """Train the fraud network and print how well it does on the weeks held out."""
+    """Train the fraud network and print how well it does on the weeks held out.
+
+    An interrupted training leaves STEM.checkpoint behind; the same command goes on from there.
+    """
     from models.checkpoint import save  # noqa: PLC0415  torch takes seconds to import
-    from models.fraud.training import TrainingConfig, train  # noqa: PLC0415
+    from models.fraud.training import FitConfig, TrainingConfig, train  # noqa: PLC0415
 
     start()
     # 1. What to learn from.
@@ -61,15 +64,19 @@ def fraud(
         transactions = read_transactions(data, column_map(columns), verdicts=True)
         described = {"source": data.name}
     # 2. Learn.
-    config = TrainingConfig(version=version, seed=seed, epochs=epochs, data=described)
+    stem = out.with_suffix("") if out.suffix in {".json", ".safetensors"} else out
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    config = TrainingConfig(
+        version=version, fit=FitConfig(seed=seed, epochs=epochs), data=described
+    )
     with progress_bar("training", None) as advance:
         network, manifest = train(
             transactions,
             config,
-            lambda step, total, loss: advance(step, f"of {total}, loss {loss:.4f}"),
+            checkpoint=stem.with_name(stem.name + ".checkpoint"),
+            on_progress=lambda step, total, loss: advance(step, f"of {total}, loss {loss:.4f}"),
         )
     # 3. Keep.
-    stem = out.with_suffix("") if out.suffix in {".json", ".safetensors"} else out
     sealed = save(stem, network, manifest)
     print(f"{stem}.json version {sealed.version} sha256 {sealed.sha256}")
     for name, value in {"threshold": sealed.threshold, **sealed.metrics}.items():

@@ -39,6 +39,10 @@ class MemoryStateStore(StateStore):
         self.server.identity = identity
 
     @override
+    def identity(self) -> bytes | None:
+        return self.server.identity
+
+    @override
     def markers(self, partitions: Sequence[int]) -> Mapping[int, int | None]:
         return {partition: self.server.markers.get(partition) for partition in partitions}
 

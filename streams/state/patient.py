@@ -43,6 +43,10 @@ class PatientStateStore(StateStore):
         self._patiently(lambda: self._store.identify(identity))
 
     @override
+    def identity(self) -> bytes | None:
+        return self._patiently(self._store.identity)
+
+    @override
     def markers(self, partitions: Sequence[int]) -> Mapping[int, int | None]:
         return self._patiently(lambda: self._store.markers(partitions))
 

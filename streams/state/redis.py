@@ -69,6 +69,10 @@ class RedisStateStore(StateStore):
         return np.concatenate([prefixes[index], digests], axis=1)
 
     @property
+    def _identity_key(self) -> str:
+        return f"{self._namespace}:identity"
+
+    @property
     def _version_key(self) -> bytes:
         return self._prefix(0) + b"version"
 
@@ -76,7 +80,6 @@ class RedisStateStore(StateStore):
     @override
     def identify(self, identity: bytes) -> None:
         """See `StateStore.identify`; also refuses a Redis that may evict rows by itself."""
-        key = f"{self._namespace}:identity"
         with _translated():
             policy = self._client.info("memory").get("maxmemory_policy", "noeviction")
             if str(policy).startswith("allkeys"):
@@ -84,13 +87,19 @@ class RedisStateStore(StateStore):
                     f"Redis runs with maxmemory-policy {policy}, which evicts card state at will: "
                     "set it to noeviction or volatile-lru"
                 )
-            self._client.setnx(key, identity)
-            held = self._client.get(key)
+            self._client.setnx(self._identity_key, identity)
+            held = self._client.get(self._identity_key)
         if held != identity:
             raise ForeignState(
                 f"the state in {self._namespace!r} belongs to another topic or model "
                 f"({_text(held)}, ours is {_text(identity)}): run tocsin state rebuild"
             )
+
+    @override
+    def identity(self) -> bytes | None:
+        with _translated():
+            held = self._client.get(self._identity_key)
+        return None if held is None else bytes(held)
 
     @override
     def markers(self, partitions: Sequence[int]) -> Mapping[int, int | None]:

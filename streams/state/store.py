@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +16,26 @@ DIGEST_BYTES = 16
 """An entity is keyed by 128 bits of BLAKE2b of its id: fixed width, and no card id in a key."""
 
 Bytes2D = NDArray[np.uint8]
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """What the state in a namespace belongs to; another topic, model or partitioning is another."""
+
+    group: str
+    cluster: str
+    topic: str
+    topic_id: str | None
+    partitions: int
+    model: str
+
+    def encode(self) -> bytes:
+        """Return it as the store keeps it."""
+        return msgspec.json.encode(self)
+
+    @classmethod
+    def decode(cls, encoded: bytes) -> Identity:
+        """Read what `encode` wrote."""
+        return msgspec.json.decode(encoded, type=cls)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +88,9 @@ class StateStore(Protocol):
 
         Raises `ForeignState` when the namespace holds the state of another topic or model.
         """
+
+    def identity(self) -> bytes | None:
+        """Return what `identify` wrote, None in an empty namespace; for readers."""
 
     def markers(self, partitions: Sequence[int]) -> Mapping[int, int | None]:
         """Read markers without claiming anything, for checks before joining."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from streams.errors import ForeignState, TocsinError
 from streams.state.store import DIGEST_BYTES, Bytes2D, PartitionSnapshot, StateStore, digests
 
-ROW_VERSION = 1
+ROW_VERSION = 2
 EVICT_SHARE = 16
 """Evict this fraction of the capacity at once: finding the oldest rows costs a pass over all."""
 
@@ -258,6 +258,20 @@ def parse_rows(
     if (records["version"] != ROW_VERSION).any():
         raise ForeignState("a stored row has another version: run tocsin state rebuild")
     return records, matrix[:, record.itemsize :]
+
+
+def parse_heads(values: Sequence[bytes], record: np.dtype[Any]) -> Records:
+    """Read the records (N,) that N stored rows begin with, whatever follows them.
+
+    Raises:
+        ForeignState: a row is too short or of another version than this program writes.
+    """
+    if any(len(value) < record.itemsize for value in values):
+        raise ForeignState("a stored row is too short, another version wrote it")
+    heads = np.frombuffer(b"".join(value[: record.itemsize] for value in values), record)
+    if (heads["version"] != ROW_VERSION).any():
+        raise ForeignState("a stored row has another version: run tocsin state rebuild")
+    return heads
 
 
 def _joined(first: Loaded | None, second: Loaded | None) -> Loaded | None:

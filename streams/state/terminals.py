@@ -39,13 +39,16 @@ class TerminalProfiles:
     it has changed, the profiles that the batch needs are read again. A full cache starts afresh.
     """
 
-    def __init__(self, store: StateStore, *, capacity: int, max_batch: int) -> None:
+    def __init__(
+        self, store: StateStore, *, capacity: int, max_batch: int, large_amount: float
+    ) -> None:
         if capacity < max_batch:
             raise SettingsError(
                 f"fraud.profile_capacity ({capacity}) must be at least delivery.max_batch "
                 f"({max_batch}): one batch may meet that many terminals"
             )
         self._store = store
+        self._large_amount = large_amount
         self._row = row_dtype(PROFILE)
         self._slot_of: dict[str, int] = {}
         self._name: list[str] = []
@@ -77,7 +80,9 @@ class TerminalProfiles:
         summary = self._summary[ordered]
         early = summary["newest"] > time
         if early.any():  # a label that came after the transaction does not count for it
-            summary[early] = summarise(self._profile[ordered[early]], time[early])
+            summary[early] = summarise(
+                self._profile[ordered[early]], self._large_amount, time[early]
+            )
         return TerminalView(self._hash[slots], summary)
 
     def _slots(self, terminals: Sequence[str]) -> NDArray[np.int64]:
@@ -111,5 +116,5 @@ class TerminalProfiles:
             rows = parse_rows([row for row in stored if row is not None], self._row, 0)
             profiles[present] = rows[0]["state"]
         self._profile[old] = profiles
-        self._summary[old] = summarise(profiles)
+        self._summary[old] = summarise(profiles, self._large_amount)
         self._epoch[old] = self._now
