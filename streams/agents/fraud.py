@@ -19,12 +19,12 @@ from models.fraud.features import card_features
 from models.fraud.network import FraudNetwork, memory_before
 from models.fraud.profile import profile_features
 from models.fraud.sequences import SequencePlan, plan_sequences
-from streams.alerts.explanation import reasons
+from streams.alerts.explanation import Explanation, explain
 from streams.pipeline.batch import Batch, Outcome
 from streams.pipeline.dead_letter import DeadLetters
 from streams.pipeline.decide import DecisionRules, Scored, alerts, scores
 from streams.pipeline.decode import Rejected, TransactionRules, decode
-from streams.schemas import Reason, Transaction, decode_transaction
+from streams.schemas import Transaction, decode_transaction
 from streams.state.hidden import HiddenStates
 from streams.state.store import PartitionSnapshot
 from streams.state.table import EntityTable, Frozen, Loaded, pack
@@ -128,8 +128,8 @@ class FraudDetector:
         # 2. Decide and say why.
         scored = Scored(prepared.batch, prepared.transactions, prepared.index, plan.packed, values)
 
-        def explain(slots: NDArray[np.int64]) -> list[list[Reason]]:
-            return reasons(
+        def explained(slots: NDArray[np.int64]) -> list[Explanation]:
+            return explain(
                 self._network,
                 [scored.source_of(slot)[0] for slot in slots.tolist()],
                 x=x[slots],
@@ -138,7 +138,7 @@ class FraudDetector:
                 terminals=prepared.terminals[slots],
             )
 
-        raised = alerts(scored, self._rules, explain, rebuilding=self._is_rebuilding())
+        raised = alerts(scored, self._rules, explained, rebuilding=self._is_rebuilding())
         outcome.alerts = len(raised)
         outcome.messages += raised + scores(scored, self._rules)
         return outcome

@@ -5,11 +5,11 @@ Everything here is a pure function of its arguments: a replay after a crash buil
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
-from streams.schemas import Alert, ModelRef, Reason, Source, Transaction
+from streams.alerts.explanation import Explanation
+from streams.schemas import Alert, ModelRef, Source, Transaction
 
 Severity = Literal["low", "medium", "high", "critical"]
 
@@ -61,7 +61,7 @@ def build_fraud_alert(
     threshold: float,
     model: ModelRef,
     processed_at: int,
-    reasons: Sequence[Reason] = (),
+    explanation: Explanation | None = None,
     rebuilding: bool = False,
 ) -> Alert:
     """Build the alert on one transaction: complete from the start, so revision 0 and no more.
@@ -87,7 +87,7 @@ def build_fraud_alert(
         processed_at=processed_at,
         source=source,
         model=model,
-        reasons=list(reasons),
+        reasons=[] if explanation is None else explanation.reasons,
         rebuilding=rebuilding,
         detail={
             "tx_id": transaction.tx_id,
@@ -95,6 +95,7 @@ def build_fraud_alert(
             "terminal_id": transaction.terminal_id,
             "amount": transaction.amount,
             "currency": transaction.currency,
+            **({} if explanation is None else {"novelty": explanation.novelty}),
         },
     )
 

@@ -1,9 +1,10 @@
-"""Reasons of a fraud alert in words: what drove the score, with the raw evidence beside it."""
+"""What is said beside a fraud's score: the reasons in words, with the raw evidence, and novelty."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,18 @@ WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", 
 Words = tuple[str, dict[str, Scalar]]
 
 
-def reasons(
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Of one alert."""
+
+    reasons: list[Reason]
+    """The strongest first."""
+
+    novelty: float
+    """Share of transactions that were less unlike their card, in [0, 1]; no label enters it."""
+
+
+def explain(
     network: FraudNetwork,
     transactions: Sequence[Transaction],
     *,
@@ -33,8 +45,8 @@ def reasons(
     risk: torch.Tensor,
     hidden: torch.Tensor,
     terminals: NDArray[Any],
-) -> list[list[Reason]]:
-    """Explain K alerts, the strongest reason of each first.
+) -> list[Explanation]:
+    """Explain K alerts.
 
     Args:
         network: that scored them.
@@ -46,6 +58,8 @@ def reasons(
     """
     rises = contributions(network, x, risk, hidden)  # (K, G)
     features = x.cpu().numpy()
+    with torch.inference_mode():
+        novelty = network.rank(network.surprise(hidden, x)).tolist()  # (K,)
     found = []
     for k, transaction in enumerate(transactions):
         named = [
@@ -53,7 +67,8 @@ def reasons(
             for code, rise in zip(GROUPS, rises[k].tolist(), strict=True)
             if rise >= LEAST
         ]
-        found.append(sorted(named, key=lambda reason: -reason.contribution))
+        named.sort(key=lambda reason: -reason.contribution)
+        found.append(Explanation(named, round(novelty[k], 4)))
     return found
 
 

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.alerts.envelope import build_fraud_alert, cloud_events_headers
+from streams.alerts.explanation import Explanation
 from streams.pipeline.batch import Batch, Message
-from streams.schemas import ModelRef, Reason, Record, Score, Source, Transaction, encode
+from streams.schemas import ModelRef, Record, Score, Source, Transaction, encode
 
-Explain = Callable[[NDArray[np.int64]], list[list[Reason]]]
-"""Given the slots of H alerts, the reasons of each."""
+Explain = Callable[[NDArray[np.int64]], list[Explanation]]
+"""Given the slots of H alerts, what is said beside the score of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ def alerts(
         return []
     now = round(time.time() * 1000)
     messages = []
-    for slot, reasons in zip(hits.tolist(), explain(hits), strict=True):
+    for slot, explanation in zip(hits.tolist(), explain(hits), strict=True):
         transaction, record, partition = scored.source_of(slot)
         alert = build_fraud_alert(
             transaction,
@@ -73,7 +74,7 @@ def alerts(
             threshold=rules.threshold,
             model=rules.model,
             processed_at=now,
-            reasons=reasons,
+            explanation=explanation,
             rebuilding=rebuilding,
         )
         messages.append(
