@@ -115,14 +115,14 @@ def build(
 
 
 def large_amount(transactions: Transactions) -> float:
-    """From which amount on at least half of the transactions are frauds, whoever pays where.
+    """From which amount on nine in ten transactions are frauds, whoever pays where.
 
     To two significant digits, so that it moves only when the world does; infinite if there is no
     such amount.
     """
     falling = np.argsort(-transactions.amount, kind="stable")
     frauds = np.cumsum(transactions.is_fraud[falling])
-    mostly = np.flatnonzero(2 * frauds >= np.arange(1, len(falling) + 1))
+    mostly = np.flatnonzero(10 * frauds >= 9 * np.arange(1, len(falling) + 1))
     if not len(mostly) or mostly[-1] < _LEAST_LARGE:
         return math.inf
     return float(f"{transactions.amount[falling[mostly[-1]]]:.1e}")

@@ -21,7 +21,7 @@ from models.fraud.network import FraudNetwork
 from models.fraud.profile import new_profiles, profile_features, summarise
 
 GROUPS: dict[str, tuple[str, ...]] = {
-    "amount": ("log_amount", "amount_clipped", "amount_z", "amount_ratio"),
+    "amount": ("log_amount", "amount_clipped", "amount_z", "amount_ratio", "times_usual"),
     "gap": ("log_gap", "gap_below_minute", "gap_below_hour"),
     "hour": ("hour_sin", "hour_cos", "night", "weekday_sin", "weekday_cos", "weekend"),
     "card_history": ("usual_amount", "usual_deviation", "same_terminal", "log_count"),

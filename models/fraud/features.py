@@ -1,7 +1,7 @@
 """What the network sees of a transaction: the one feature code of training and of serving.
 
-A card's memory outside the network: how many transactions, the sums of log amount and of its
-square, when and where the last one was, and which of the last ones were unusually large (evidence
+A card's memory outside the network: how many transactions, running mean and variance of its
+amounts, when and where the last one was, and which of the last ones were unusually large (evidence
 for `models.fraud.evidence`). `card_features` reads and advances it. Cutting the same stream into
 other batches gives the same features and the same state to the last bit.
 """
@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from models.fraud.sequences import SequencePlan
 
-LARGE_RATIO = 2.5
+LARGE_RATIO = 2.0
 """A transaction of at least this many times the card's usual amount is remembered one by one: about
 one in forty of a card that nobody has taken over."""
 
@@ -28,8 +28,8 @@ CARD_STATE = np.dtype(
         ("count", "<u4"),
         ("last_terminal", "<u4"),
         ("last_time", "<i8"),  # ms, event time of the previous transaction
-        ("log_sum", "<f8"),
-        ("log_sumsq", "<f8"),
+        ("mean", "<f8"),  # running mean of the amount, see `_usual_amounts`
+        ("variance", "<f8"),
         ("large_time", "<i8", LARGE_KEPT),  # ms, event time; a ring of the newest
         ("large_ratio", "<f4", LARGE_KEPT),  # times the card's usual amount at that time
         ("large_count", "<u8"),  # ever
@@ -41,6 +41,7 @@ CARD_FEATURES: tuple[str, ...] = (
     "amount_clipped",
     "amount_z",
     "amount_ratio",
+    "times_usual",
     "usual_amount",
     "usual_deviation",
     "log_gap",
@@ -56,13 +57,13 @@ CARD_FEATURES: tuple[str, ...] = (
     "log_count",
 )
 
-# A new card is taken for an ordinary one, worth a few transactions: e^3.6 is about 37.
-_PRIOR_COUNT, _PRIOR_MEAN, _PRIOR_DEVIATION = 3.0, 3.6, 0.9
+# A new card is taken for an ordinary one, worth one transaction.
+_PRIOR_MEAN, _PRIOR_VARIANCE = 50.0, 625.0
+_KNOWN = 3  # transactions after which a card's mean may judge the next one
+_MOST_TIMES = 3.0  # what counts at most: a burst of a taken-over card must not become usual
+_LEAST_WEIGHT = 0.005  # the mean follows the card's last 200 transactions or so
 _FIRST_GAP_S = 30 * 86_400.0
 _DAY_MS = 86_400_000
-# Logs rounded to 1/4096 have sums, and sums of squares, that float64 holds exactly, so neither
-# depends on the order of addition. 1/4096 is 0.02 % of an amount.
-_GRAIN = 4096.0
 
 
 def _clock() -> npt.NDArray[np.float32]:
@@ -123,16 +124,11 @@ def card_features(
     count = state["count"][plan.lane] + plan.wave.astype(np.float64)
     first = count == 0
 
-    # 2. The card's running mean and deviation of log amount, before this transaction.
-    log_amount = np.log(1.0 + amount)
-    grain = np.rint(log_amount * _GRAIN) * (1 / _GRAIN)
-    log_sum = _sum_before(plan, grain, state["log_sum"])
-    log_sumsq = _sum_before(plan, grain * grain, state["log_sumsq"])
-    weight = 1.0 / (count + _PRIOR_COUNT)
-    mean = (log_sum + _PRIOR_COUNT * _PRIOR_MEAN) * weight
-    prior_square = _PRIOR_COUNT * (_PRIOR_MEAN**2 + _PRIOR_DEVIATION**2)
-    variance = (log_sumsq + prior_square) * weight - mean * mean
-    deviation = np.sqrt(np.maximum(variance, 0.01))
+    # 2. The card's usual amount and its deviation, before this transaction.
+    after = state.copy()
+    usual, deviation = _usual_amounts(plan, amount, after)
+    times = amount / usual
+    ratio = np.log(np.maximum(times, 0.02))
 
     # 3. The time since its previous one, in seconds; float64 so that no int64 overflows.
     gap = np.maximum(time.astype(np.float64) - last_time, 0.0) * 1e-3
@@ -140,44 +136,40 @@ def card_features(
 
     # 4. Columns, each brought to about -2..2.
     day, in_day = np.divmod(time, _DAY_MS)
-    ratio = log_amount - mean
     x = np.empty((len(plan), len(CARD_FEATURES)), np.float32)
-    x[:, 0] = log_amount - _PRIOR_MEAN
+    x[:, 0] = np.log(1.0 + amount) - 3.6
     x[:, 1] = np.minimum(amount, 500.0) * 0.01 - 0.5
-    x[:, 2] = np.clip(ratio / deviation, -6.0, 6.0) * 0.5
-    x[:, 3] = np.clip(ratio, -4.0, 4.0)
-    x[:, 4] = mean - _PRIOR_MEAN
-    x[:, 5] = deviation - _PRIOR_DEVIATION
-    x[:, 6] = np.log(1.0 + gap) * 0.25 - 2.5
-    x[:, 7] = gap < 60.0
-    x[:, 8] = gap < 3600.0
-    x[:, 9:12] = _CLOCK[in_day // 60_000]
-    x[:, 12:15] = _CALENDAR[(day + 3) % 7]  # 1 January 1970 was a Thursday
-    x[:, 15] = (last_terminal == terminal) & ~first
-    x[:, 16] = np.log(1.0 + count) * 0.25
+    x[:, 2] = np.clip((amount - usual) / deviation, -3.0, 15.0) * (1 / 3)
+    x[:, 3] = np.minimum(ratio, 4.0)
+    x[:, 4] = np.minimum(times, 8.0) * 0.5 - 0.5
+    x[:, 5] = np.log(usual) - 3.8
+    x[:, 6] = np.minimum(deviation / usual, 3.0) - 0.5
+    x[:, 7] = np.log(1.0 + gap) * 0.25 - 2.5
+    x[:, 8] = gap < 60.0
+    x[:, 9] = gap < 3600.0
+    x[:, 10:13] = _CLOCK[in_day // 60_000]
+    x[:, 13:16] = _CALENDAR[(day + 3) % 7]  # 1 January 1970 was a Thursday
+    x[:, 16] = (last_terminal == terminal) & ~first
+    x[:, 17] = np.log(1.0 + count) * 0.25
 
     # 5. The state after each card's last event.
     last = plan.last
-    after = state.copy()
-    _remember_large(plan, after, ratio, time)
+    _remember_large(plan, after, times, time)
     after["count"] = state["count"] + (plan.wave[last] + 1).astype(np.uint32)
     after["last_terminal"] = terminal[last]
     after["last_time"] = time[last]
-    after["log_sum"] = log_sum[last] + grain[last]
-    after["log_sumsq"] = log_sumsq[last] + grain[last] ** 2
     return x, after
 
 
 def _remember_large(
     plan: SequencePlan,
     after: npt.NDArray[Any],
-    log_ratio: npt.NDArray[np.float64],
+    times_usual: npt.NDArray[np.float64],
     time: npt.NDArray[np.int64],
 ) -> None:
     """Write the large transactions of a batch into their cards' rings, in order of arrival."""
-    slots = np.flatnonzero(
-        log_ratio >= math.log(LARGE_RATIO)
-    )  # wave by wave: arrival within a card
+    # Wave by wave, that is in order of arrival within a card.
+    slots = np.flatnonzero(times_usual >= LARGE_RATIO)
     if not len(slots):
         return
     lanes = plan.lane[slots]
@@ -189,17 +181,35 @@ def _remember_large(
     place = (after["large_count"][lanes].astype(np.int64) + rank) % LARGE_KEPT
     # Of several that share a place the last one stays: numpy assigns in order.
     after["large_time"][lanes, place] = time[slots]
-    after["large_ratio"][lanes, place] = np.exp(np.minimum(log_ratio[slots], 4.0))
+    after["large_ratio"][lanes, place] = np.minimum(times_usual[slots], 100.0)
     after["large_count"][lanes[starts]] += counts.astype(np.uint64)
 
 
-def _sum_before(
-    plan: SequencePlan, value: npt.NDArray[np.float64], start: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    """(B,) packed: `start` of the card plus its values before each slot. `start` is by lane."""
-    ordered = value[plan.dest]
-    before = np.cumsum(ordered) - ordered
-    before -= np.repeat(before[plan.starts], plan.counts)
-    out = np.empty_like(value)
-    out[plan.dest] = before
-    return out + start[plan.lane]
+def _usual_amounts(
+    plan: SequencePlan, amount: npt.NDArray[np.float64], after: npt.NDArray[Any]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """(B,), (B,) packed: usual amount and its deviation before each slot; `after` is advanced.
+
+    Exponentially weighted once a card is old, plain means before; with a prior worth one
+    transaction. One wave after the other, for what counts depends on what was usual before.
+    """
+    usual, spread = np.empty_like(amount), np.empty_like(amount)
+    mean, variance = after["mean"].copy(), after["variance"].copy()
+    count = after["count"].astype(np.float64)
+    begin = 0
+    for alive in plan.sizes.tolist():
+        wave = slice(begin, begin + alive)
+        m, v, c, a = mean[:alive], variance[:alive], count[:alive], amount[wave]
+        n = np.minimum(c, 1 / _LEAST_WEIGHT)
+        usual[wave] = (m * n + _PRIOR_MEAN) / (n + 1.0)
+        spread[wave] = (v * n + _PRIOR_VARIANCE) / (n + 1.0)
+        a = np.where(c >= _KNOWN, np.minimum(a, _MOST_TIMES * usual[wave]), a)
+        c += 1.0
+        weight = np.maximum(1.0 / c, _LEAST_WEIGHT)
+        off = a - m
+        m += weight * off
+        v += weight * off * off
+        v *= 1.0 - weight
+        begin += alive
+    after["mean"], after["variance"] = mean, variance
+    return usual, np.sqrt(spread)

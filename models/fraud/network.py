@@ -4,7 +4,6 @@ A second head needs no labels: from the memory before a transaction it foretells
 and how far it was wrong is the transaction's novelty.
 """
 
-import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -47,14 +46,13 @@ one day to the next is for the data to say, and no smooth function says it well.
 by steps that are learned as quantiles of the training's amounts, finer in the tail."""
 
 _ROWS = MAX_DAYS + 1
-_STEPS = 64
+_STEPS = 128
 LOG_AMOUNT = CARD_FEATURES.index("log_amount")
 
 _KNOWN_BEFORE = [
     CARD_FEATURES.index(name) for name in ("usual_amount", "usual_deviation", "log_count")
 ]
-_RATIO, _GAP = CARD_FEATURES.index("amount_ratio"), CARD_FEATURES.index("log_gap")
-_MOST_LOG_RATIO = math.log(8.0)  # eight times the usual amount is as novel as eighty
+_TIMES, _GAP = CARD_FEATURES.index("times_usual"), CARD_FEATURES.index("log_gap")
 _QUANTILES = 201
 
 
@@ -104,7 +102,7 @@ class FraudNetwork(nn.Module):
 
     def measure(self, log_amount: torch.Tensor) -> None:
         """Set the steps of the amount from the training's (N,) `log_amount` features."""
-        body, tail = torch.linspace(0.0, 0.9, 33)[1:-1], 1 - torch.logspace(-1, -4.5, 32)
+        body, tail = torch.linspace(0.0, 0.9, 49)[1:-1], 1 - torch.logspace(-1, -4.5, 80)
         ordered, at = log_amount.sort().values, torch.cat([body, tail])
         self.amount_steps.copy_(ordered[(at * (len(ordered) - 1)).round().long()])
 
@@ -135,8 +133,8 @@ class FraudNetwork(nn.Module):
             self.amount_steps, x[..., LOG_AMOUNT : LOG_AMOUNT + 1].contiguous()
         )
         u += self.rows(torch.cat([days, step], -1) + self.first_rows).sum(-2)
-        u = self.dropout(torch.relu_(u))
-        return self.out(torch.relu_(self.mix(u))).squeeze(-1)  # type: ignore[no-any-return]
+        u = self.dropout(nn.functional.gelu(u))
+        return self.out(nn.functional.gelu(self.mix(u))).squeeze(-1)  # type: ignore[no-any-return]
 
     def surprise(self, before: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """How unlikely the card made its transaction: (..., H) memory before, (..., F) -> (...).
@@ -147,8 +145,7 @@ class FraudNetwork(nn.Module):
         known = torch.cat([before, x[..., _KNOWN_BEFORE]], -1)  # (..., H + 3)
         mean, scale = self.foretell(known).chunk(2, -1)  # (..., 2), log of the deviation
         scale = scale.clamp(-4.0, 4.0)
-        ratio = torch.exp(x[..., _RATIO].clamp(max=_MOST_LOG_RATIO))
-        happened = torch.stack([ratio, x[..., _GAP]], -1)  # (..., 2)
+        happened = x[..., [_TIMES, _GAP]]  # (..., 2)
         off = (happened - mean) * torch.exp(-scale)
         return (0.5 * off.square() + scale).sum(-1)  # type: ignore[no-any-return]  # torch: Any
 

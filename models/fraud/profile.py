@@ -53,7 +53,7 @@ __all__ = [
 ]
 
 _DAY_MS = 86_400_000
-_EXPLAINED_RATIO = 3.0  # a fraud this many times the card's usual amount is the card's
+_EXPLAINED_RATIO = 2.5  # a fraud this many times the card's usual amount is the card's
 _LARGE_AMOUNT_SAYS = 5.0  # an amount that is mostly fraud anywhere explains as much as this ratio
 _BURST_SAYS = 0.5  # one unit of excess near it explains as much as this much ratio
 _MOST_BURST, _MOST_RATIO, _MOST_AMOUNT = 6.0, 8.0, 250.0

@@ -94,14 +94,14 @@ def _reason(
 
 
 def _amount(transaction: Transaction, feature: dict[str, float]) -> Words:
-    times = math.exp(feature["amount_ratio"])
-    usual = (1.0 + transaction.amount) / times - 1.0
+    usual = math.exp(feature["usual_amount"] + 3.8)
+    times = transaction.amount / usual
     text = f"{times:.1f} times the card's usual amount"
     if feature["log_count"] == 0:
         text = f"{transaction.amount:.2f} {transaction.currency} on a card without history"
     return text, {
         "amount": transaction.amount,
-        "usual_amount": round(max(usual, 0.0), 2),
+        "usual_amount": round(usual, 2),
         "times_usual": round(times, 2),
     }
 
