@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -74,7 +75,8 @@ class WeightsCache:
         except OSError as error:
             raise ArtifactError(f"cannot write to {self.folder}: {error.strerror}") from error
         finally:
-            part.unlink(missing_ok=True)
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
         return Receipt(place, found, trust)
 
     def state(self, file: WeightsFile) -> State:
