@@ -126,6 +126,13 @@ class LabelsSettings(_Section):
     """A label on a transaction older than this is a dead letter."""
 
 
+class ModelsSettings(_Section):
+    """Published detector weights."""
+
+    cache_dir: Path | None = None
+    """Where `tocsin models pull` keeps them; ``~/.cache/tocsin/models`` if unset."""
+
+
 class DeliverySettings(_Section):
     """Batching, group commit and the deadlines of the delivery contract."""
 
@@ -168,6 +175,7 @@ class Settings(BaseSettings):
     topics: TopicSettings = TopicSettings()
     fraud: FraudSettings = FraudSettings()
     labels: LabelsSettings = LabelsSettings()
+    models: ModelsSettings = ModelsSettings()
     delivery: DeliverySettings = DeliverySettings()
     health: HealthSettings = HealthSettings()
     log: LogSettings = LogSettings()
