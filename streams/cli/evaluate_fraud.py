@@ -1,143 +1,150 @@
-"""`tocsin evaluate fraud`: how good the scores are, those that were streamed above all."""
+"""`tocsin evaluate fraud`: the network beside its baselines, or scores that exist."""
 
 from __future__ import annotations
 
-import asyncio
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import numpy as np
-import numpy.typing as npt
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from models.fraud.evaluation import TEST_STARTS, VALIDATION_STARTS, fold_metrics, kept_rows
+from models.fraud.baselines import require_libraries
+from models.fraud.ceiling import ceilings
+from models.fraud.evaluation import TEST_STARTS, VALIDATION_STARTS, Fold, kept_rows
 from models.fraud.transactions import Transactions
+from streams.cli.fraud_contest import compare_models, find_parameters, named_baselines
+from streams.cli.fraud_scores import judge_scores
+from streams.cli.fraud_tables import show_comparison, show_folds
 from streams.cli.options import write_report
-from streams.cli.progress import progress_bar
 from streams.cli.start import start
-from streams.errors import SettingsError, TocsinError
-from streams.producers.files import column_map, read_transactions
-from streams.reading import read_topic
-from streams.schemas import DECODE_ERRORS, decode_score
+from streams.errors import SettingsError
+from streams.producers.files import column_map, read_history
 from streams.settings import Settings
 
-_STARTS = {"test": TEST_STARTS, "validation": VALIDATION_STARTS}
-_METRICS = ("auc", "ap", "cp100")
-_LABEL_DELAY_DAYS = 7.0
-
-Scores = npt.NDArray[np.float32]
+_NAMED_STARTS = {"test": TEST_STARTS, "validation": VALIDATION_STARTS}
 
 
 def fraud(
     *,
-    data: Annotated[Path, typer.Option(metavar="FILE", help="Parquet or CSV with the verdicts.")],
+    data: Annotated[
+        list[Path],
+        typer.Option(
+            metavar="FILE", help="Parquet or CSV with the verdicts; repeat it in order of time."
+        ),
+    ],
     columns: Annotated[
         str, typer.Option("--map", metavar="FIELD=COLUMN,...", help="Columns of --data.")
     ] = "",
+    train_starts: Annotated[
+        str,
+        typer.Option(
+            metavar="DATE,...|test|validation",
+            help="First training day of each fold, or the protocol's own test or validation folds.",
+        ),
+    ] = "test",
+    mode: Annotated[
+        Literal["A", "B"],
+        typer.Option(help="Learn from the training week alone (A) or from all labelled by then."),
+    ] = "B",
+    seeds: Annotated[
+        int, typer.Option(min=0, help="Networks trained a fold; 0 leaves the network out.")
+    ] = 3,
+    baselines: Annotated[
+        bool, typer.Option(help="Measure the usual models beside the network.")
+    ] = True,
+    only: Annotated[
+        str, typer.Option(metavar="NAME,...", help="Of the baselines, these alone.")
+    ] = "",
+    oracle: Annotated[
+        bool,
+        typer.Option("--oracle", help="Show the ceiling too; it reads TX_FRAUD_SCENARIO."),
+    ] = False,
+    tune: Annotated[
+        bool,
+        typer.Option(
+            "--tune", help="Find the baselines' parameters on the validation folds, and end."
+        ),
+    ] = False,
     scores_topic: Annotated[
         str | None,
         typer.Option(metavar="TOPIC", help="Judge the scores that a worker published there."),
     ] = None,
     offline: Annotated[
         bool,
-        typer.Option("--offline", help="Score the file here, with labels 7 days late."),
+        typer.Option("--offline", help="Judge the served network, with labels 7 days late."),
     ] = False,
-    folds: Annotated[
-        Literal["test", "validation"], typer.Option(help="Which weeks to judge.")
-    ] = "test",
     report: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the figures as one JSON object.")
     ] = None,
 ) -> None:
     """Print AUC, average precision and CP@100 by the Fraud Detection Handbook's protocol.
 
-    With --scores-topic and --offline together it also prints the largest difference between a
-    streamed score and the same network's offline score.
+    Trains a network for each fold and seed and the usual models for each fold, on the same rows,
+    and prints them side by side. A fold's training week begins at its start; a week later, when
+    its labels have arrived, comes the test week.
+
+    --scores-topic and --offline judge scores that exist instead and train nothing; together they
+    also print the largest difference between a streamed and an offline score.
     """
-    if scores_topic is None and not offline:
-        raise SettingsError("nothing to judge: give --scores-topic, --offline or both")
+    judging = scores_topic is not None or offline
+    if tune and (judging or oracle):
+        raise SettingsError("--tune finds parameters and ends: give it without other judgements")
+    if tune and not baselines:
+        raise SettingsError("--tune finds parameters of baselines: give it without --no-baselines")
+    if report is not None and not report.parent.is_dir():  # before an hour's work, not after it
+        raise SettingsError(f"cannot write --report {report}: {report.parent} is no folder")
     settings = start()
-    transactions = read_transactions(data, column_map(columns), verdicts=True)
-    starts = [s for s in _STARTS[folds] if kept_rows(transactions, s).any()]
-    if not starts:
-        raise SettingsError(f"{data} has no transaction in the {folds} weeks of the protocol")
-    streamed = own = None
-    result: dict[str, Any] = {}
-    if scores_topic is not None:
-        streamed = asyncio.run(_streamed(settings, scores_topic, transactions))
-        result = {"source": "streamed", **_judge(transactions, streamed, starts)}
-        _show(f"streamed, topic {scores_topic}", result)
-    if offline:
-        own = _offline(settings, transactions)
-        judged = _judge(transactions, own, starts)
-        _show("offline", judged)
-        result = {**result, "offline": judged} if result else {"source": "offline", **judged}
-    result["max_abs_diff"] = None
-    if streamed is not None and own is not None:
-        scored = np.isfinite(streamed)
-        result["compared"] = int(scored.sum())
-        result["max_abs_diff"] = float(np.abs(streamed - own)[scored].max(initial=0.0))
-        print(f"largest difference {result['max_abs_diff']:.2e} over {result['compared']} scores")
+    wanted = named_baselines(only) if baselines and not judging else ()
+    if wanted:
+        require_libraries()
+    transactions = read_history(data, column_map(columns), verdicts=True)
+    if tune:
+        find_parameters(transactions, mode, wanted)
+        return
+    starts = _starts(train_starts, transactions)
+    if judging:
+        folds = [Fold.of(transactions, one) for one in starts]
+        result = judge_scores(settings, transactions, folds, scores_topic, offline=offline)
+        if oracle:
+            result["ceiling"] = ceilings(transactions, folds)
+            show_folds("ceiling", {**result["ceiling"], "mean": result["ceiling"]})
+    else:
+        result = compare_models(transactions, starts, mode, seeds, wanted, oracle=oracle)
+        show_comparison(result)
+    result["artifact"] = _artifact(settings)
+    result["data"] = [{"file": path.name, "sha256": _sha256(path)} for path in data]
     write_report(report, result)
 
 
-def _judge(transactions: Transactions, scores: Scores, starts: list[str]) -> dict[str, Any]:
-    """Metrics of each fold and their mean.
+def _starts(text: str, transactions: Transactions) -> Sequence[str]:
+    """The folds that were named; of the protocol's own those that the data covers.
 
     Raises:
-        TocsinError: a transaction that counts has no score.
+        SettingsError: no fold is left.
     """
-    folds = []
-    for begin in starts:
-        missing = int(np.isnan(scores[kept_rows(transactions, begin)]).sum())
-        if missing:
-            raise TocsinError(
-                f"{missing} transactions of the fold of {begin} have no score: replay the whole "
-                "file with fraud.publish_scores on, and wait for the worker to finish"
-            )
-        folds.append({"start": begin, **fold_metrics(transactions, begin, scores)})
-    mean = {name: float(np.mean([fold[name] for fold in folds])) for name in _METRICS}
-    return {"folds": folds, "mean": mean}
+    named = _NAMED_STARTS.get(text)
+    if named is None:
+        starts = [part.strip() for part in text.split(",") if part.strip()]
+    else:
+        starts = [one for one in named if kept_rows(transactions, one).any()]
+    if not starts:
+        raise SettingsError(
+            f"the data has no transaction in the {text} weeks of the protocol: give --train-starts"
+            if named
+            else "--train-starts names no fold: write 2018-08-15,2018-08-08"
+        )
+    return starts
 
 
-def _show(title: str, judged: dict[str, Any]) -> None:
-    table = Table("fold", *_METRICS, title=title, title_justify="left", box=None, pad_edge=False)
-    for row in (*judged["folds"], {"start": "mean", **judged["mean"]}):
-        table.add_row(row["start"], *(f"{row[name]:.4f}" for name in _METRICS))
-    Console(highlight=False).print(table)
+def _artifact(settings: Settings) -> dict[str, str]:
+    """Name, version and checksum of the network that the settings have a worker serve."""
+    from models.fraud.network import load_fraud  # noqa: PLC0415  imports torch
+
+    _, manifest = load_fraud(settings.fraud.model)
+    return {"name": manifest.name, "version": manifest.version, "sha256": manifest.sha256}
 
 
-def _offline(settings: Settings, transactions: Transactions) -> Scores:
-    """Score the whole history with the network that the settings name."""
-    from models.fraud.dataset import build, offline_scores  # noqa: PLC0415  imports torch
-    from models.fraud.network import load_fraud  # noqa: PLC0415
-
-    network, _ = load_fraud(settings.fraud.model)
-    return offline_scores(network, build(transactions, _LABEL_DELAY_DAYS))
-
-
-async def _streamed(settings: Settings, topic: str, transactions: Transactions) -> Scores:
-    """Join all scores of `topic` by tx_id; nan where there is none, the last where several.
-
-    Raises:
-        TocsinError: a record is not a score.
-    """
-    rows = {str(tx_id): row for row, tx_id in enumerate(transactions.tx_id.tolist())}
-    scores = np.full(len(transactions), np.nan, np.float32)
-    done = 0
-    with progress_bar("scores", len(transactions)) as advance:
-        async for records in read_topic(settings.kafka, topic, from_beginning=True, follow=False):
-            for record in records:
-                try:
-                    score = decode_score(record.value or b"")
-                except DECODE_ERRORS as error:
-                    where = f"{topic}:{record.partition}:{record.offset}"
-                    raise TocsinError(f"{where} is not a score: {error}") from None
-                row = rows.get(score.tx_id)
-                if row is not None:
-                    scores[row] = score.score
-            done += len(records)
-            advance(done, "")
-    return scores
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
