@@ -4,25 +4,134 @@ Training starts on a day S and lasts a week; for another week labels are on thei
 the test week. On each of its days the transactions of cards already known to be compromised are
 left out. Source: the book, chapter 5, section "Model selection".
 
-Scores are those of a stream that was served from its beginning with labels a week late (state is
-warm when the test week starts); the book's own models see one week and are another table.
+Two modes that are never mixed in one table, for they learn from different rows (`training_rows`):
+**A** is the book's, one week; **B** is that of a system in service, all that is labelled by then.
+In both a state or a window may reach back over the whole history before a transaction.
 """
 
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from models.errors import DataError
 from models.fraud.transactions import Transactions
+
+Mode = Literal["A", "B"]
+METRICS = ("auc", "ap", "cp100")
 
 TEST_STARTS = ("2018-08-15", "2018-08-08", "2018-08-01", "2018-07-25")
 VALIDATION_STARTS = ("2018-07-11", "2018-07-04", "2018-06-27", "2018-06-20")
 
 _DAY_MS = 86_400_000
 _WEEK = 7
+_WARMUP_DAYS = 30  # mode B: windows and memories of a month are still filling
 
 Bools = npt.NDArray[np.bool_]
 Scores = npt.NDArray[np.floating]
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """The K transactions of a fold's test week that are judged, in order of time.
+
+    Attributes:
+        start: ISO date of the first training day.
+        rows: (K,) int64 places in the history.
+        cards: (K,) int64 card numbers, not dense.
+        day: (K,) int64 test day, 0 to 6.
+        truth: (K,) bool.
+    """
+
+    start: str
+    rows: npt.NDArray[np.int64]
+    cards: npt.NDArray[np.int64]
+    day: npt.NDArray[np.int64]
+    truth: Bools
+
+    @classmethod
+    def of(cls, transactions: Transactions, start: str) -> "Fold":
+        """Pick the rows of one fold.
+
+        Raises:
+            DataError: `start` is no date, or its test week has no fraud, or nothing but frauds.
+        """
+        rows = np.flatnonzero(kept_rows(transactions, start))
+        day = _days_since(transactions, start)[rows] - 2 * _WEEK
+        truth = transactions.is_fraud[rows]
+        if not truth.any() or truth.all():
+            raise DataError(
+                f"the test week of the fold of {start}, from the 15th day after it to the 21st, "
+                "has not both frauds and genuine transactions: choose other --train-starts, or "
+                "give data that covers them"
+            )
+        return cls(start, rows, transactions.card_codes()[0][rows], day, truth)
+
+    def metrics(self, scores: Scores) -> dict[str, float]:
+        """``auc`` and ``ap`` over the test week and ``cp100``, of (K,) scores of `rows`."""
+        return {
+            "auc": roc_auc(self.truth, scores),
+            "ap": average_precision(self.truth, scores),
+            "cp100": card_precision(self.cards, self.day, self.truth, scores),
+        }
+
+
+def training_rows(transactions: Transactions, start: str, mode: Mode) -> Bools:
+    """(N,) bool: the rows that a model of the fold learns from.
+
+    Both modes end with the training week, `start` and the six days after it: a week later, when the
+    test week begins, all of their labels have arrived. Mode A begins with the week, mode B on the
+    31st day of the history.
+
+    Raises:
+        DataError: there is no fraud among them.
+    """
+    day = _days_since(transactions, start)
+    rows = day < _WEEK
+    if mode == "A":
+        rows &= day >= 0
+    else:
+        rows &= day >= day[:1].sum() + _WARMUP_DAYS  # in order of time: the first is the oldest
+    if not (rows & transactions.is_fraud).any():
+        raise DataError(
+            f"the fold of {start} has no fraud to learn from in mode {mode}: choose a later one of "
+            "--train-starts, or give a longer history"
+        )
+    return rows
+
+
+def summary(folds: Sequence[Fold], figures: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+    """Means by name, ``std`` and ``folds``, of the measures of each fold."""
+    mean, std = mean_and_std(figures)
+    rows = [
+        {"start": fold.start, **{name: figure[name] for name in METRICS}}
+        for fold, figure in zip(folds, figures, strict=True)
+    ]
+    return {**mean, "std": std, "folds": rows}
+
+
+def mean_and_std(
+    figures: Sequence[Mapping[str, Any]],
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Mean and standard deviation (of the population, as in the book) of each of `METRICS`."""
+    table = {name: [figure[name] for figure in figures] for name in METRICS}
+    mean = {name: float(np.mean(values)) for name, values in table.items()}
+    return mean, {name: float(np.std(values)) for name, values in table.items()}
+
+
+def first_day_ms(start: str) -> int:
+    """When the first training day begins, ms since the epoch.
+
+    Raises:
+        DataError: `start` is no date.
+    """
+    try:
+        return (date.fromisoformat(start) - date(1970, 1, 1)).days * _DAY_MS
+    except ValueError:
+        raise DataError(f"{start!r} is no first day of a fold: write 2018-08-15") from None
 
 
 def kept_rows(transactions: Transactions, start: str) -> Bools:
@@ -49,14 +158,8 @@ def fold_metrics(transactions: Transactions, start: str, scores: Scores) -> dict
         start: ISO date of the fold's first training day.
         scores: (N,) of the same transactions; only those kept are looked at.
     """
-    kept = np.flatnonzero(kept_rows(transactions, start))
-    rows, judged = transactions.take(kept), scores[kept]
-    day = _days_since(rows, start) - 2 * _WEEK
-    return {
-        "auc": roc_auc(rows.is_fraud, judged),
-        "ap": average_precision(rows.is_fraud, judged),
-        "cp100": card_precision(rows.card_codes()[0], day, rows.is_fraud, judged),
-    }
+    fold = Fold.of(transactions, start)
+    return fold.metrics(scores[fold.rows])
 
 
 def roc_auc(truth: Bools, scores: Scores) -> float:
@@ -112,5 +215,4 @@ def _by_score(
 
 
 def _days_since(transactions: Transactions, start: str) -> npt.NDArray[np.int64]:
-    first = int(datetime.fromisoformat(start).replace(tzinfo=UTC).timestamp() * 1000)
-    return (transactions.event_time - first) // _DAY_MS
+    return transactions.event_time // _DAY_MS - first_day_ms(start) // _DAY_MS

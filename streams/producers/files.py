@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -74,6 +75,30 @@ def read_transactions(
         scenario=_small(path, columns["scenario"], table.get("scenario", [0] * rows)),
     )
     return read.take(np.argsort(read.event_time, kind="stable"))
+
+
+def read_history(
+    paths: Sequence[Path], columns: Mapping[str, str], *, verdicts: bool = False
+) -> Transactions:
+    """Read several files, each as `read_transactions` does, that follow each other in time.
+
+    Raises:
+        SettingsError: a file cannot be read, or begins before the one ahead of it ends.
+    """
+    parts = [read_transactions(path, columns, verdicts=verdicts) for path in paths]
+    for path, before, after in zip(paths[1:], parts, parts[1:], strict=False):
+        if len(before) and len(after) and after.event_time[0] < before.event_time[-1]:
+            raise SettingsError(
+                f"{path} begins before the file ahead of it ends: give --data in order of time"
+            )
+    history = Transactions.concat(parts)
+    # Numbers in one file and text in another are the same ids.
+    mixed = {
+        name: getattr(history, name).astype(str).astype(object)
+        for name in ("tx_id", "card_id", "terminal_id")
+        if len({getattr(part, name).dtype for part in parts}) > 1
+    }
+    return replace(history, **mixed)
 
 
 def _read_parquet(path: Path, columns: Mapping[str, str]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from streams.errors import SettingsError
-from streams.producers.files import HANDBOOK, column_map, read_transactions
+from streams.producers.files import HANDBOOK, column_map, read_history, read_transactions
 
 HEADER = "TRANSACTION_ID,TX_DATETIME,CUSTOMER_ID,TERMINAL_ID,TX_AMOUNT,TX_FRAUD"
 FIRST = 1_522_540_831_000  # 2018-04-01 00:00:31 UTC
@@ -128,3 +128,34 @@ def test_a_file_that_is_missing_or_no_parquet_is_named(tmp_path: Path) -> None:
 def test_a_map_that_names_no_field_is_refused(text: str) -> None:
     with pytest.raises(SettingsError, match="--map"):
         column_map(text)
+
+
+def test_files_that_follow_each_other_are_one_history_whatever_their_ids_are(
+    tmp_path: Path,
+) -> None:
+    numbers = parquet(
+        tmp_path / "april.parquet",
+        TRANSACTION_ID=np.array([0]),
+        TX_DATETIME=np.array(["2018-04-01T00:00:31"], "datetime64[ns]"),
+        CUSTOMER_ID=np.array([596]),
+        TERMINAL_ID=np.array([3156]),
+        TX_AMOUNT=np.array([57.16]),
+        TX_FRAUD=np.array([0]),
+    )
+    text = write(tmp_path / "may.csv", "1,2018-05-01 00:00:00,596,3157,1.0,1")
+    none = write(tmp_path / "june.csv")
+
+    found = read_history([numbers, text, none], HANDBOOK, verdicts=True)
+
+    assert found.tx_id.tolist() == ["0", "1"]
+    assert found.card_codes()[0].tolist() == [0, 0]
+    assert found.is_fraud.tolist() == [False, True]
+    assert read_history([numbers], HANDBOOK).card_id.tolist() == [596]
+
+
+def test_files_out_of_order_are_refused(tmp_path: Path) -> None:
+    early = write(tmp_path / "early.csv", "0,2018-04-01,a,x,1,0", "1,2018-04-03,a,x,1,0")
+    late = write(tmp_path / "late.csv", "2,2018-04-02,a,x,1,0")
+
+    with pytest.raises(SettingsError, match=r"late\.csv begins before the file ahead of it ends"):
+        read_history([early, late], HANDBOOK)

@@ -1,0 +1,150 @@
+"""The network, its baselines and the ceiling side by side: one run, the same rows, one report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from models.fraud.baselines import BASELINES, Baseline, Inputs, Matrix, Params
+from models.fraud.ceiling import ceilings
+from models.fraud.contest import Contest
+from models.fraud.evaluation import TEST_STARTS, Mode, mean_and_std, summary
+from models.fraud.folds import fold_scores
+from models.fraud.transactions import Transactions
+
+OnPart = Callable[[int, str], None]
+"""Called with how many parts are done and a note on the one under way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to compare.
+
+    Attributes:
+        mode: which rows are learned from.
+        starts: first training day of each fold.
+        seeds: networks a fold, seeded 0, 1, ...; 0 leaves the network out.
+        baselines: with the parameters of each by name.
+        oracle: whether to compute the ceiling.
+    """
+
+    mode: Mode
+    starts: Sequence[str] = TEST_STARTS
+    seeds: int = 3
+    baselines: Sequence[Baseline] = BASELINES
+    params: Mapping[str, Params] | None = None
+    oracle: bool = False
+
+    @property
+    def parts(self) -> int:
+        """How many trainings there are."""
+        return len(self.starts) * (self.seeds + len(self.baselines))
+
+
+def compare(
+    transactions: Transactions,
+    matrices: Mapping[Inputs, Matrix],
+    plan: Plan,
+    on_part: OnPart | None = None,
+) -> dict[str, Any]:
+    """Run a plan.
+
+    Args:
+        transactions: N in order of time.
+        matrices: the baselines' inputs, (N, F) each.
+        plan: what to compare; its baselines' inputs are in `matrices`.
+        on_part: told of progress.
+
+    Returns:
+        The report: ``folds``, ``mean`` and ``std`` of the network (a fold's figures are means over
+        its seeds, `std` is over the folds), ``baselines`` by name and ``ceiling``, each with the
+        same three measures, ``seconds`` for each.
+
+    Raises:
+        DataError: a fold has nothing to learn from or to judge.
+        ModelError: a baseline's library is missing.
+    """
+    began = time.monotonic()
+    contest = Contest.over(transactions, plan.starts, plan.mode, matrices)
+    counter = _Counter(on_part)
+    folds = _network(transactions, contest, plan.seeds, counter)
+    mean, std = mean_and_std(folds) if plan.seeds else ({}, {})
+    baselines = {
+        baseline.name: _baseline(contest, baseline, (plan.params or {})[baseline.name], counter)
+        for baseline in plan.baselines
+    }
+    return {
+        "mode": plan.mode,
+        "train_starts": list(plan.starts),
+        "seeds": plan.seeds,
+        "folds": folds,
+        "mean": mean,
+        "std": std,
+        "baselines": baselines,
+        "ceiling": ceilings(transactions, contest.folds) if plan.oracle else None,
+        "seconds": round(time.monotonic() - began, 1),
+    }
+
+
+class _Counter:
+    """Counts the parts that are done and passes notes on."""
+
+    def __init__(self, on_part: OnPart | None) -> None:
+        self._on_part, self._done = on_part, -1
+
+    def begin(self, note: str) -> None:
+        self._done += 1
+        self.note(note)
+
+    def note(self, note: str) -> None:
+        if self._on_part is not None:
+            self._on_part(max(self._done, 0), note)
+
+
+def _network(
+    transactions: Transactions, contest: Contest, seeds: int, counter: _Counter
+) -> list[dict[str, Any]]:
+    """Each fold with its networks, one a seed."""
+    rows = []
+    for fold, learned in zip(contest.folds, contest.learned_rows, strict=True):
+        runs = []
+        for seed in range(seeds):
+            title, began = f"network {fold.start} seed {seed}", time.monotonic()
+            counter.begin(title)
+            scores, sha256 = fold_scores(
+                transactions,
+                fold.start,
+                contest.mode,
+                seed,
+                lambda step, total, loss, title=title: counter.note(  # type: ignore[misc]
+                    f"{title}: step {step} of {total}, loss {loss:.4f}"
+                ),
+            )
+            figures = fold.metrics(scores[fold.rows])
+            seconds = round(time.monotonic() - began, 1)
+            runs.append({"seed": seed, **figures, "sha256": sha256, "seconds": seconds})
+        row: dict[str, Any] = {
+            "start": fold.start,
+            "learned": learned,
+            "judged": len(fold.rows),
+            "frauds": int(fold.truth.sum()),
+        }
+        if runs:
+            mean, std = mean_and_std(runs)
+            row.update(mean, std=std, seeds=runs)
+        rows.append(row)
+    return rows
+
+
+def _baseline(
+    contest: Contest, baseline: Baseline, params: Params, counter: _Counter
+) -> dict[str, Any]:
+    figures, seconds = contest.judge(baseline, params, counter.begin)
+    return {
+        **summary(contest.folds, figures),
+        "params": params,
+        "inputs": baseline.inputs,
+        "seconds": seconds,
+    }
