@@ -67,6 +67,14 @@ class Metrics:
         self.cache_misses = self._gauge("row_misses", "Rows read from the store")
         self.evicted = self._gauge("rows_evicted", "Rows evicted from memory after their flush")
         self.state_age = self._gauge("state_age_seconds", "Since all that came in was stored")
+        self.threshold = self._gauge("alert_threshold", "Score from which an alert goes out now")
+        self.budget = self._gauge("alert_budget_per_day", "Alerts a day promised; 0 for none")
+        self.balance = self._gauge(
+            "alert_budget_balance", "Alerts left over (negative: overdrawn) before the newest hour"
+        )
+        self.cold = self._gauge(
+            "alert_budget_cold", "1 while the budget has no whole day of scores to go by"
+        )
         self.started_at = self._gauge("first_event_timestamp_seconds", "First event, epoch")
         self.progress_at = self._gauge(
             "last_progress_timestamp_seconds", "Last acknowledgement, epoch"

@@ -84,7 +84,8 @@ class Worker:
             with admin.connect(kafka) as cluster:
                 topic = cluster.describe(agent.topic)
                 ends = cluster.ends(agent.topic)
-            agent.store.identify(identity_of(agent, topic))
+            agent.store.identify(identity_of(agent, topic))  # another number would be foreign
+            agent.sized(topic.partitions)
             for partition, marker in agent.store.markers(range(topic.partitions)).items():
                 check_marker(agent.topic, partition, marker, ends[partition])
             return True
