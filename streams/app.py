@@ -21,6 +21,7 @@ from streams.pipeline.budget import Budget
 from streams.pipeline.dead_letter import DeadLetters
 from streams.pipeline.decide import DecisionRules
 from streams.pipeline.decode import LabelRules, TransactionRules
+from streams.pipeline.drift import DriftWatch
 from streams.pipeline.policy import AlertBudget, AlertPolicy, FixedThreshold
 from streams.schemas import ModelRef
 from streams.settings import FraudSettings, Settings
@@ -123,6 +124,7 @@ def _fraud(settings: Settings, status: Status, patience: Patience) -> Agent:
     topics, fraud = settings.topics, settings.fraud
     threshold = manifest.threshold if fraud.threshold is None else fraud.threshold
     policy = _policy(fraud, store, threshold)
+    drift = DriftWatch(manifest.reference, manifest.features, fraud.drift_days)
     detector = FraudDetector(
         cards=cards,
         memory=memory,
@@ -143,8 +145,14 @@ def _fraud(settings: Settings, status: Status, patience: Patience) -> Agent:
             scores_topic=topics.scores if fraud.publish_scores else None,
         ),
         policy=policy,
+        drift=drift,
         is_rebuilding=lambda: status.is_rebuilding,
     )
+
+    def observe_both(metrics: Metrics) -> None:
+        policy.observe(metrics)
+        drift.observe(metrics)
+
     return Agent(
         "fraud",
         topics.transactions,
@@ -154,7 +162,7 @@ def _fraud(settings: Settings, status: Status, patience: Patience) -> Agent:
         detector,
         manifest.sha256,
         sized=policy.sized,
-        observe=policy.observe,
+        observe=observe_both,
     )
 
 

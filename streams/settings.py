@@ -130,6 +130,9 @@ class FraudSettings(_Section):
 
     publish_scores: bool = False
 
+    drift_days: Annotated[int, Field(ge=1)] = 7
+    """Event time that the drift of inputs and scores covers."""
+
 
 class LabelsSettings(_Section):
     """The labels agent."""
@@ -138,6 +141,9 @@ class LabelsSettings(_Section):
     capacity: Annotated[int, Field(ge=1024)] = 65_536
     horizon_days: Annotated[int, Field(ge=1)] = 180
     """A label on a transaction older than this is a dead letter."""
+
+    figures_days: Annotated[float, Field(ge=0)] = 28.0
+    """Event time that live precision and recall cover; 0 does without them."""
 
 
 class DeliverySettings(_Section):

@@ -25,6 +25,7 @@ from streams.pipeline.batch import Batch, Outcome
 from streams.pipeline.dead_letter import DeadLetters
 from streams.pipeline.decide import DecisionRules, Scored, alerts, scores
 from streams.pipeline.decode import Rejected, TransactionRules, decode
+from streams.pipeline.drift import DriftWatch
 from streams.pipeline.policy import AlertPolicy
 from streams.schemas import Reason, Transaction, decode_transaction
 from streams.state.hidden import HiddenStates
@@ -66,10 +67,12 @@ class FraudDetector:
         dead_letters: DeadLetters,
         rules: DecisionRules,
         policy: AlertPolicy,
+        drift: DriftWatch,
         is_rebuilding: Callable[[], bool],
     ) -> None:
         self._cards, self._memory, self._terminals = cards, memory, terminals
         self._network, self._rules, self._policy = network, rules, policy
+        self._drift = drift
         self._checks, self._dead_letters = checks, dead_letters
         self._is_rebuilding = is_rebuilding
 
@@ -136,6 +139,7 @@ class FraudDetector:
         scored = Scored(prepared.batch, prepared.transactions, prepared.index, plan.packed, values)
         homes = prepared.batch.partitions[prepared.index[plan.packed]]
         limits = self._policy.thresholds(values, prepared.event_time, homes)
+        self._drift.count(prepared.event_time, prepared.x, prepared.risk, values)
 
         def explain(slots: NDArray[np.int64]) -> list[list[Reason]]:
             return reasons(

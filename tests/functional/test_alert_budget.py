@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from models.fraud.drift import reference_of
 from streams.app import build_agent
 from streams.errors import Fenced, SettingsError
+from streams.metrics import Metrics
 from streams.pipeline.budget import Budget
 from streams.schemas import decode_alert
 from streams.settings import load_settings
@@ -196,3 +199,25 @@ def test_settings_that_contradict_each_other_are_refused(
     settings = load_settings(redis={"url": "memory://"}, fraud={"model": model, **fraud})
     with pytest.raises(SettingsError, match=message):
         build_agent("fraud", settings, Status())
+
+
+def test_the_agent_counts_its_inputs_and_scores_against_the_models_reference(model: Path) -> None:
+    rng = np.random.default_rng(1)
+    reference = reference_of({"log_amount": rng.normal(size=5000), "score": rng.random(5000)})
+    named = model.with_name("with-reference")
+    manifest = json.loads(model.read_text())
+    named.with_suffix(".json").write_text(json.dumps({**manifest, "reference": reference}))
+    weights = model.with_suffix(".safetensors").read_bytes()
+    named.with_suffix(".safetensors").write_bytes(weights)
+
+    fraud = World(named.with_suffix(".json"), publish_scores=False).worker("fraud")
+    metrics = Metrics("fraud")
+    fraud.agent.observe(metrics)
+    for day in range(5):
+        fraud.take(payments(range(day, day + 1), each=500))
+
+    for name in reference:
+        labels = {"agent": "fraud", "input": name}
+        found = metrics.registry.get_sample_value("tocsin_drift_psi", labels)
+        assert found is not None
+        assert found > 0.1  # amounts and scores of random weights look like neither
