@@ -33,6 +33,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """Score from which the network's training suggests an alert."""
     training: dict[str, Any]
     metrics: dict[str, float]
+    reference: dict[str, dict[str, list[float]]] = {}
+    """Histograms of inputs and scores to measure drift against; see `models.fraud.drift`."""
     created: str
     """UTC time in ISO 8601."""
     sha256: str = ""

@@ -17,11 +17,14 @@ from streams.agents.labels import LabelsDetector
 from streams.errors import SettingsError
 from streams.metrics import Metrics
 from streams.pipeline.batch import Detector
+from streams.pipeline.budget import Budget
 from streams.pipeline.dead_letter import DeadLetters
 from streams.pipeline.decide import DecisionRules
 from streams.pipeline.decode import LabelRules, TransactionRules
+from streams.pipeline.drift import DriftWatch
+from streams.pipeline.policy import AlertBudget, AlertPolicy, FixedThreshold
 from streams.schemas import ModelRef
-from streams.settings import Settings
+from streams.settings import FraudSettings, Settings
 from streams.state.cards import CardHistory
 from streams.state.hidden import HiddenStates
 from streams.state.memory import MemoryServer, MemoryStateStore
@@ -55,6 +58,12 @@ class Agent:
     detector: Detector
     model: str
     """Identity of the weights that the state belongs to; empty for an agent without a network."""
+
+    sized: Callable[[int], object] = lambda partitions: None
+    """Told the number of the topic's partitions, before anything of it is consumed."""
+
+    observe: Callable[[Metrics], object] = lambda metrics: None
+    """Has the agent publish figures of its own."""
 
 
 def build_agent(
@@ -115,6 +124,9 @@ def _fraud(settings: Settings, status: Status, patience: Patience) -> Agent:
 
     # 3. What is accepted, and what is decided.
     topics, fraud = settings.topics, settings.fraud
+    threshold = manifest.threshold if fraud.threshold is None else fraud.threshold
+    policy = _policy(fraud, store, threshold)
+    drift = DriftWatch(manifest.reference, manifest.features, fraud.drift_days)
     detector = FraudDetector(
         cards=cards,
         memory=memory,
@@ -130,14 +142,49 @@ def _fraud(settings: Settings, status: Status, patience: Patience) -> Agent:
         dead_letters=DeadLetters(topics.transactions, dead_topic(settings, topics.transactions)),
         rules=DecisionRules(
             model=ModelRef(manifest.name, manifest.version, manifest.sha256),
-            threshold=manifest.threshold if fraud.threshold is None else fraud.threshold,
             source_topic=topics.transactions,
             alerts_topic=topics.alerts,
             scores_topic=topics.scores if fraud.publish_scores else None,
         ),
+        policy=policy,
+        drift=drift,
         is_rebuilding=lambda: status.is_rebuilding,
     )
-    return Agent("fraud", topics.transactions, fraud.group, store, cards, detector, manifest.sha256)
+
+    def observe_both(metrics: Metrics) -> None:
+        policy.observe(metrics)
+        drift.observe(metrics)
+
+    return Agent(
+        "fraud",
+        topics.transactions,
+        fraud.group,
+        store,
+        cards,
+        detector,
+        manifest.sha256,
+        sized=policy.sized,
+        observe=observe_both,
+    )
+
+
+def _policy(fraud: FraudSettings, store: StateStore, threshold: float) -> AlertPolicy:
+    """Choose how alerts are decided.
+
+    Raises:
+        SettingsError: the settings of one policy are given with the other.
+    """
+    if fraud.policy == "threshold":
+        if fraud.alerts_per_day is not None:
+            raise SettingsError(
+                f"fraud.alerts_per_day ({fraud.alerts_per_day:g}) is kept by fraud.policy budget "
+                "only: set fraud.policy to budget, or leave it out"
+            )
+        return FixedThreshold(threshold)
+    if fraud.alerts_per_day is None:
+        raise SettingsError("fraud.policy is budget: say how many with fraud.alerts_per_day")
+    budget = Budget(fraud.alerts_per_day, fraud.alerts_burst, fraud.alerts_floor)
+    return AlertBudget(store, budget=budget, cold=threshold)
 
 
 def _labels(settings: Settings, status: Status, patience: Patience) -> Agent:
@@ -167,3 +214,4 @@ def observe(agent: Agent, metrics: Metrics) -> None:
     metrics.cache_misses.set_function(lambda: table.misses)
     metrics.evicted.set_function(lambda: table.evicted)
     metrics.strays.set_function(lambda: table.strays)
+    agent.observe(metrics)

@@ -6,6 +6,7 @@ process has its own.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,6 +68,28 @@ class Metrics:
         self.cache_misses = self._gauge("row_misses", "Rows read from the store")
         self.evicted = self._gauge("rows_evicted", "Rows evicted from memory after their flush")
         self.state_age = self._gauge("state_age_seconds", "Since all that came in was stored")
+        self.threshold = self._gauge("alert_threshold", "Score from which an alert goes out now")
+        self.budget = self._gauge("alert_budget_per_day", "Alerts a day promised; 0 for none")
+        self.balance = self._gauge(
+            "alert_budget_balance", "Alerts left over (negative: overdrawn) before the newest hour"
+        )
+        self.cold = self._gauge(
+            "alert_budget_cold", "1 while the budget has no whole day of scores to go by"
+        )
+        self.precision = self._gauge(
+            "live_precision", "Share of the alerts with a verdict that were fraud"
+        )
+        self.recall = self._gauge("live_recall", "Share of the known frauds that were alerted on")
+        self.judged = self._gauge("live_judged_alerts", "Alerts with a verdict in the window")
+        self.frauds = self._gauge("live_known_frauds", "Frauds known in the window")
+        for unknown in (self.precision, self.recall):
+            unknown.set(math.nan)
+        self._drift = Gauge(
+            "tocsin_drift_psi",
+            "Population stability index against the model's reference, by input",
+            ["agent", "input"],
+            registry=self.registry,
+        )
         self.started_at = self._gauge("first_event_timestamp_seconds", "First event, epoch")
         self.progress_at = self._gauge(
             "last_progress_timestamp_seconds", "Last acknowledgement, epoch"
@@ -94,6 +117,10 @@ class Metrics:
         finally:
             self._stages.labels(self._agent, name).inc(time.perf_counter() - wall)
             self._stage_cpu.labels(self._agent, name).inc(time.thread_time() - cpu)
+
+    def drift(self, name: str) -> Gauge:
+        """Return the gauge of one input's drift."""
+        return self._drift.labels(self._agent, name)
 
     def set_lag(self, partition: int, records: int) -> None:
         """Publish the lag of one partition."""

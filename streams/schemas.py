@@ -73,7 +73,9 @@ class Transaction(Struct, gc=False, frozen=True):
     attributes: dict[str, Scalar] = {}
 
 
-class TransactionLabel(Struct, gc=False, frozen=True, tag_field="kind", tag="transaction"):
+class TransactionLabel(
+    Struct, gc=False, frozen=True, omit_defaults=True, tag_field="kind", tag="transaction"
+):
     """A verdict on a transaction on `labels`, keyed by `terminal_id`. The later one wins.
 
     `is_fraud` null withdraws an earlier verdict. Genuine outcomes are sent too where known.
@@ -87,9 +89,13 @@ class TransactionLabel(Struct, gc=False, frozen=True, tag_field="kind", tag="tra
     labelled_at: Millis
     is_fraud: bool | None
     source: Literal["chargeback", "settled", "analyst", "simulator"]
+    by: Annotated[str, Meta(max_length=128)] = ""
+    note: Annotated[str, Meta(max_length=2000)] = ""
 
 
-class ObjectLabel(Struct, gc=False, frozen=True, tag_field="kind", tag="object"):
+class ObjectLabel(
+    Struct, gc=False, frozen=True, omit_defaults=True, tag_field="kind", tag="object"
+):
     """A verdict on an object alert on `labels`, keyed by `camera_id`; null withdraws."""
 
     alert_id: Annotated[str, Meta(min_length=1, max_length=512)]
@@ -98,6 +104,8 @@ class ObjectLabel(Struct, gc=False, frozen=True, tag_field="kind", tag="object")
     labelled_at: Millis
     is_true: bool | None
     source: Literal["analyst", "simulator"]
+    by: Annotated[str, Meta(max_length=128)] = ""
+    note: Annotated[str, Meta(max_length=2000)] = ""
 
 
 Label = TransactionLabel | ObjectLabel

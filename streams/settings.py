@@ -95,7 +95,21 @@ class FraudSettings(_Section):
 
     device: str = "auto"
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None
-    """Score at and above which an alert goes out; the manifest's own if unset."""
+    """Score at and above which an alert goes out; the manifest's own if unset. Under a budget it
+    holds until a whole day of scores is known."""
+
+    policy: Literal["threshold", "budget"] = "threshold"
+    """What makes an alert: a score above the threshold, or that there is room in the budget."""
+
+    alerts_per_day: Annotated[float, Field(gt=0)] | None = None
+    """The budget: so many alerts a day of event time, over all workers."""
+
+    alerts_burst: Annotated[float, Field(ge=1)] = 1.5
+    """What was left over may lead a day up to so many times the budget, what was overdrawn down to
+    one so-many-th of it; 1 carries nothing over."""
+
+    alerts_floor: Annotated[float, Field(ge=0, le=1)] = 0.02
+    """No score below this is an alert, however much of the budget is left."""
 
     currency: str = "EUR"
     rates: dict[str, float] = {}
@@ -116,6 +130,9 @@ class FraudSettings(_Section):
 
     publish_scores: bool = False
 
+    drift_days: Annotated[int, Field(ge=1)] = 7
+    """Event time that the drift of inputs and scores covers."""
+
 
 class LabelsSettings(_Section):
     """The labels agent."""
@@ -124,6 +141,9 @@ class LabelsSettings(_Section):
     capacity: Annotated[int, Field(ge=1024)] = 65_536
     horizon_days: Annotated[int, Field(ge=1)] = 180
     """A label on a transaction older than this is a dead letter."""
+
+    figures_days: Annotated[float, Field(ge=0)] = 28.0
+    """Event time that live precision and recall cover; 0 does without them."""
 
 
 class ModelsSettings(_Section):

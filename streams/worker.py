@@ -19,6 +19,7 @@ from models.errors import ModelError
 from streams import admin
 from streams.app import Agent, AgentName, build_agent, observe
 from streams.errors import BrokerError, ForeignState, TocsinError
+from streams.figures import LiveFigures
 from streams.health import HealthServer
 from streams.metrics import Metrics
 from streams.session import Session, check_marker, identity_of
@@ -64,7 +65,10 @@ class Worker:
                 return 0
             self._metrics.ready.set_function(lambda: not self._status.reasons())
             session = Session(agent, self._settings, self._status, self._metrics)
-            return asyncio.run(session.run(self._stop))
+            if self._name != "labels":
+                return asyncio.run(session.run(self._stop))
+            with LiveFigures(self._settings, self._metrics):
+                return asyncio.run(session.run(self._stop))
 
     # -- checks before joining ----------------------------------------------------------------
     def _checked(self) -> Agent | None:
@@ -84,7 +88,8 @@ class Worker:
             with admin.connect(kafka) as cluster:
                 topic = cluster.describe(agent.topic)
                 ends = cluster.ends(agent.topic)
-            agent.store.identify(identity_of(agent, topic))
+            agent.store.identify(identity_of(agent, topic))  # another number would be foreign
+            agent.sized(topic.partitions)
             for partition, marker in agent.store.markers(range(topic.partitions)).items():
                 check_marker(agent.topic, partition, marker, ends[partition])
             return True

@@ -24,6 +24,8 @@ from streams.pipeline.batch import Batch, Outcome
 from streams.pipeline.dead_letter import DeadLetters
 from streams.pipeline.decide import DecisionRules, Scored, alerts, scores
 from streams.pipeline.decode import Rejected, TransactionRules, decode
+from streams.pipeline.drift import DriftWatch
+from streams.pipeline.policy import AlertPolicy
 from streams.schemas import Transaction, decode_transaction
 from streams.state.hidden import HiddenStates
 from streams.state.store import PartitionSnapshot
@@ -39,6 +41,7 @@ class Prepared:
     transactions: list[Transaction]
     index: NDArray[np.int64]  # (N,) place in the batch
     plan: SequencePlan
+    event_time: NDArray[np.int64]  # (N,) packed, ms
     x: NDArray[np.float32]  # (N, F) packed
     risk: NDArray[np.float32]  # (N, P) packed
     terminals: NDArray[Any]  # (N,) PROFILE_SUMMARY packed
@@ -62,10 +65,13 @@ class FraudDetector:
         checks: TransactionRules,
         dead_letters: DeadLetters,
         rules: DecisionRules,
+        policy: AlertPolicy,
+        drift: DriftWatch,
         is_rebuilding: Callable[[], bool],
     ) -> None:
         self._cards, self._memory, self._terminals = cards, memory, terminals
-        self._network, self._rules = network, rules
+        self._network, self._rules, self._policy = network, rules, policy
+        self._drift = drift
         self._checks, self._dead_letters = checks, dead_letters
         self._is_rebuilding = is_rebuilding
 
@@ -109,8 +115,11 @@ class FraudDetector:
         self._cards.update(plan.rows, state, offsets[plan.packed[plan.last]])
 
         # 5. Features of the terminal, as it was known at the time of the transaction.
-        risk = profile_features(view.summary, event_time[plan.packed])
-        return Prepared(batch, transactions, index, plan, x, risk, view.summary, loaded, outcome)
+        time_packed = event_time[plan.packed]
+        risk = profile_features(view.summary, time_packed)
+        return Prepared(
+            batch, transactions, index, plan, time_packed, x, risk, view.summary, loaded, outcome
+        )
 
     def infer(self, prepared: Prepared) -> Outcome:
         """Run the network over the batch, keep the cards' new memory, decide."""
@@ -127,6 +136,9 @@ class FraudDetector:
 
         # 2. Decide and say why.
         scored = Scored(prepared.batch, prepared.transactions, prepared.index, plan.packed, values)
+        homes = prepared.batch.partitions[prepared.index[plan.packed]]
+        limits = self._policy.thresholds(values, prepared.event_time, homes)
+        self._drift.count(prepared.event_time, prepared.x, prepared.risk, values)
 
         def explained(slots: NDArray[np.int64]) -> list[Explanation]:
             return explain(
@@ -138,7 +150,7 @@ class FraudDetector:
                 terminals=prepared.terminals[slots],
             )
 
-        raised = alerts(scored, self._rules, explained, rebuilding=self._is_rebuilding())
+        raised = alerts(scored, self._rules, limits, explained, rebuilding=self._is_rebuilding())
         outcome.alerts = len(raised)
         outcome.messages += raised + scores(scored, self._rules)
         return outcome
@@ -153,8 +165,9 @@ class FraudDetector:
         return self._cards.freeze(sequence)
 
     def pack(self, frozen: Frozen, markers: Mapping[int, int]) -> Iterable[PartitionSnapshot]:
-        """Append each card's memory to its row."""
-        return pack(frozen, markers, tail=self._memory.bytes_of(frozen.rows))
+        """Append each card's memory to its row, and add what the alert policy remembers."""
+        snapshots = pack(frozen, markers, tail=self._memory.bytes_of(frozen.rows))
+        return self._policy.stored(snapshots)
 
     def flushed(self, sequence: int) -> None:
         """Rows up to batch `sequence` may be evicted."""
@@ -163,3 +176,4 @@ class FraudDetector:
     def drop(self, partitions: set[int] | None) -> None:
         """Forget cards; their memory is overwritten when the row is used again."""
         self._cards.drop(partitions)
+        self._policy.drop(partitions)

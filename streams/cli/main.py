@@ -28,6 +28,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "produce": "streams.cli.produce:app",
     "replay": "streams.cli.replay:replay",
     "alerts": "streams.cli.alerts:app",
+    "label": "streams.cli.label:label",
     "state": "streams.cli.state:app",
     "models": "streams.cli.models:app",
     "train": "streams.cli.train:app",

@@ -20,10 +20,9 @@ Explain = Callable[[NDArray[np.int64]], list[Explanation]]
 
 @dataclass(frozen=True, slots=True)
 class DecisionRules:
-    """Where alerts and scores go, and from which score an alert is raised."""
+    """Where alerts and scores go, and which network they come from."""
 
     model: ModelRef
-    threshold: float
     source_topic: str
     alerts_topic: str
     scores_topic: str | None = None
@@ -56,14 +55,23 @@ class Scored:
 
 
 def alerts(
-    scored: Scored, rules: DecisionRules, explain: Explain, *, rebuilding: bool
+    scored: Scored,
+    rules: DecisionRules,
+    thresholds: NDArray[np.float64],
+    explain: Explain,
+    *,
+    rebuilding: bool,
 ) -> list[Message]:
-    """Build the alerts of a batch, in packed order; their ids depend on nothing but the source."""
-    hits = np.flatnonzero(scored.scores >= rules.threshold)
+    """Build the alerts of a batch, in packed order; their ids depend on nothing but the source.
+
+    `thresholds` are (N,) packed, or (1,) for all: a score at or above its own is an alert.
+    """
+    hits = np.flatnonzero(scored.scores >= thresholds)
     hits = np.array([slot for slot in hits.tolist() if not scored.quiet(slot)], np.int64)
     if not len(hits):
         return []
     now = round(time.time() * 1000)
+    limits = np.broadcast_to(thresholds, scored.scores.shape)
     messages = []
     for slot, explanation in zip(hits.tolist(), explain(hits), strict=True):
         transaction, record, partition = scored.source_of(slot)
@@ -71,7 +79,7 @@ def alerts(
             transaction,
             source=Source(rules.source_topic, partition, record.offset),
             score=float(scored.scores[slot]),
-            threshold=rules.threshold,
+            threshold=float(limits[slot]),
             model=rules.model,
             processed_at=now,
             explanation=explanation,

@@ -21,6 +21,7 @@ class MemoryServer:
     owners: dict[int, bytes] = field(default_factory=dict)
     markers: dict[int, int] = field(default_factory=dict)
     rows: dict[tuple[int, bytes], bytes] = field(default_factory=dict)
+    agreed: dict[bytes, bytes] = field(default_factory=dict)
     version: int = 0
 
 
@@ -87,12 +88,17 @@ class MemoryStateStore(StateStore):
         if self.server.markers.get(partition) not in (marker, snapshot.marker):
             raise Fenced(f"the state of partition {partition} went back in time")
         home = -1 if self._shared else partition
-        for key, value in zip(snapshot.digests, snapshot.values, strict=True):
-            self.server.rows[home, key.tobytes()] = value.tobytes()
+        for block in snapshot.blocks:
+            for key, value in zip(block.digests, block.values, strict=True):
+                self.server.rows[home, key.tobytes()] = value.tobytes()
         self.server.markers[partition] = snapshot.marker
         self.server.owners[partition] = owner
         self.server.version += 1
         self._mine[partition] = owner, snapshot.marker
+
+    @override
+    def agree(self, name: bytes, value: bytes) -> bytes:
+        return self.server.agreed.setdefault(name, value)
 
     @override
     def version(self) -> bytes:
@@ -101,7 +107,9 @@ class MemoryStateStore(StateStore):
     @override
     def clear(self) -> int:
         count = len(self.server.rows) + len(self.server.markers) + len(self.server.owners)
+        count += len(self.server.agreed)
         self.server.rows.clear()
+        self.server.agreed.clear()
         self.server.markers.clear()
         self.server.owners.clear()
         self.server.identity = None

@@ -67,6 +67,10 @@ class PatientStateStore(StateStore):
         self._patiently(lambda: self._store.flush(snapshot))
 
     @override
+    def agree(self, name: bytes, value: bytes) -> bytes:
+        return self._patiently(lambda: self._store.agree(name, value))
+
+    @override
     def version(self) -> bytes:
         return self._patiently(self._store.version)
 

@@ -18,7 +18,14 @@ from typing_extensions import override
 from streams.errors import Fenced, ForeignState, StoreRefused, StoreUnavailable
 from streams.settings import RedisSettings
 from streams.state import wire
-from streams.state.store import DIGEST_BYTES, Bytes2D, Owner, PartitionSnapshot, StateStore
+from streams.state.store import (
+    AGREED_DAYS,
+    Block,
+    Bytes2D,
+    Owner,
+    PartitionSnapshot,
+    StateStore,
+)
 
 OWNER_TTL_MS = 60_000
 """An owner that neither flushes nor claims for this long may be replaced by any generation, so a
@@ -26,6 +33,8 @@ consumer group that was deleted, and counts from 1 again, is not locked out for 
 
 LOAD_CHUNK = 5_000
 """Keys an MGET: Redis answers other workers in between."""
+
+_DAY_MS = 86_400_000
 
 _PASSING = ("OOM", "MISCONF", "READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")
 
@@ -190,10 +199,9 @@ class RedisStateStore(StateStore):
                 connection.disconnect()
                 raise Fenced(self._fence_message(partition, held, owner, found, marker))
             # Step 3.
-            rows = [wire.mset(self._row_keys(snapshot), snapshot.values)]
             parts = [
                 wire.command(b"MULTI"),
-                *(rows if len(snapshot.values) else []),
+                *(wire.mset(self._row_keys(partition, b), b.values) for b in snapshot.blocks),
                 wire.command(b"SET", marker_key, written),
                 wire.command(b"SET", owner_key, owner, b"PX", b"%d" % OWNER_TTL_MS),
                 *([wire.command(b"INCR", self._version_key)] if self._shared else []),
@@ -206,11 +214,8 @@ class RedisStateStore(StateStore):
                 raise Fenced(f"partition {partition} of {self._namespace!r} was taken over")
         self._mine[partition] = owner, written
 
-    def _row_keys(self, snapshot: PartitionSnapshot) -> Bytes2D:
-        partitions = np.full(len(snapshot.digests), snapshot.partition, np.int32)
-        if not len(partitions):
-            return np.empty((0, DIGEST_BYTES), np.uint8)
-        return self._keys(partitions, snapshot.digests)
+    def _row_keys(self, partition: int, block: Block) -> Bytes2D:
+        return self._keys(np.full(len(block.digests), partition, np.int32), block.digests)
 
     def _fence_message(
         self,
@@ -224,6 +229,14 @@ class RedisStateStore(StateStore):
         if held not in (owner, None):
             return f"{where} has another owner ({_text(held)}, we are {_text(owner)})"
         return f"the state of {where} went back in time: marker {_text(found)}, not {_text(marker)}"
+
+    @override
+    def agree(self, name: bytes, value: bytes) -> bytes:
+        key = f"{self._namespace}:agreed:".encode() + name
+        with _translated():
+            self._client.set(key, value, nx=True, px=AGREED_DAYS * _DAY_MS)
+            # Gone between the two it cannot be: it lives for days.
+            return bytes(self._client.get(key) or value)
 
     @override
     def version(self) -> bytes:

@@ -6,7 +6,7 @@ import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 DIGEST_BYTES = 16
 """An entity is keyed by 128 bits of BLAKE2b of its id: fixed width, and no card id in a key."""
+
+AGREED_DAYS = 30
 
 Bytes2D = NDArray[np.uint8]
 
@@ -64,6 +66,13 @@ class Owner:
         return int(encoded.split(b":", 1)[0])
 
 
+class Block(NamedTuple):
+    """Rows of one width."""
+
+    digests: Bytes2D  # (N, 16) uint8
+    values: Bytes2D  # (N, row bytes) uint8
+
+
 @dataclass(frozen=True, slots=True)
 class PartitionSnapshot:
     """The dirty rows of one partition and the offset that they cover."""
@@ -73,6 +82,15 @@ class PartitionSnapshot:
     values: Bytes2D  # (N, row bytes) uint8
     marker: int
     """Highest offset that the rows cover; every record up to it has had its fate."""
+
+    beside: tuple[Block, ...] = ()
+    """Rows of other widths, written in the same transaction."""
+
+    @property
+    def blocks(self) -> list[Block]:
+        """All that there is to write, without what is empty."""
+        every = (Block(self.digests, self.values), *self.beside)
+        return [block for block in every if len(block.values)]
 
 
 class StateStore(Protocol):
@@ -117,6 +135,14 @@ class StateStore(Protocol):
 
         Repeating a flush whose answer was lost is harmless. Raises `Fenced` when the partition
         has another owner, or a marker that we did not write: the state went back in time.
+        """
+
+    def agree(self, name: bytes, value: bytes) -> bytes:
+        """Return what was first agreed under `name`: `value`, if nobody was here before.
+
+        Atomic among all workers of the namespace and remembered for at least `AGREED_DAYS`;
+        durable as the store is when it returns. Not fenced: a worker that lost its partitions
+        can still have a say, and everybody then keeps to it.
         """
 
     def version(self) -> bytes:

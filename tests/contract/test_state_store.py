@@ -22,7 +22,7 @@ from streams.settings import RedisSettings
 from streams.state.memory import MemoryServer, MemoryStateStore
 from streams.state.patient import PatientStateStore
 from streams.state.redis import LOAD_CHUNK, OWNER_TTL_MS, RedisStateStore
-from streams.state.store import Owner, PartitionSnapshot, StateStore, digests
+from streams.state.store import Block, Owner, PartitionSnapshot, StateStore, digests
 from streams.status import Status
 from tests.conftest import started
 
@@ -489,3 +489,40 @@ def test_a_fenced_flush_does_not_wait() -> None:
 def test_an_owner_reads_back_its_generation() -> None:
     assert Owner.generation_of(Owner.new(12).encode()) == 12
     assert Owner.new(12) != Owner.new(12)
+
+
+# -- rows of another width, and what is agreed on -------------------------------------------------
+def test_rows_of_another_width_are_stored_in_the_same_transaction(bed: Bed) -> None:
+    store = bed.worker()
+    store.claim([0], 1)
+    narrow = Block(digests(["sketch"]), np.full((1, 5), 9, np.uint8))
+    store.flush(PartitionSnapshot(0, *rows_of(["a"], 1), 3, (narrow,)))
+    alone = Block(digests(["sketch"]), np.full((1, 5), 8, np.uint8))
+    store.flush(PartitionSnapshot(0, *rows_of([], 1), 4, (alone,)))
+
+    assert load(store, ["a", "sketch"]) == [row(1), b"\x08" * 5]
+
+
+def test_rows_of_another_width_are_fenced_as_all_are(bed: Bed) -> None:
+    old, new = bed.worker(), bed.worker()
+    old.claim([0], 1)
+    new.claim([0], 2)
+    block = Block(digests(["sketch"]), np.full((1, 5), 9, np.uint8))
+    with pytest.raises(Fenced):
+        old.flush(PartitionSnapshot(0, *rows_of([], 1), 3, (block,)))
+    assert load(new, ["sketch"]) == [None]
+
+
+def test_the_first_to_speak_is_agreed_with(bed: Bed) -> None:
+    first, second = bed.worker(), bed.worker()
+    assert first.agree(b"threshold:7", b"\x00one") == b"\x00one"
+    assert second.agree(b"threshold:7", b"two") == b"\x00one"
+    assert second.agree(b"threshold:8", b"two") == b"two"
+    assert first.agree(b"threshold:8", b"one") == b"two"
+
+
+def test_what_was_agreed_is_forgotten_with_the_rest(bed: Bed) -> None:
+    store = bed.worker()
+    store.agree(b"threshold:7", b"one")
+    assert store.clear() >= 1
+    assert store.agree(b"threshold:7", b"two") == b"two"
