@@ -20,7 +20,7 @@ from models.fraud.evaluation import METRICS, Fold, mean_and_std, training_rows
 from models.fraud.folds import FoldScores
 from models.fraud.simulator import DAY_MS, SimulatorConfig, simulate
 from models.fraud.transactions import Transactions
-from models.fraud.tuning import Trial, Tuned, chosen, keep_choice, read_choices, search
+from models.fraud.tuning import TUNED, Trial, Tuned, chosen, keep_choice, read_choices, search
 
 WORLD = SimulatorConfig(customers=250, terminals=300, radius=15.0, seed=8, start="2018-06-01")
 STARTS = ("2018-07-18", "2018-07-11")
@@ -178,6 +178,17 @@ def test_parameters_that_are_missing_or_damaged_ask_for_tune(tmp_path: Path) -> 
     path.write_text("{]")
     with pytest.raises(DataError, match="tune again"):
         read_choices(path)
+
+
+@pytest.mark.parametrize("mode", ["A", "B"])
+def test_the_committed_choices_are_the_best_of_a_search_of_the_whole_grid(mode: Any) -> None:
+    choices = read_choices(TUNED)[mode]
+    assert set(choices) == {baseline.name for baseline in BASELINES}
+    for baseline in BASELINES:
+        tuned = choices[baseline.name]
+        assert [trial.params for trial in tuned.trials] == baseline.candidates(mode)
+        assert tuned.params == tuned.best.params
+        assert not set(tuned.starts) & {"2018-08-15", "2018-08-08", "2018-08-01", "2018-07-25"}
 
 
 def test_the_best_of_equals_is_the_first() -> None:
