@@ -11,8 +11,10 @@ from models.fraud.baselines import BASELINES, Baseline, Inputs, Matrix, Params
 from models.fraud.ceiling import ceilings
 from models.fraud.contest import Contest
 from models.fraud.evaluation import TEST_STARTS, Mode, mean_and_std, summary
-from models.fraud.folds import fold_scores
+from models.fraud.findings import findings
+from models.fraud.folds import FoldScores, fold_scores
 from models.fraud.transactions import Transactions
+from models.fraud.unsupervised import DETECTORS, anomaly_scores
 
 OnPart = Callable[[int, str], None]
 """Called with how many parts are done and a note on the one under way."""
@@ -59,8 +61,9 @@ def compare(
 
     Returns:
         The report: ``folds``, ``mean`` and ``std`` of the network (a fold's figures are means over
-        its seeds, `std` is over the folds), ``baselines`` by name and ``ceiling``, each with the
-        same three measures, ``seconds`` for each.
+        its seeds, `std` is over the folds), ``baselines`` by name, ``unsupervised`` likewise and
+        ``ceiling``, each with the same three measures, ``seconds`` for each; ``findings`` on the
+        first seed's networks.
 
     Raises:
         DataError: a fold has nothing to learn from or to judge.
@@ -69,7 +72,7 @@ def compare(
     began = time.monotonic()
     contest = Contest.over(transactions, plan.starts, plan.mode, matrices)
     counter = _Counter(on_part)
-    folds = _network(transactions, contest, plan.seeds, counter)
+    folds, firsts = _network(transactions, contest, plan.seeds, counter)
     mean, std = mean_and_std(folds) if plan.seeds else ({}, {})
     baselines = {
         baseline.name: _baseline(contest, baseline, (plan.params or {})[baseline.name], counter)
@@ -83,6 +86,12 @@ def compare(
         "mean": mean,
         "std": std,
         "baselines": baselines,
+        "unsupervised": _unsupervised(contest, firsts) if firsts else None,
+        "findings": (
+            findings(transactions, contest.folds, [first.scores for first in firsts])
+            if firsts
+            else None
+        ),
         "ceiling": ceilings(transactions, contest.folds) if plan.oracle else None,
         "seconds": round(time.monotonic() - began, 1),
     }
@@ -105,15 +114,15 @@ class _Counter:
 
 def _network(
     transactions: Transactions, contest: Contest, seeds: int, counter: _Counter
-) -> list[dict[str, Any]]:
-    """Each fold with its networks, one a seed."""
-    rows = []
+) -> tuple[list[dict[str, Any]], list[FoldScores]]:
+    """Each fold with its networks, one a seed; and what the first network of each fold says."""
+    rows, firsts = [], []
     for fold, learned in zip(contest.folds, contest.learned_rows, strict=True):
         runs = []
         for seed in range(seeds):
             title, began = f"network {fold.start} seed {seed}", time.monotonic()
             counter.begin(title)
-            scores, sha256 = fold_scores(
+            said = fold_scores(
                 transactions,
                 fold.start,
                 contest.mode,
@@ -122,9 +131,11 @@ def _network(
                     f"{title}: step {step} of {total}, loss {loss:.4f}"
                 ),
             )
-            figures = fold.metrics(scores[fold.rows])
+            if seed == 0:
+                firsts.append(said)
+            figures = fold.metrics(said.scores[fold.rows])
             seconds = round(time.monotonic() - began, 1)
-            runs.append({"seed": seed, **figures, "sha256": sha256, "seconds": seconds})
+            runs.append({"seed": seed, **figures, "sha256": said.sha256, "seconds": seconds})
         row: dict[str, Any] = {
             "start": fold.start,
             "learned": learned,
@@ -135,7 +146,25 @@ def _network(
             mean, std = mean_and_std(runs)
             row.update(mean, std=std, seeds=runs)
         rows.append(row)
-    return rows
+    return rows, firsts
+
+
+def _unsupervised(contest: Contest, firsts: Sequence[FoldScores]) -> dict[str, Any]:
+    """Novelty as a detector of its own, beside others that need no labels."""
+    pairs = list(zip(contest.folds, firsts, strict=True))
+    table = {
+        "novelty": summary(
+            contest.folds, [fold.metrics(first.novelty[fold.rows]) for fold, first in pairs]
+        )
+    }
+    if "book" in contest.matrices:
+        for detector in DETECTORS:
+            figures = [
+                fold.metrics(anomaly_scores(detector, contest.matrices["book"], learned, fold.rows))
+                for fold, learned in zip(contest.folds, contest.learned, strict=True)
+            ]
+            table[detector] = summary(contest.folds, figures)
+    return table
 
 
 def _baseline(

@@ -33,8 +33,10 @@ from models.fraud.sequences import plan_sequences
 from models.fraud.transactions import Transactions
 
 DAY_MS = 86_400_000
-Labels = Literal["both", "frauds"]
 What = Literal["score", "novelty", "surprise"]
+UNLABELLED = np.iinfo(np.int64).max
+"""`labelled_at` of a transaction that never gets a verdict: later than any time."""
+
 _LEAST_LARGE = 20  # fewer transactions than this prove nothing about an amount
 _SCORED_AT_ONCE = 1 << 18  # bounds memory: 256 B of GRU output an event
 
@@ -64,26 +66,24 @@ class Dataset:
 def build(
     transactions: Transactions,
     large_amount: float,
-    *,
-    label_delay_days: float | None = 7.0,
-    labels: Labels = "both",
+    labelled_at: npt.NDArray[np.int64] | None = None,
 ) -> Dataset:
     """Compute the inputs of a history, day by day: a day's labels first, then its transactions.
 
     Args:
-        transactions: in order of time.
+        transactions: N of them, in order of time.
         large_amount: from which on an amount alone explains a fraud.
-        label_delay_days: when every verdict becomes known after its transaction; None for a world
-            without labels.
-        labels: ``frauds`` for a world where genuine transactions never get a verdict.
+        labelled_at: (N,) int64 ms, when the verdict on each became known, `UNLABELLED` if never;
+            None for a week after the transaction, see `verdict_times`.
     """
     cards, number = transactions.card_codes()
     terminals, places = transactions.terminal_codes()
     time, amount = transactions.event_time, transactions.amount
     names = np.unique(transactions.terminal_id)
     hashes = np.array([terminal_hash(str(name)) for name in names.tolist()], np.uint32)[terminals]
-    verdicts = _verdicts(transactions, label_delay_days)
-    labelled = transactions.is_fraud | (labels == "both")
+    labels = _labels(transactions, verdict_times(time) if labelled_at is None else labelled_at)
+    arrival = np.argsort(labels["labelled_at"], kind="stable")
+    arrived = labels["labelled_at"][arrival]
 
     state, profiles = new_card_state(number), new_profiles(places)
     x = np.empty((len(time), len(CARD_FEATURES)), np.float32)
@@ -91,14 +91,12 @@ def build(
     known = 0
     for begin, end in _days(time):
         # 1. The labels that become known on this day, with what their cards say.
-        if label_delay_days is not None:
-            last = time[end - 1] - int(label_delay_days * DAY_MS)
-            upto = int(np.searchsorted(time, last, side="right"))
-            fresh = np.flatnonzero(labelled[known:upto]) + known
-            new = with_evidence(verdicts[fresh], state[cards[fresh]])
-            plan = plan_sequences(terminals[fresh])
-            profiles[plan.rows], _ = apply_labels(plan, new, profiles[plan.rows])
-            known = upto
+        upto = int(np.searchsorted(arrived, time[end - 1], side="right"))
+        fresh = arrival[known:upto]
+        plan = plan_sequences(terminals[fresh])
+        new = with_evidence(labels[fresh], state[cards[fresh]])
+        profiles[plan.rows], _ = apply_labels(plan, new, profiles[plan.rows])
+        known = upto
         # 2. Its transactions.
         day = slice(begin, end)
         plan = plan_sequences(cards[day])
@@ -112,6 +110,13 @@ def build(
         x[plan.packed + begin] = packed
         risk[day] = _risk(profiles, terminals[day], time[day], large_amount)
     return Dataset(transactions, cards, x, risk, large_amount)
+
+
+def verdict_times(
+    event_time: npt.NDArray[np.int64], delay_days: float = 7.0
+) -> npt.NDArray[np.int64]:
+    """(N,) ms: when the verdicts on transactions become known that all take `delay_days`."""
+    return event_time + int(delay_days * DAY_MS)
 
 
 def large_amount(transactions: Transactions) -> float:
@@ -128,12 +133,12 @@ def large_amount(transactions: Transactions) -> float:
     return float(f"{transactions.amount[falling[mostly[-1]]]:.1e}")
 
 
-def _verdicts(transactions: Transactions, delay_days: float | None) -> npt.NDArray[Any]:
+def _labels(transactions: Transactions, labelled_at: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
     """(N,) LABEL, still without evidence."""
     labels = np.zeros(len(transactions), LABEL)
     labels["tx"] = [tx_hash(str(name)) for name in transactions.tx_id.tolist()]
     labels["event_time"] = transactions.event_time
-    labels["labelled_at"] = transactions.event_time + int((delay_days or 0.0) * DAY_MS)
+    labels["labelled_at"] = labelled_at
     labels["amount"] = transactions.amount
     labels["verdict"] = np.where(transactions.is_fraud, FRAUD, GENUINE)
     return labels

@@ -12,12 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import safetensors.torch
 
-from models.fraud.dataset import DAY_MS, build, offline_scores
-from models.fraud.evaluation import Fold, Mode, first_day_ms, training_rows
-from models.fraud.training import OnProgress, TrainingConfig, train
+from models.fraud.dataset import offline_scores
+from models.fraud.evaluation import Fold, Mode, training_rows
+from models.fraud.network import FraudNetwork
+from models.fraud.training import FitConfig, OnProgress, TrainingConfig, train_network
 from models.fraud.transactions import Transactions
-
-_DELAY_DAYS = 7.0
 
 
 class FoldScores(NamedTuple):
@@ -25,10 +24,14 @@ class FoldScores(NamedTuple):
 
     Attributes:
         scores: (N,) float32 of the transactions up to the end of the test week, nan after it.
+        novelty: (N,) float32, how unlike its card each is, likewise.
+        network: that says so.
         sha256: checksum of the network's weights, as `checkpoint.save` would write them.
     """
 
     scores: npt.NDArray[np.float32]
+    novelty: npt.NDArray[np.float32]
+    network: FraudNetwork
     sha256: str
 
 
@@ -48,24 +51,16 @@ def fold_scores(
         DataError: the fold has nothing to learn from or to judge.
     """
     # 1. The history up to the end of the test week: nothing after it exists yet.
-    learned = training_rows(transactions, start, mode)
     end = int(Fold.of(transactions, start).rows[-1]) + 1
-    past = transactions.take(slice(0, end))
-    # 2. The training's own split, put where the fold has it: it holds out what follows the week
-    #    after the training week. Half a millisecond, so that no rounding moves an edge.
-    clock, first = past.event_time, int(np.argmax(learned))
-    held = int(clock[-1]) + 1 - (first_day_ms(start) + 2 * 7 * DAY_MS)
-    config = TrainingConfig(
-        seed=seed,
-        warmup_days=(int(clock[first]) - int(clock[0]) + 0.5) / DAY_MS,
-        holdout_days=(held + 0.5) / DAY_MS,
-        label_delay_days=_DELAY_DAYS,
-    )
-    network, _ = train(past, config, on_progress)
+    past, learned = transactions.take(slice(0, end)), training_rows(transactions, start, mode)[:end]
+    # 2. Learn.
+    config = TrainingConfig(fit=FitConfig(seed=seed))
+    network, data, _ = train_network(past, learned, config, on_progress=on_progress)
     # 3. Score as serving would have.
-    scores = np.full(len(transactions), np.nan, np.float32)
-    scores[:end] = offline_scores(network, build(past, _DELAY_DAYS))
+    scores, novelty = np.full((2, len(transactions)), np.nan, np.float32)
+    scores[:end] = offline_scores(network, data)
+    novelty[:end] = offline_scores(network, data, "novelty")
     weights = safetensors.torch.save(
         {name: value.contiguous() for name, value in network.state_dict().items()}
     )
-    return FoldScores(scores, hashlib.sha256(weights).hexdigest())
+    return FoldScores(scores, novelty, network, hashlib.sha256(weights).hexdigest())

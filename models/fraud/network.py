@@ -68,6 +68,7 @@ class FraudNetwork(nn.Module):
     first_rows: torch.Tensor
     amount_steps: torch.Tensor
     surprise_quantiles: torch.Tensor
+    calibration: torch.Tensor
 
     def __init__(self, config: FraudNetworkConfig) -> None:
         super().__init__()
@@ -93,6 +94,8 @@ class FraudNetwork(nn.Module):
             nn.Linear(config.head // 2, 4),
         )
         self.register_buffer("surprise_quantiles", torch.zeros(_QUANTILES))
+        # Slope and offset that make a probability of a logit, see `models.fraud.calibration`.
+        self.register_buffer("calibration", torch.tensor([1.0, 0.0]))
         nn.init.constant_(self.out.bias, -4.0)  # frauds are rare: start from about 2 %
 
     def judging(self) -> list[nn.Parameter]:
@@ -176,7 +179,8 @@ class FraudNetwork(nn.Module):
             return x.new_zeros(0), hidden[:0], hidden
         packed, last = self.gru(PackedSequence(x, sizes), hidden[None])
         memory = packed.data  # (B, F) -> (B, H)
-        return torch.sigmoid(self.judge(memory, x, risk)), memory, last[0]
+        slope, offset = self.calibration
+        return torch.sigmoid(self.judge(memory, x, risk) * slope + offset), memory, last[0]
 
     def step(
         self, x: torch.Tensor, sizes: torch.Tensor, hidden: torch.Tensor, risk: torch.Tensor

@@ -18,11 +18,26 @@ import torch
 
 from models.checkpoint import Manifest
 from models.errors import DataError
-from models.fraud.dataset import DAY_MS, Dataset, build, large_amount, offline_scores
+from models.fraud.calibration import Platt, expected_calibration_error, fit_platt
+from models.fraud.dataset import (
+    DAY_MS,
+    UNLABELLED,
+    Dataset,
+    build,
+    large_amount,
+    offline_scores,
+    verdict_times,
+)
+from models.fraud.drift import reference_of
 from models.fraud.evaluation import average_precision, roc_auc
+from models.fraud.features import CARD_FEATURES
 from models.fraud.fitting import FitConfig, OnProgress, fit
 from models.fraud.network import FEATURES, FraudNetwork, FraudNetworkConfig, config_fields
+from models.fraud.profile import PROFILE_FEATURES
 from models.fraud.transactions import Transactions
+
+_WATCHED_OF_CARD = ("log_amount", "times_usual", "log_gap")
+_WATCHED_OF_TERMINAL = ("log_run", "risk_30d", "log_labels_30d")
 
 __all__ = ["FitConfig", "OnProgress", "TrainingConfig", "train", "train_network"]
 
@@ -49,6 +64,7 @@ def train(
     transactions: Transactions,
     config: TrainingConfig,
     *,
+    labelled_at: npt.NDArray[np.int64] | None = None,
     checkpoint: Path | None = None,
     on_progress: OnProgress | None = None,
 ) -> tuple[FraudNetwork, Manifest]:
@@ -58,8 +74,10 @@ def train(
     lacks the checksum, which `checkpoint.save` fills in.
 
     Args:
-        transactions: in order of time.
+        transactions: N of them, in order of time.
         config: how to train.
+        labelled_at: (N,) int64 ms, when each got its verdict, `UNLABELLED` if never; None for all
+            after `config.label_delay_days`.
         checkpoint: see `models.fraud.fitting.fit`.
         on_progress: likewise.
 
@@ -68,28 +86,37 @@ def train(
             belongs to another training.
     """
     began = time.monotonic()
-    # 1. Split by time.
+    # 1. Split by time: what had its verdict when the held-out days began may be learned from.
     clock = transactions.event_time
     start, end = (int(clock[0]), int(clock[-1]) + 1) if len(clock) else (0, 0)
+    if labelled_at is None:
+        labelled_at = verdict_times(clock, config.label_delay_days)
     holdout = end - int(config.holdout_days * DAY_MS)
-    cut = holdout - int(config.label_delay_days * DAY_MS)
     first = start + int(config.warmup_days * DAY_MS)
-    learned = (clock >= first) & (clock < cut)
-    # 2. Learn from what was known then.
+    learned = (clock >= first) & (labelled_at < holdout)
+    held = (clock >= holdout) & (labelled_at != UNLABELLED)
+    # 2. Learn.
     network, data, curve = train_network(
-        transactions, learned, config, checkpoint=checkpoint, on_progress=on_progress
+        transactions,
+        learned,
+        config,
+        labelled_at=labelled_at,
+        checkpoint=checkpoint,
+        on_progress=on_progress,
     )
-    # 3. Measure on what came later, and once more as if genuine transactions never got a verdict.
-    held = clock >= holdout
-    truth, scores = transactions.is_fraud[held], offline_scores(network, data)[held]
+    # 3. Make probabilities of the scores, by the first half of what came later.
+    middle = clock < holdout + (end - holdout) // 2
+    raw = offline_scores(network, data)
+    platt = _calibrated(network, transactions.is_fraud, raw, held & middle)
+    # 4. Measure on what came later, and once more as if genuine transactions never got a verdict.
+    truth, scores = transactions.is_fraud[held], platt(raw[held]).astype(np.float32)
     threshold = float(np.quantile(scores, 1.0 - config.alert_share))
     metrics = _metrics(truth, scores, threshold)
-    poorer = build(
-        transactions,
-        data.large_amount,
-        label_delay_days=config.label_delay_days,
-        labels="frauds",
-    )
+    late = held & ~middle
+    metrics["ece"] = expected_calibration_error(transactions.is_fraud[late], platt(raw[late]))
+    metrics["ece_uncalibrated"] = expected_calibration_error(transactions.is_fraud[late], raw[late])
+    fewer = np.where(transactions.is_fraud, labelled_at, UNLABELLED)
+    poorer = build(transactions, data.large_amount, fewer)
     only_frauds = offline_scores(network, poorer)[held]
     metrics["ap_if_only_frauds_are_labelled"] = average_precision(truth, only_frauds)
     metrics["auc_if_only_frauds_are_labelled"] = roc_auc(truth, only_frauds)
@@ -109,7 +136,8 @@ def train(
             "curve": [list(point) for point in curve],
             **_settings(config),
         },
-        metrics={name: round(value, 4) for name, value in metrics.items()},
+        metrics={name: round(value, 6) for name, value in metrics.items()},
+        reference=_reference(data, held, scores),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
@@ -119,18 +147,20 @@ def train_network(
     learned: npt.NDArray[np.bool_],
     config: TrainingConfig,
     *,
+    labelled_at: npt.NDArray[np.int64] | None = None,
     checkpoint: Path | None = None,
     on_progress: OnProgress | None = None,
 ) -> tuple[FraudNetwork, Dataset, list[tuple[int, float]]]:
     """Train on the verdicts of some transactions of a history.
 
     Memories and profiles are warm from its beginning, and every verdict enters the profiles when it
-    is `config.label_delay_days` old.
+    became known.
 
     Args:
         transactions: N of them, in order of time.
         learned: (N,) bool, those whose verdict may be learned from.
         config: how to train.
+        labelled_at: as `train` takes it.
         checkpoint: see `models.fraud.fitting.fit`.
         on_progress: likewise.
 
@@ -146,7 +176,9 @@ def train_network(
             "give a longer history"
         )
     amount = min(large_amount(transactions.take(learned)), config.network.large_amount)
-    data = build(transactions, amount, label_delay_days=config.label_delay_days)
+    if labelled_at is None:
+        labelled_at = verdict_times(transactions.event_time, config.label_delay_days)
+    data = build(transactions, amount, labelled_at)
     network, curve = fit(
         data,
         learned,
@@ -168,6 +200,20 @@ def fingerprint(transactions: Transactions) -> str:
 
 
 @torch.no_grad()
+def _calibrated(
+    network: FraudNetwork,
+    truth: npt.NDArray[np.bool_],
+    scores: npt.NDArray[np.float32],
+    judged: npt.NDArray[np.bool_],
+) -> Platt:
+    """Calibrate a network by some of its scores; it stays as it is without frauds among them."""
+    known = truth[judged]
+    platt = fit_platt(known, scores[judged]) if known.any() and not known.all() else Platt()
+    network.calibration.copy_(torch.tensor([platt.slope, platt.offset]))
+    return platt
+
+
+@torch.no_grad()
 def _learn_what_surprises(
     network: FraudNetwork, data: Dataset, learned: npt.NDArray[np.bool_]
 ) -> None:
@@ -176,6 +222,16 @@ def _learn_what_surprises(
     at = torch.linspace(0.0, 1.0, len(network.surprise_quantiles))
     ordered = surprise.sort().values
     network.surprise_quantiles.copy_(ordered[(at * (len(ordered) - 1)).round().long()])
+
+
+def _reference(
+    data: Dataset, held: npt.NDArray[np.bool_], scores: npt.NDArray[np.float32]
+) -> dict[str, dict[str, list[float]]]:
+    """Histograms of what a worker watches for drift, over the days held out."""
+    card = {name: data.x[held, CARD_FEATURES.index(name)] for name in _WATCHED_OF_CARD}
+    risk = {name: data.risk[held, PROFILE_FEATURES.index(name)] for name in _WATCHED_OF_TERMINAL}
+    hour = data.transactions.event_time[held] % DAY_MS // 3_600_000
+    return reference_of({"score": scores, "hour": hour.astype(np.float64), **card, **risk})
 
 
 def _settings(config: TrainingConfig) -> dict[str, Any]:

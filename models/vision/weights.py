@@ -69,9 +69,9 @@ def _yolox(
     return Weights(f"yolox-{kind}", (side, side), ap, "Apache-2.0", files)
 
 
-# GitHub publishes no checksums for a release this old. Those below are what at least ten public
-# projects that pin these files agree on; the release itself we have not downloaded. What fewer
-# vouch for is left out, and is trusted on first use.
+# GitHub publishes no checksums for a release this old. Those below are what ten or more files of
+# public projects that pin these weights agree on (some of them copies of each other); the release
+# itself we have not downloaded. What fewer vouch for is left out, and is trusted on first use.
 _ROWS = (
     _yolox(
         "nano",
@@ -79,7 +79,7 @@ _ROWS = (
         25.8,
         (
             "c789161ed43c8269fcd4e67c67eeeb4e80c622da2eb296a20bc6007bd18a0b7d",
-            # The same weights as torch 1.10 exports them: the file that our figures are made with.
+            # The file that our figures are made with, as its exporter, torch 1.10, left it.
             "695e750a5d5754bb5a8d5325643b59282191a7e7a564e435a415fd3c578eab14",
         ),
         ("cd28f55fbbc1829f99d9ac9b38a16d259a22889739c8728ea877610201feff7b",),

@@ -10,7 +10,7 @@ import numpy as np
 from models.fraud.baselines import BASELINES, Baseline, Inputs, Matrix
 from models.fraud.book import book_features
 from models.fraud.contest import Contest
-from models.fraud.evaluation import VALIDATION_STARTS, Mode
+from models.fraud.evaluation import VALIDATION_STARTS, Mode, training_rows
 from models.fraud.transactions import Transactions
 from models.fraud.tuning import GENUINE_SHARE, TUNED, chosen, keep_choice, search
 from streams.cli.fraud_tables import show_tuned
@@ -46,7 +46,7 @@ def compare_models(
 
     plan = Plan(mode, starts, seeds, wanted, chosen(wanted, mode, TUNED), oracle)
     with progress_bar("evaluating", plan.parts) as advance:
-        return compare(transactions, _matrices(transactions, wanted), plan, advance)
+        return compare(transactions, _matrices(transactions, starts, wanted), plan, advance)
 
 
 def find_parameters(transactions: Transactions, mode: Mode, wanted: Sequence[Baseline]) -> None:
@@ -55,7 +55,7 @@ def find_parameters(transactions: Transactions, mode: Mode, wanted: Sequence[Bas
         transactions,
         VALIDATION_STARTS,
         mode,
-        _matrices(transactions, wanted),
+        _matrices(transactions, VALIDATION_STARTS, wanted),
         GENUINE_SHARE[mode],
     )
     total = sum(len(baseline.candidates(mode)) for baseline in wanted) * len(contest.folds)
@@ -73,15 +73,18 @@ def find_parameters(transactions: Transactions, mode: Mode, wanted: Sequence[Bas
             show_tuned(mode, baseline.name, found)
 
 
-def _matrices(transactions: Transactions, wanted: Sequence[Baseline]) -> dict[Inputs, Matrix]:
+def _matrices(
+    transactions: Transactions, starts: Sequence[str], wanted: Sequence[Baseline]
+) -> dict[Inputs, Matrix]:
     """The inputs of the baselines; ours are those that the network is given."""
     matrices: dict[Inputs, Matrix] = {}
     needed = {baseline.inputs for baseline in wanted}
     if "book" in needed:
         matrices["book"] = book_features(transactions)
     if "ours" in needed:
-        from models.fraud.dataset import build  # noqa: PLC0415  imports torch
+        from models.fraud.dataset import build, large_amount  # noqa: PLC0415  imports torch
 
-        inputs = build(transactions)
+        known = training_rows(transactions, min(starts), "B")
+        inputs = build(transactions, large_amount(transactions.take(known)))
         matrices["ours"] = np.concatenate([inputs.x, inputs.risk], 1)
     return matrices

@@ -18,8 +18,6 @@ from streams.reading import read_topic
 from streams.schemas import DECODE_ERRORS, decode_score
 from streams.settings import Settings
 
-_LABEL_DELAY_DAYS = 7.0
-
 Scores = npt.NDArray[np.float32]
 
 
@@ -82,7 +80,7 @@ def _offline(settings: Settings, transactions: Transactions) -> Scores:
     from models.fraud.network import load_fraud  # noqa: PLC0415
 
     network, _ = load_fraud(settings.fraud.model)
-    return offline_scores(network, build(transactions, _LABEL_DELAY_DAYS))
+    return offline_scores(network, build(transactions, network.config.large_amount))
 
 
 async def _streamed(settings: Settings, topic: str, transactions: Transactions) -> Scores:
