@@ -1,4 +1,4 @@
-"""What a risk manager asks: are scores probabilities, who is served worse, how soon does it speak?"""
+"""What a risk manager asks: are scores probabilities, whom do they serve worse, how soon?"""
 
 from __future__ import annotations
 
