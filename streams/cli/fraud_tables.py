@@ -34,7 +34,7 @@ def show_comparison(report: Mapping[str, Any]) -> None:
     rows = dict(report["baselines"])
     if report["mean"]:
         network = {**report["mean"], "std": report["std"], "folds": report["folds"]}
-        rows = {f"network, {report['seeds']} seeds": network, **rows}
+        rows = {f"network, seeds: {report['seeds']}": network, **rows}
     if report["ceiling"] is not None:
         rows["ceiling"] = report["ceiling"]
     for name, row in rows.items():

@@ -111,7 +111,7 @@ def test_parameters_are_found_once_and_reused(files: list[Path], tmp_path: Path)
         hashlib.sha256(file.read_bytes()).hexdigest() for file in files
     ]
     lines = done.stdout.splitlines()
-    for name in ("network, 2 seeds", "logistic_book", "lightgbm", "ceiling"):
+    for name in ("network, seeds: 2", "logistic_book", "lightgbm", "ceiling"):
         assert any(line.startswith(name) for line in lines), done.stdout
 
 
