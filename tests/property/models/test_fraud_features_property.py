@@ -1,16 +1,22 @@
 """Card features against one event at a time in plain Python, under any cut into batches."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.fraud.features import CARD_FEATURES, card_features, new_card_state
+from models.fraud.features import (
+    CARD_FEATURES,
+    LARGE_KEPT,
+    LARGE_RATIO,
+    card_features,
+    new_card_state,
+)
 from models.fraud.sequences import plan_sequences
 
 CARDS = 4
@@ -47,6 +53,9 @@ class Card:
     logs: list[float]
     last_time: int = 0
     last_terminal: int = 0
+    large: list[tuple[int, float]] = field(default_factory=list)
+    unsure: bool = False
+    """An amount stood so near the limit that rounding decides."""
 
     def features(self, event: Event) -> list[float]:
         n, log_amount = len(self.logs), math.log1p(event.amount)
@@ -77,6 +86,9 @@ class Card:
             n > 0 and event.terminal == self.last_terminal,
             math.log1p(n) / 4,
         ]
+        if ratio >= math.log(LARGE_RATIO):
+            self.large.append((event.time, math.exp(min(ratio, 4.0))))
+        self.unsure |= abs(ratio - math.log(LARGE_RATIO)) < 1e-9
         self.logs.append(round(log_amount * 4096) / 4096)
         self.last_time, self.last_terminal = event.time, event.terminal
         return [float(value) for value in row]
@@ -115,7 +127,43 @@ def test_one_event_at_a_time_in_plain_python_agrees(stream: list[Event], where: 
     assert state["last_time"].tolist() == [card.last_time for card in cards]
 
 
-@given(events(any_time), cuts)
+@st.composite
+def spenders(draw: st.DrawFn) -> list[Event]:
+    """Two cards, every fifth amount of which is many times the others: their rings overflow."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    count = draw(st.integers(60, 200))
+    amounts = rng.lognormal(2.0, 0.5, count) * rng.choice([1, 1, 1, 1, 20], count)
+    times = start + rng.integers(0, 10**9, count)
+    return [
+        Event(int(card), float(amount), int(time), 0)
+        for card, amount, time in zip(rng.integers(0, 2, count), amounts, times, strict=True)
+    ]
+
+
+@settings(max_examples=60, deadline=None)
+@given(events(ordinary) | spenders(), st.lists(st.integers(0, 200), max_size=8))
+def test_large_transactions_are_remembered_as_in_a_list_of_all(
+    stream: list[Event], where: list[int]
+) -> None:
+    cards = [Card([]) for _ in range(CARDS)]
+    for event in stream:
+        cards[event.card].features(event)
+    _, state = run(stream, where)
+    for card, row in zip(cards, state, strict=True):
+        if card.unsure:
+            continue
+        count = len(card.large)
+        assert int(row["large_count"]) == count
+        numbers = range(max(count - LARGE_KEPT, 0), count)
+        places = [number % LARGE_KEPT for number in numbers]
+        kept = [card.large[number] for number in numbers]
+        assert row["large_time"][places].tolist() == [time for time, _ in kept]
+        np.testing.assert_allclose(row["large_ratio"][places], [r for _, r in kept], rtol=1e-5)
+        unused = np.setdiff1d(np.arange(LARGE_KEPT), places)
+        assert not row["large_time"][unused].any()
+
+
+@given(events(any_time) | spenders(), cuts)
 def test_where_the_stream_is_cut_changes_not_one_bit(stream: list[Event], where: list[int]) -> None:
     whole, state = run(stream, [])
     parts, state_of_parts = run(stream, where)

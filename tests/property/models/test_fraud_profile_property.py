@@ -49,15 +49,13 @@ def labels(transactions: int = 60) -> st.SearchStrategy[list[Label]]:
     verdict = st.sampled_from([FRAUD, GENUINE, GENUINE, WITHDRAWN])
     numbers = st.integers(0, TERMINALS * transactions - 1)
     delays = st.sampled_from(range(0, 20 * DAY, STEP_MS))
-    explained = (st.sampled_from(values) for values in (AMOUNTS, RATIOS, BURSTS))
-    return st.lists(st.builds(verdict_on, numbers, delays, verdict, *explained), max_size=60)
+    explained = st.tuples(*(st.sampled_from(values) for values in (AMOUNTS, RATIOS, BURSTS)))
+    return st.lists(st.builds(verdict_on, numbers, delays, verdict, explained), max_size=60)
 
 
-def verdict_on(
-    tx: int, delay: int, verdict: int, amount: float, ratio: float, burst: float
-) -> Label:
+def verdict_on(tx: int, delay: int, verdict: int, explained: tuple[float, float, float]) -> Label:
     event_time = tx // 4 * 8 * STEP_MS  # two transactions of each terminal in one moment
-    return Label(tx % TERMINALS, tx, event_time, event_time + delay, amount, ratio, burst, verdict)
+    return Label(tx % TERMINALS, tx, event_time, event_time + delay, *explained, verdict)
 
 
 @st.composite
@@ -68,9 +66,10 @@ def crowded(draw: st.DrawFn) -> list[Label]:
     delays = rng.integers(0, draw(st.sampled_from([DAY, 20 * DAY])), len(tx))
     genuine = draw(st.sampled_from([0.03, 0.4]))
     verdicts = rng.choice([FRAUD, GENUINE, WITHDRAWN], len(tx), p=[0.8 - genuine, genuine, 0.2])
-    explained = (rng.choice(values, len(tx)) for values in (AMOUNTS, RATIOS, BURSTS))
-    columns = (column.tolist() for column in (tx, delays, verdicts, *explained))
-    stream = [verdict_on(*row) for row in zip(*columns, strict=True)]
+    amounts, ratios, bursts = (rng.choice(values, len(tx)) for values in (AMOUNTS, RATIOS, BURSTS))
+    explained = zip(amounts.tolist(), ratios.tolist(), bursts.tolist(), strict=True)
+    columns = (column.tolist() for column in (tx, delays, verdicts))
+    stream = [verdict_on(*row) for row in zip(*columns, explained, strict=True)]
     arrival = draw(st.sampled_from(["any", "labelled_at", "event_time"]))
     if arrival != "any":
         stream.sort(key=lambda label: getattr(label, arrival))  # type: ignore[no-any-return]
