@@ -29,7 +29,7 @@ DAY = 86_400_000
 STEP_MS = 3_500_000  # of all times, so that some are equal
 TERMINALS = 2
 LARGE = 250.0
-AMOUNTS, RATIOS, BURSTS = (0.0, 20.0, 249.0, 250.0, 900.0), (2.5, 2.75, 3.0, 7.5, 9.0), (0, 1, 7.5)
+AMOUNTS, RATIOS, BURSTS = (0.0, 20.0, 249.0, 250.0, 900.0), (2.0, 2.25, 2.5, 7.0, 9.0), (0, 1, 7.5)
 """Few values, with those among them where something changes, so that some frauds are alike."""
 
 
@@ -154,8 +154,8 @@ class Terminal:
         end = max((o.event_time for o in others), default=None)
         previous, _ = self.run_up_to(end, others, in_ring)
         after = [time for time in in_ring if last is not None and time > last]
-        alone = [o for o in newest_run if o.ratio < 3.0 and o.amount < LARGE]
-        alone_before = [o for o in previous if o.ratio < 3.0 and o.amount < LARGE]
+        alone = [o for o in newest_run if o.ratio < 2.5 and o.amount < LARGE]
+        alone_before = [o for o in previous if o.ratio < 2.5 and o.amount < LARGE]
 
         # 3. How many calendar days ago.
         times = {

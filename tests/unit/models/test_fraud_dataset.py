@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from models.fraud.dataset import DAY_MS, Labels, build, large_amount, offline_scores
+from models.fraud.dataset import (
+    DAY_MS,
+    UNLABELLED,
+    build,
+    large_amount,
+    offline_scores,
+    verdict_times,
+)
 from models.fraud.evidence import with_evidence
 from models.fraud.features import LARGE_RATIO, card_features, new_card_state, terminal_hash
 from models.fraud.network import FraudNetwork, FraudNetworkConfig
@@ -65,8 +72,14 @@ class Serving:
     """How a worker gets its labels: a day's before its transactions, or whenever."""
 
     splits: np.random.Generator
-    labels: Labels = "both"
+    labels: str = "both"
     lockstep: bool = False
+
+
+def times_of(history: Transactions, labels: str = "both") -> np.ndarray:
+    """When each verdict becomes known, after `DELAY_DAYS`; of genuine ones perhaps never."""
+    known = verdict_times(history.event_time, DELAY_DAYS)
+    return known if labels == "both" else np.where(history.is_fraud, known, UNLABELLED)
 
 
 def served(history: Transactions, network: FraudNetwork, how: Serving) -> np.ndarray:
@@ -134,9 +147,9 @@ def most_labels(risk: np.ndarray) -> float:
 @pytest.mark.parametrize("labels", ["both", "frauds"])
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_the_offline_pass_equals_serving_over_any_batches(
-    roomy: Transactions, network: FraudNetwork, seed: int, labels: Labels
+    roomy: Transactions, network: FraudNetwork, seed: int, labels: str
 ) -> None:
-    data = build(roomy, LARGE, label_delay_days=DELAY_DAYS, labels=labels)
+    data = build(roomy, LARGE, times_of(roomy, labels))
     assert most_labels(data.risk) < RING
     offline = offline_scores(network, data)
     online = served(roomy, network, Serving(np.random.default_rng(seed), labels))
@@ -148,7 +161,7 @@ def test_the_offline_pass_equals_serving_over_any_batches(
 def test_with_rings_that_overflow_it_equals_serving_in_step_with_the_labels_of_each_day(
     history: Transactions, network: FraudNetwork, seed: int
 ) -> None:
-    data = build(history, LARGE, label_delay_days=DELAY_DAYS)
+    data = build(history, LARGE, times_of(history))
     assert most_labels(data.risk) > 3 * RING
     offline = offline_scores(network, data)
     how = Serving(np.random.default_rng(seed), lockstep=True)
@@ -159,9 +172,9 @@ def test_with_rings_that_overflow_it_equals_serving_in_step_with_the_labels_of_e
 def test_the_scores_compared_depend_on_what_cards_say_of_labels(
     history: Transactions, network: FraudNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    explained = build(history, LARGE, label_delay_days=DELAY_DAYS)
+    explained = build(history, LARGE, times_of(history))
     monkeypatch.setattr("models.fraud.dataset.with_evidence", blind)
-    blinded = build(history, LARGE, label_delay_days=DELAY_DAYS)
+    blinded = build(history, LARGE, times_of(history))
     one, two = offline_scores(network, explained), offline_scores(network, blinded)
     assert np.abs(one - two).max() > 0.01
     columns = np.flatnonzero((explained.risk != blinded.risk).any(0))
@@ -185,12 +198,12 @@ def test_a_history_without_transactions_has_no_scores(network: FraudNetwork) -> 
 
 def test_without_labels_the_profile_stays_empty(history: Transactions) -> None:
     rows = history.take(slice(0, 500))
-    assert (np.ptp(build(rows, LARGE, label_delay_days=None).risk, axis=0) == 0).all()
-    assert (np.ptp(build(rows, LARGE, label_delay_days=1.0).risk, axis=0) != 0).any()
+    assert (np.ptp(build(rows, LARGE, np.full(500, UNLABELLED)).risk, axis=0) == 0).all()
+    assert (np.ptp(build(rows, LARGE, verdict_times(rows.event_time, 1.0)).risk, axis=0) != 0).any()
 
 
 def test_where_only_frauds_are_labelled_no_genuine_one_is_known(history: Transactions) -> None:
-    data = build(history, LARGE, label_delay_days=DELAY_DAYS, labels="frauds")
+    data = build(history, LARGE, times_of(history, "frauds"))
     column = dict(zip(PROFILE_FEATURES, data.risk.T, strict=True))
     assert np.ptp(column["days_since_last_genuine"]) == np.ptp(column["log_after"]) == 0
     assert np.ptp(column["log_run"]) > 0
@@ -200,21 +213,37 @@ def test_a_verdict_younger_than_its_delay_is_not_an_input(history: Transactions)
     at = int(history.event_time[0]) + 30 * DAY_MS
     young = history.event_time > at - DELAY_DAYS * DAY_MS
     lied = replace(history, is_fraud=history.is_fraud ^ young)
-    one, two = (build(rows, LARGE, label_delay_days=DELAY_DAYS) for rows in (history, lied))
+    one, two = (build(rows, LARGE, times_of(rows)) for rows in (history, lied))
     before = history.event_time <= at
     assert (one.risk[before] == two.risk[before]).all()
     assert (one.risk[~before] != two.risk[~before]).any()
     assert (one.x == two.x).all()
 
 
-def test_a_large_amount_is_one_from_which_on_half_are_frauds(history: Transactions) -> None:
+def test_without_other_word_verdicts_become_known_after_a_week(history: Transactions) -> None:
+    some = history.take(slice(0, 3000))
+    told = build(some, LARGE, verdict_times(some.event_time, 7.0))
+    assert (build(some, LARGE).risk == told.risk).all()
+
+
+def test_verdicts_enter_when_they_become_known_whatever_the_order(history: Transactions) -> None:
+    rng = np.random.default_rng(8)
+    waits = rng.integers(DAY_MS, 9 * DAY_MS, len(history))
+    late = history.event_time + np.where(rng.random(len(history)) < 0.3, 10**15, waits)
+    never = np.where(late > 10**15, UNLABELLED, late)
+    one, two = build(history, LARGE, late), build(history, LARGE, never)
+    assert (one.risk == two.risk).all()
+    assert (one.risk != build(history, LARGE, times_of(history)).risk).any()
+
+
+def test_a_large_amount_is_one_from_which_on_nine_in_ten_are_frauds(history: Transactions) -> None:
     mostly = replace(
         history,
         amount=np.arange(len(history), dtype=np.float64),
         is_fraud=np.arange(len(history)) >= len(history) - 300,
     )
     found = large_amount(mostly)
-    assert found == float(f"{len(history) - 600:.1e}")
+    assert found == float(f"{len(history) - 333:.1e}")
 
 
 def test_where_amounts_tell_nothing_none_is_large(history: Transactions) -> None:
@@ -247,6 +276,6 @@ def test_names_that_are_text_give_the_same_inputs_as_numbers(history: Transactio
         card_id=few.card_id.astype(str).astype(object),
         terminal_id=few.terminal_id.astype(str).astype(object),
     )
-    one, two = (build(rows, LARGE, label_delay_days=DELAY_DAYS) for rows in (few, text))
+    one, two = (build(rows, LARGE, times_of(rows)) for rows in (few, text))
     assert (one.x == two.x).all()
     assert (one.risk == two.risk).all()

@@ -50,7 +50,7 @@ def test_its_own_amount_is_its_ratio_and_no_burst() -> None:
 
 
 def test_others_near_it_make_a_burst_by_what_they_exceed() -> None:
-    assert evidence((-1, 3.5), (0, 4.0), (2, 4.5)) == (4.0, 3.0)
+    assert evidence((-1, LARGE_RATIO + 1), (0, 4.0), (2, LARGE_RATIO + 2)) == (4.0, 3.0)
 
 
 def test_one_huge_amount_is_not_several_large_ones() -> None:
@@ -61,18 +61,18 @@ def test_one_huge_amount_is_not_several_large_ones() -> None:
     ("day", "counts"), [(-10.001, False), (-10, True), (-0.001, True), (6, True), (6.001, False)]
 )
 def test_ten_days_before_and_six_days_after_it_are_near(day: float, counts: bool) -> None:
-    assert evidence((day, 3.5), delay=30) == (LARGE_RATIO, 1.0 if counts else 0.0)
+    assert evidence((day, LARGE_RATIO + 1), delay=30) == (LARGE_RATIO, 1.0 if counts else 0.0)
 
 
 @pytest.mark.parametrize(("day", "counts"), [(2, True), (2.001, False), (3.5, False)])
 def test_what_came_less_than_a_day_before_the_verdict_does_not_count(
     day: float, counts: bool
 ) -> None:
-    assert evidence((day, 3.5), delay=3) == (LARGE_RATIO, 1.0 if counts else 0.0)
+    assert evidence((day, LARGE_RATIO + 1), delay=3) == (LARGE_RATIO, 1.0 if counts else 0.0)
 
 
 def test_a_verdict_of_the_same_hour_sees_nothing_of_the_day_before_it() -> None:
-    assert evidence((-0.5, 9.0), (-2, 3.5), delay=0.04) == (LARGE_RATIO, 1.0)
+    assert evidence((-0.5, 9.0), (-2, LARGE_RATIO + 1), delay=0.04) == (LARGE_RATIO, 1.0)
 
 
 def test_only_frauds_need_an_explanation() -> None:
@@ -81,7 +81,7 @@ def test_only_frauds_need_an_explanation() -> None:
     labels["verdict"] = FRAUD, GENUINE, WITHDRAWN
     labels["amount"] = 80.0
     before = labels.copy()
-    cards = np.concatenate([card((0, 5.0), (1, 3.5))] * 3)
+    cards = np.concatenate([card((0, 5.0), (1, LARGE_RATIO + 1))] * 3)
     found = with_evidence(labels, cards)
     assert found["ratio"].tolist() == [5.0, LARGE_RATIO, LARGE_RATIO]
     assert found["burst"].tolist() == [1.0, 0.0, 0.0]

@@ -25,7 +25,7 @@ from models.fraud.sequences import plan_sequences
 
 DAY = 86_400_000
 LARGE = 250.0
-UNEXPLAINED = (50.0, 2.5, 0.0)
+UNEXPLAINED = (50.0, 2.0, 0.0)
 """Amount, ratio and burst of a transaction that says nothing of itself."""
 
 
@@ -146,11 +146,11 @@ def test_an_age_neither_falls_below_nothing_nor_grows_for_ever() -> None:
 @pytest.mark.parametrize(
     ("explained", "unexplained"),
     [
-        ((50.0, 2.5, 0.0), 1),
-        ((50.0, 2.999, 6.0), 1),
-        ((50.0, 3.0, 0.0), 0),
-        ((249.0, 2.5, 0.0), 1),
-        ((250.0, 2.5, 0.0), 0),
+        ((50.0, 2.0, 0.0), 1),
+        ((50.0, 2.499, 6.0), 1),
+        ((50.0, 2.5, 0.0), 0),
+        ((249.0, 2.0, 0.0), 1),
+        ((250.0, 2.0, 0.0), 0),
     ],
 )
 def test_a_fraud_that_its_card_or_its_amount_explains_is_in_the_run_but_says_little(
@@ -165,7 +165,7 @@ def test_a_fraud_that_its_card_or_its_amount_explains_is_in_the_run_but_says_lit
 
 def test_the_least_explained_fraud_of_the_run_speaks_for_it() -> None:
     rows = [
-        (1, 0, 7, FRAUD, 10.0, 2.5, 0.0),  # of a run before
+        (1, 0, 7, FRAUD, 10.0, 2.0, 0.0),  # of a run before
         (2, 1, 8, GENUINE),
         (3, 2, 9, FRAUD, 300.0, 4.0, 2.0),
         (4, 3, 10, FRAUD, 80.0, 5.0, 1.0),
