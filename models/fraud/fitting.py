@@ -102,7 +102,7 @@ def fit(
     seen = int(np.flatnonzero(learned)[-1]) + 1
     rounds = [_sequences(data.cards[:seen], config, rng) for _ in range(config.epochs)]
     total = sum(-(-len(group) // config.steps_at_once) for groups in rounds for group in groups)
-    run = _Run(network, average, optimizer, _fingerprint(config, network_config, data))
+    run = _Run(network, average, optimizer, _fingerprint(config, network_config, data, learned))
     first = run.resume(checkpoint) if checkpoint else 0
     saved = time.monotonic()
     for step, part in enumerate(_parts(data, learned, rounds, config), 1):
@@ -201,9 +201,10 @@ class _Run:
             return 0
         try:
             state = torch.load(path, weights_only=True)
+            fingerprint = state["fingerprint"]
         except Exception as error:
             raise DataError(f"{path} is no checkpoint: delete it to start afresh") from error
-        if state["fingerprint"] != self.fingerprint:
+        if fingerprint != self.fingerprint:
             raise DataError(
                 f"{path} is the checkpoint of another training: delete it to start afresh"
             )
@@ -216,8 +217,11 @@ class _Run:
         return int(state["step"])
 
 
-def _fingerprint(config: FitConfig, network: FraudNetworkConfig, data: Dataset) -> str:
-    sums = [zlib.crc32(part.tobytes()) for part in (data.x, data.risk)]
+def _fingerprint(
+    config: FitConfig, network: FraudNetworkConfig, data: Dataset, learned: npt.NDArray[np.bool_]
+) -> str:
+    parts = (data.x, data.risk, data.cards, data.transactions.is_fraud, learned)
+    sums = [zlib.crc32(part.tobytes()) for part in parts]
     return repr((sorted(asdict(config).items()), sorted(asdict(network).items()), sums))
 
 

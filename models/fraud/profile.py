@@ -143,13 +143,15 @@ def summarise(
     fraud, genuine = counts & (ring.verdict == FRAUD), counts & (ring.verdict == GENUINE)
     base_genuine = np.where(based, profiles["base_genuine"], NEVER)
 
-    # 2. The last run of frauds, what lies around it, and the run before that one.
+    # 2. The last run of frauds, what lies around it, and the run before that one. A genuine one of
+    #    the very moment of a fraud is neither before nor after it.
     last_fraud = _newest(time, fraud)
-    before = np.maximum(_newest(time, genuine & (time <= last_fraud)), base_genuine)
+    base_genuine_before = np.where(base_genuine < last_fraud, base_genuine, NEVER)
+    before = np.maximum(_newest(time, genuine & (time < last_fraud)), base_genuine_before)
     after = genuine & (time > last_fraud) & (last_fraud != NEVER)
     run = fraud & (time > before)
     previous_fraud = _newest(time, fraud & ~run)
-    earlier = _newest(time, genuine & (time <= previous_fraud))
+    earlier = _newest(time, genuine & (time < previous_fraud))
     previous = fraud & ~run & (time > earlier)
 
     # 3. Which frauds neither their card nor their amount explains.
@@ -216,16 +218,19 @@ def _explanation(
     within = run[:, some]  # (RING, S)
     explained = ring.ratio[:, some] + _BURST_SAYS * ring.burst[:, some]
     explained += _LARGE_AMOUNT_SAYS * large[:, some]
-    least = np.where(within, explained, np.inf).argmin(0)  # (RING, S) -> (S,)
-    first = np.where(within, ring.event_time[:, some], np.iinfo(np.int64).max).argmin(0)
-    lanes = np.arange(len(some))
+    time, burst = ring.event_time[:, some], ring.burst[:, some]
+    least = np.where(within, explained, np.inf).min(0)  # (RING, S) -> (S,)
+    first = np.where(within, time, np.iinfo(np.int64).max).min(0)
+    # Of several alike the greatest burst: where in the ring they stand may not matter.
+    burst_of_least = np.where(within & (explained == least), burst, 0.0).max(0)
+    burst_of_first = np.where(within & (time == first), burst, 0.0).max(0)
     ratio = np.where(within, ring.ratio[:, some], np.inf).min(0, initial=_MOST_RATIO)
     amount = np.where(within, ring.amount[:, some], np.inf).min(0, initial=_MOST_AMOUNT)
     out[some, 0] = np.log(ratio)
     out[some, 1] = amount * 0.01
-    out[some, 2] = np.log(np.clip(explained[least, lanes], 1.0, 12.0))
-    out[some, 3] = ring.burst[:, some][least, lanes] * 0.25
-    out[some, 4] = ring.burst[:, some][first, lanes] * 0.25
+    out[some, 2] = np.log(np.clip(least, 1.0, 12.0))
+    out[some, 3] = burst_of_least * 0.25
+    out[some, 4] = burst_of_first * 0.25
     return out
 
 

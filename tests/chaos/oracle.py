@@ -41,7 +41,11 @@ EARLIEST_MS, MAX_AMOUNT = 946_684_800_000, 1e9
 LATEST_MS = 4_000_000_000_000
 """The events lie in 2018, the bad ones of the far future in 2100: no clock is needed."""
 
-PRIOR_COUNT, PRIOR_MEAN, PRIOR_DEVIATION = 3.0, 3.6, 0.9
+PRIOR_MEAN, PRIOR_VARIANCE = 50.0, 625.0
+LARGE_RATIO, LARGE_KEPT = 2.0, 16
+LAST_DAY = 60
+"""Ages of a terminal's labels stop here: its table of learned rows has one more."""
+
 DAY_MS = 86_400_000
 
 
@@ -54,8 +58,10 @@ class Card:
     count: int = 0
     last_time: int = 0
     last_terminal: int = 0
-    log_sum: float = 0.0
-    log_sumsq: float = 0.0
+    mean: float = 0.0
+    variance: float = 0.0
+    large: list[tuple[int, float]] = field(default_factory=list)
+    """Time and ratio of every transaction far above the usual amount."""
     offset: int = -1
 
 
@@ -77,8 +83,12 @@ class Network:
         self._w = w
         self.hidden = w["gru.weight_hh_l0"].shape[1]
         # No terminal has a label here: nothing counted, every date too long ago to matter.
-        unknown = [0.0] * 6 + [math.log(61.0) - 2.0] * 3 + [1.0] * 3 + [0.0] * 5
+        unknown = [LAST_DAY / 30 - 1.0] * 7 + [0.0] * 5 + [-1.5, 0.0, 2.0, 0.0, 2.5, 0.0, 0.0]
+        unknown += [0.0] * 3 + [-0.7, -1.5, -2.0]
         self._profile = w["from_profile.weight"] @ np.array(unknown)  # (P,) -> (M,)
+        days = LAST_DAY + 1
+        self._profile += sum(w["rows.weight"][table * days + LAST_DAY] for table in range(3))
+        self._amounts = w["rows.weight"][3 * days :]  # (steps + 1, M)
 
     def step(
         self, x: NDArray[np.float64], h: NDArray[np.float64]
@@ -90,10 +100,12 @@ class Network:
         reset, update = _sigmoid(i[:n] + g[:n]), _sigmoid(i[n : 2 * n] + g[n : 2 * n])
         h = (1 - update) * np.tanh(i[2 * n :] + reset * g[2 * n :]) + update * h
         u = w["from_memory.weight"] @ h + w["from_memory.bias"]
-        u = np.maximum(u + w["from_transaction.weight"] @ x + self._profile, 0.0)  # (M,)
-        u = np.maximum(w["mix.weight"] @ u + w["mix.bias"], 0.0)
+        step = int((w["amount_steps"] < float(np.float32(x[0]))).sum())
+        u = u + w["from_transaction.weight"] @ x + self._profile + self._amounts[step]  # (M,)
+        u = _gelu(w["mix.weight"] @ _gelu(u) + w["mix.bias"])
         logit = w["out.weight"][0] @ u + w["out.bias"][0]
-        return float(_sigmoid(logit)), h
+        slope, offset = w["calibration"]
+        return float(_sigmoid(logit * slope + offset)), h
 
 
 def expect(partitions: Sequence[Sequence[Record]], network: Network) -> Expected:
@@ -149,22 +161,21 @@ def _advance(card: Card, event: Mapping[str, Any]) -> NDArray[np.float64]:
     """Features of one transaction; its card moves on."""
     amount, time = float(event["amount"]), int(event["event_time"])
     terminal = zlib.crc32(event["terminal_id"].encode())
-    log_amount = math.log(1.0 + amount)
-    weight = card.count + PRIOR_COUNT
-    mean = (card.log_sum + PRIOR_COUNT * PRIOR_MEAN) / weight
-    square = (card.log_sumsq + PRIOR_COUNT * (PRIOR_MEAN**2 + PRIOR_DEVIATION**2)) / weight
-    deviation = math.sqrt(max(square - mean**2, 0.01))
-    ratio = log_amount - mean
+    known = min(card.count, 200)
+    usual = (card.mean * known + PRIOR_MEAN) / (known + 1)
+    deviation = math.sqrt((card.variance * known + PRIOR_VARIANCE) / (known + 1))
+    times = amount / usual
     gap_s = max(time - card.last_time, 0) / 1000 if card.count else 30 * 86_400.0
     minute, weekday = time % DAY_MS // 60_000, (time // DAY_MS + 3) % 7
     clock, calendar = minute * 2 * math.pi / 1440, weekday * 2 * math.pi / 7
     features = (
-        log_amount - PRIOR_MEAN,
+        math.log(1.0 + amount) - 3.6,
         min(amount, 500.0) * 0.01 - 0.5,
-        min(max(ratio / deviation, -6.0), 6.0) * 0.5,
-        min(max(ratio, -4.0), 4.0),
-        mean - PRIOR_MEAN,
-        deviation - PRIOR_DEVIATION,
+        min(max((amount - usual) / deviation, -3.0), 15.0) / 3.0,
+        min(math.log(max(times, 0.02)), 4.0),
+        min(times, 8.0) * 0.5 - 0.5,
+        math.log(usual) - 3.8,
+        min(deviation / usual, 3.0) - 0.5,
         math.log(1.0 + gap_s) * 0.25 - 2.5,
         gap_s < 60,
         gap_s < 3600,
@@ -177,12 +188,20 @@ def _advance(card: Card, event: Mapping[str, Any]) -> NDArray[np.float64]:
         card.count > 0 and card.last_terminal == terminal,
         math.log(1.0 + card.count) * 0.25,
     )
-    grain = round(log_amount * 4096) / 4096
+    if times >= LARGE_RATIO:
+        card.large.append((time, min(times, 100.0)))
+    counted = min(amount, 3.0 * usual) if card.count >= 3 else amount
     card.count += 1
     card.last_time, card.last_terminal = time, terminal
-    card.log_sum += grain
-    card.log_sumsq += grain**2
+    share = max(1.0 / card.count, 0.005)
+    off = counted - card.mean
+    card.mean += share * off
+    card.variance = (1.0 - share) * (card.variance + share * off**2)
     return np.array(features, np.float64)
+
+
+def _gelu(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.array([0.5 * v * (1.0 + math.erf(v / math.sqrt(2.0))) for v in values.tolist()])
 
 
 def _sigmoid(value: Any) -> Any:
@@ -364,8 +383,18 @@ def _compare_card(report: Report, name: str, card: Card, observed: Observed) -> 
     report.wrong("offsets wrong", told, offset != card.offset)
     exact = (int(state["last_time"]), int(state["last_terminal"]))
     report.wrong("last times wrong", told, exact != (card.last_time, card.last_terminal))
-    sums = np.array([state["log_sum"] - card.log_sum, state["log_sumsq"] - card.log_sumsq])
-    report.wrong("sums wrong", f"{name}: off by {sums}", bool((np.abs(sums) > 1e-6).any()))
+    usual = np.array([state["mean"], state["variance"]])
+    close = np.allclose(usual, [card.mean, card.variance], rtol=1e-9, atol=1e-9)
+    report.wrong("usual amounts wrong", f"{name}: {usual}", not close)
+    kept = range(max(len(card.large) - LARGE_KEPT, 0), len(card.large))
+    places = [number % LARGE_KEPT for number in kept]
+    due = np.array([card.large[number] for number in kept]).reshape(-1, 2)
+    remembered = (
+        int(state["large_count"]) == len(card.large)
+        and (state["large_time"][places] == due[:, 0]).all()
+        and np.allclose(state["large_ratio"][places], due[:, 1], rtol=1e-5)
+    )
+    report.wrong("large transactions wrong", f"{name}: not {len(card.large)}", not remembered)
     error = float(np.abs(observed.hidden[name] - card.hidden).max())
     report.hidden_error = max(report.hidden_error, error)
     report.wrong("memories wrong", f"{name}: off by {error}", not error <= HIDDEN_TOLERANCE)

@@ -17,7 +17,9 @@ def random_model(folder: Path, *, seed: int = 7) -> Path:
     with torch.no_grad():
         for weights in network.parameters():
             weights.mul_(1.5)
+        network.rows.weight.normal_(0.0, 0.2)
         network.out.bias.fill_(-1)
+        network.measure(torch.linspace(-3.0, 3.0, 1000))
     manifest = Manifest(
         name="random",
         version=str(seed),

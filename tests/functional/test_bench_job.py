@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from models.fraud.dataset import build, offline_scores
+from models.fraud.dataset import UNLABELLED, build, offline_scores
 from models.fraud.network import load_fraud
 from models.fraud.simulator import SimulatorConfig, simulate
 from models.fraud.transactions import Transactions
@@ -46,7 +46,9 @@ def test_an_empty_batch_raises_nothing() -> None:
 
 def test_scores_are_those_of_the_network_over_the_whole_history(rows: Transactions) -> None:
     network, _ = load_fraud(None)
-    expected = offline_scores(network, build(rows, None))
+    expected = offline_scores(
+        network, build(rows, network.config.large_amount, np.full(len(rows), UNLABELLED))
+    )
 
     found = scores_of(rows, 500)
 

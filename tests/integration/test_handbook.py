@@ -50,7 +50,7 @@ def test_streamed_in_lockstep_the_scores_are_those_of_an_offline_pass(
     transactions = read_transactions(handbook, column_map(""), verdicts=True)
     transactions = transactions.take(slice(0, COUNT))
     network, _ = load_fraud()
-    expected = offline_scores(network, build(transactions, label_delay_days=7.0))
+    expected = offline_scores(network, build(transactions, network.config.large_amount))
     streamed = {
         score.tx_id: score.score
         for score in (decode_score(record.value) for record in bed.read(bed.settings.topics.scores))

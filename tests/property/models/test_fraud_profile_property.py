@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from models.fraud.profile import (
     FRAUD,
     GENUINE,
-    NEVER,
+    LABEL,
+    MAX_DAYS,
     PROFILE_FEATURES,
     RING,
-    RUN_LIMIT,
     TAUS_DAYS,
     WITHDRAWN,
     apply_labels,
@@ -28,6 +28,9 @@ from models.fraud.sequences import plan_sequences
 DAY = 86_400_000
 STEP_MS = 3_500_000  # of all times, so that some are equal
 TERMINALS = 2
+LARGE = 250.0
+AMOUNTS, RATIOS, BURSTS = (0.0, 20.0, 249.0, 250.0, 900.0), (2.0, 2.25, 2.5, 7.0, 9.0), (0, 1, 7.5)
+"""Few values, with those among them where something changes, so that some frauds are alike."""
 
 
 class Label(NamedTuple):
@@ -35,6 +38,9 @@ class Label(NamedTuple):
     tx: int
     event_time: int
     labelled_at: int
+    amount: float
+    ratio: float
+    burst: float
     verdict: int
 
 
@@ -43,12 +49,13 @@ def labels(transactions: int = 60) -> st.SearchStrategy[list[Label]]:
     verdict = st.sampled_from([FRAUD, GENUINE, GENUINE, WITHDRAWN])
     numbers = st.integers(0, TERMINALS * transactions - 1)
     delays = st.sampled_from(range(0, 20 * DAY, STEP_MS))
-    return st.lists(st.builds(verdict_on, numbers, delays, verdict), max_size=60)
+    explained = st.tuples(*(st.sampled_from(values) for values in (AMOUNTS, RATIOS, BURSTS)))
+    return st.lists(st.builds(verdict_on, numbers, delays, verdict, explained), max_size=60)
 
 
-def verdict_on(tx: int, delay: int, verdict: int) -> Label:
-    event_time = tx * 2 * STEP_MS
-    return Label(tx % TERMINALS, tx, event_time, event_time + delay, verdict)
+def verdict_on(tx: int, delay: int, verdict: int, explained: tuple[float, float, float]) -> Label:
+    event_time = tx // 4 * 8 * STEP_MS  # two transactions of each terminal in one moment
+    return Label(tx % TERMINALS, tx, event_time, event_time + delay, *explained, verdict)
 
 
 @st.composite
@@ -59,10 +66,13 @@ def crowded(draw: st.DrawFn) -> list[Label]:
     delays = rng.integers(0, draw(st.sampled_from([DAY, 20 * DAY])), len(tx))
     genuine = draw(st.sampled_from([0.03, 0.4]))
     verdicts = rng.choice([FRAUD, GENUINE, WITHDRAWN], len(tx), p=[0.8 - genuine, genuine, 0.2])
+    amounts, ratios, bursts = (rng.choice(values, len(tx)) for values in (AMOUNTS, RATIOS, BURSTS))
+    explained = zip(amounts.tolist(), ratios.tolist(), bursts.tolist(), strict=True)
     columns = (column.tolist() for column in (tx, delays, verdicts))
-    stream = [verdict_on(*row) for row in zip(*columns, strict=True)]
-    if draw(st.booleans()):
-        stream.sort(key=lambda label: label.labelled_at)
+    stream = [verdict_on(*row) for row in zip(*columns, explained, strict=True)]
+    arrival = draw(st.sampled_from(["any", "labelled_at", "event_time"]))
+    if arrival != "any":
+        stream.sort(key=lambda label: getattr(label, arrival))  # type: ignore[no-any-return]
     for label in draw(labels()):
         stream.insert(draw(st.integers(0, len(stream))), label)
     return stream
@@ -70,12 +80,12 @@ def crowded(draw: st.DrawFn) -> list[Label]:
 
 streams = labels() | crowded()
 cuts = st.lists(st.integers(0, 180), max_size=6)
-moments = st.sampled_from(range(0, 40 * DAY, STEP_MS))
+moments = st.sampled_from(range(0, 90 * DAY, STEP_MS))
 
 
 def distinct(stream: list[Label]) -> list[Label]:
-    """No two labels of one moment."""
-    return list({label.labelled_at: label for label in stream}.values())
+    """No two verdicts on one transaction from one moment."""
+    return list({(label.tx, label.labelled_at): label for label in stream}.values())
 
 
 def run(stream: list[Label], where: list[int] = ()):  # type: ignore[no-untyped-def,assignment]
@@ -85,17 +95,18 @@ def run(stream: list[Label], where: list[int] = ()):  # type: ignore[no-untyped-
     edges = sorted({0, len(stream), *(place for place in where if place < len(stream))})
     for begin, end in pairwise(edges):
         batch = stream[begin:end]
-        plan = plan_sequences(np.array([one.terminal for one in batch], np.int64))
-        profiles[plan.rows], stale = apply_labels(
-            plan,
-            tx=np.array([one.tx for one in batch], np.uint64),
-            event_time=np.array([one.event_time for one in batch], np.int64),
-            labelled_at=np.array([one.labelled_at for one in batch], np.int64),
-            verdict=np.array([one.verdict for one in batch], np.int8),
-            profiles=profiles[plan.rows],
-        )
+        columns = np.zeros(len(batch), LABEL)
+        for name in LABEL.names or ():
+            columns[name] = [getattr(label, name) for label in batch]
+        plan = plan_sequences(np.array([label.terminal for label in batch], np.int64))
+        profiles[plan.rows], stale = apply_labels(plan, columns, profiles[plan.rows])
         late += stale.tolist()
     return profiles, late
+
+
+def age_of(label: Label) -> tuple[int, int]:
+    """The order of transactions, oldest first."""
+    return label.event_time, label.tx
 
 
 @dataclass
@@ -104,7 +115,6 @@ class Terminal:
 
     ring: list[Label] = field(default_factory=list)
     folded: list[Label] = field(default_factory=list)
-    run_start: int | None = None
 
     def apply(self, new: Label) -> bool:
         """Whether the label came too late."""
@@ -114,70 +124,128 @@ class Terminal:
                     return True
                 self.ring[place] = new
                 return False
-        if self.folded:
-            newest = self.folded[-1]
-            if (new.labelled_at, new.tx) == (newest.labelled_at, newest.tx):
-                return True
-            if new.labelled_at < newest.labelled_at:
-                return True
-        if len(self.ring) < RING:
-            self.ring.append(new)
-            return False
-        oldest = min(range(RING), key=lambda place: self.ring[place].labelled_at)
-        if new.labelled_at < self.ring[oldest].labelled_at:
-            self.fold(new)
-        else:
-            self.fold(self.ring[oldest])
-            self.ring[oldest] = new
+        if self.folded and age_of(new) <= age_of(self.folded[-1]):
+            return True
+        self.ring.append(new)
+        if len(self.ring) > RING:
+            oldest = min(self.ring, key=age_of)
+            self.ring.remove(oldest)
+            self.folded.append(oldest)
         return False
 
-    def fold(self, label: Label) -> None:
-        self.folded.append(label)
-        last = max((o.event_time for o in self.folded if o.verdict == GENUINE), default=NEVER)
-        if self.run_start is not None and self.run_start <= last:
-            self.run_start = None
-        if label.verdict == FRAUD and label.event_time > last:
-            known = label.event_time if self.run_start is None else self.run_start
-            self.run_start = min(label.event_time, known)
-
     def features(self, now: int) -> list[float]:
-        base = bool(self.folded) and self.folded[-1].labelled_at <= now
+        """Inputs of the network at `now`, from what was known then, in the order of their names."""
+        # 1. What was known: of the folded labels all or nothing.
+        folded = self.folded
+        if any(label.labelled_at > now for label in folded):
+            folded = []
         ring = [o for o in self.ring if o.labelled_at <= now and o.verdict != WITHDRAWN]
-        known = ring + [o for o in self.folded if base and o.verdict != WITHDRAWN]
-        ref = max((o.event_time for o in known), default=0)
-        frauds = [o.event_time for o in known if o.verdict == FRAUD]
-        genuine = [o.event_time for o in known if o.verdict == GENUINE]
-        last_fraud, last_genuine = max(frauds, default=NEVER), max(genuine, default=NEVER)
-        run = [o.event_time for o in ring if o.verdict == FRAUD and o.event_time > last_genuine]
-        after = [o for o in ring if o.verdict == GENUINE and o.event_time > last_fraud]
-        start = min(run, default=NEVER)
-        if base and self.run_start is not None and self.run_start > last_genuine:
-            start = min(self.run_start, start) if run else self.run_start
+        known = ring + [o for o in folded if o.verdict != WITHDRAWN]
+        bad = [o for o in known if o.verdict == FRAUD]
 
-        def decayed(times: list[int], tau: float) -> float:
-            return sum(math.exp(-(ref - time) / DAY / tau) for time in times)
+        # 2. Runs: walk back from the newest fraud in the ring to the first genuine one before it.
+        good = [o.event_time for o in known if o.verdict == GENUINE]
+        frauds = [o for o in ring if o.verdict == FRAUD]
+        last = max((o.event_time for o in frauds), default=None)
+        newest_run, before = self.run_up_to(last, frauds, good)
+        others = [o for o in frauds if o not in newest_run]
+        # Folded genuine ones are older than all in the ring and can bound no run but its oldest.
+        in_ring = [o.event_time for o in ring if o.verdict == GENUINE]
+        end = max((o.event_time for o in others), default=None)
+        previous, _ = self.run_up_to(end, others, in_ring)
+        after = [time for time in in_ring if last is not None and time > last]
+        alone = [o for o in newest_run if o.ratio < 2.5 and o.amount < LARGE]
+        alone_before = [o for o in previous if o.ratio < 2.5 and o.amount < LARGE]
 
-        n = [decayed(frauds + genuine, tau) for tau in TAUS_DAYS]
-        f = [decayed(frauds, tau) for tau in TAUS_DAYS]
-        dates = (last_fraud, last_genuine, start)
-        days = [min(max((now - date) / DAY, 0), 60) for date in dates]
-        return [
-            *(math.log1p(v) for v in n),
-            *(bad / (v + 1) for v, bad in zip(n, f, strict=True)),
-            *(math.log1p(v) - 2 for v in days),
-            *(v / 30 - 1 for v in days),
-            math.log1p(min(len(run), RUN_LIMIT)),
-            math.log1p(min(len(after), RUN_LIMIT)),
-            *(float(date != NEVER) for date in dates),
-        ]
+        # 3. How many calendar days ago.
+        times = {
+            "run_start": [o.event_time for o in newest_run][:1],
+            "before_run": [before] if newest_run and before is not None else [],
+            "last_fraud": [last] if last is not None else [],
+            "after_run": [min(after)] if after else [],
+            "unexplained": [o.event_time for o in alone][:1],
+            "previous_run": [o.event_time for o in previous][:1],
+            "last_genuine": [max(good)] if good else [],
+        }
+        row = {}
+        for name, when in times.items():
+            days = now // DAY - when[0] // DAY if when else MAX_DAYS
+            row[f"days_since_{name}"] = min(max(days, 0), MAX_DAYS) / 30 - 1
+
+        # 4. How many, and how far they are explained.
+        row |= {
+            "in_run": float(bool(newest_run)),
+            "log_run": math.log1p(len(newest_run)),
+            "log_after": math.log1p(len(after)),
+            "log_unexplained": math.log1p(len(alone)),
+            "log_previous_unexplained": math.log1p(len(alone_before)),
+            "log_labels": math.log1p(len(known)) / 2 - 1.5,
+            "log_frauds": math.log1p(len(bad)),
+            "log_least_ratio": 2.0,
+            "least_amount": 0.0,
+            "log_least_explained": 2.5,
+            "burst_of_least_explained": 0.0,
+            "burst_of_first": 0.0,
+        }
+        if newest_run:
+            told = [
+                (o.ratio + min(o.burst, 6.0) / 2 + (5 if o.amount >= LARGE else 0), -o.burst)
+                for o in newest_run
+            ]
+            least, burst = min(told)
+            opening = [o.burst for o in newest_run if o.event_time == newest_run[0].event_time]
+            row |= {
+                "log_least_ratio": math.log(min(8.0, *(o.ratio for o in newest_run))),
+                "least_amount": min(250.0, *(o.amount for o in newest_run)) / 100,
+                "log_least_explained": math.log(min(max(least, 1.0), 12.0)),
+                "burst_of_least_explained": min(-burst, 6.0) / 4,
+                "burst_of_first": min(max(opening), 6.0) / 4,
+            }
+
+        # 5. Faded counts, as of the newest transaction known.
+        newest = max((o.event_time for o in ring + folded), default=0)
+        for tau in TAUS_DAYS:
+
+            def faded(some: list[Label], tau: float = tau) -> float:
+                return sum(math.exp(-(newest - o.event_time) / DAY / tau) for o in some)
+
+            row[f"risk_{tau:.0f}d"] = faded(bad) / (faded(known) + 1)
+            row[f"log_labels_{tau:.0f}d"] = math.log1p(faded(known))
+        row["log_labels_1d"] -= 0.7
+        row["log_labels_7d"] -= 1.5
+        row["log_labels_30d"] -= 2.0
+        assert row.keys() == set(PROFILE_FEATURES)
+        return [row[name] for name in PROFILE_FEATURES]
+
+    @staticmethod
+    def run_up_to(
+        last: int | None, frauds: list[Label], genuine: list[int]
+    ) -> tuple[list[Label], int | None]:
+        """Frauds up to `last`, oldest first, without a genuine one between; the one before them."""
+        if last is None:
+            return [], None
+        before = max((time for time in genuine if time < last), default=None)
+        run = [o for o in frauds if before is None or o.event_time > before]
+        return sorted(run, key=age_of), before
 
 
 def read(profiles, now: int):  # type: ignore[no-untyped-def]
-    time = np.full(TERMINALS, now, np.int64)
-    return profile_features(summarise(profiles, time), time)
+    time = np.full(len(profiles), now, np.int64)
+    return profile_features(summarise(profiles, LARGE, time), time)
 
 
-@settings(max_examples=60, deadline=None)
+def in_order(profiles) -> list[bytes]:  # type: ignore[no-untyped-def]
+    """Each profile with its ring sorted: what is known, without where it stands."""
+    sorted_ = profiles.copy()
+    for row in sorted_:
+        used = int(row["ring_used"])
+        order = np.argsort(row["ring_tx"][:used], kind="stable")
+        for name in LABEL.names or ():
+            row[f"ring_{name}"][:used] = row[f"ring_{name}"][:used][order]
+    return [row.tobytes() for row in sorted_]
+
+
+@settings(max_examples=100, deadline=None)
 @given(streams, cuts, moments)
 def test_one_label_at_a_time_in_plain_python_agrees(
     stream: list[Label], where: list[int], now: int
@@ -211,12 +279,29 @@ def test_repeating_a_label_changes_nothing(stream: list[Label], data: st.DataObj
 
 
 @settings(max_examples=60, deadline=None)
+@given(streams)
+def test_labels_that_were_not_stale_say_the_same_to_the_bit_in_order_of_their_transactions(
+    stream: list[Label],
+) -> None:
+    profiles, late = run(stream)
+    counted = [label for label, stale in zip(stream, late, strict=True) if not stale]
+    counted.sort(key=lambda label: (*age_of(label), label.labelled_at))
+    again, late = run(counted)
+    assert not any(late)
+    assert in_order(profiles) == in_order(again)
+
+
+@settings(max_examples=60, deadline=None)
 @given(streams, moments, st.data())
 def test_what_labels_say_after_a_moment_cannot_be_seen_at_that_moment(
     stream: list[Label], now: int, data: st.DataObject
 ) -> None:
     other = [
-        label._replace(verdict=data.draw(st.sampled_from([FRAUD, GENUINE, WITHDRAWN])))
+        label._replace(
+            verdict=data.draw(st.sampled_from([FRAUD, GENUINE, WITHDRAWN])),
+            amount=data.draw(st.sampled_from(AMOUNTS)),
+            ratio=data.draw(st.sampled_from(RATIOS)),
+        )
         if label.labelled_at > now
         else label
         for label in stream
@@ -231,8 +316,9 @@ def test_while_the_ring_does_not_overflow_the_order_of_arrival_does_not_matter(
 ) -> None:
     assume(len({(one.tx, one.labelled_at) for one in stream}) == len(stream))
     shuffled = data.draw(st.permutations(stream))
-    one, two = read(run(stream)[0], now), read(run(shuffled)[0], now)
-    np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-6)
+    one, two = run(stream)[0], run(shuffled)[0]
+    assert in_order(one) == in_order(two)
+    np.testing.assert_allclose(read(one, now), read(two, now), rtol=1e-5, atol=1e-6)
 
 
 @settings(max_examples=60, deadline=None)

@@ -1,15 +1,17 @@
-"""Reasons: a group's contribution is what its absence takes from the score."""
+"""Reasons: what each group of inputs adds to the score, all of it and nothing twice."""
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from models.fraud.explanation import GROUPS, contributions, memory_before
-from models.fraud.features import CARD_FEATURES, card_features, new_card_state
-from models.fraud.network import FraudNetwork, FraudNetworkConfig, load_fraud
+from models.fraud.explanation import GROUPS, contributions
+from models.fraud.features import CARD_FEATURES, LARGE_RATIO, card_features, new_card_state
+from models.fraud.network import FraudNetwork, FraudNetworkConfig, load_fraud, memory_before
 from models.fraud.profile import (
     FRAUD,
     GENUINE,
+    LABEL,
     PROFILE_FEATURES,
     apply_labels,
     new_profiles,
@@ -39,7 +41,7 @@ def history(amounts: list[float]) -> tuple[torch.Tensor, torch.Tensor, torch.Ten
         terminal=np.full(len(amounts), 7, np.uint32),
         state=new_card_state(1),
     )
-    empty = profile_features(summarise(new_profiles(1)), np.zeros(1, np.int64))
+    empty = profile_features(summarise(new_profiles(1), 0.0), np.zeros(1, np.int64))
     risk = torch.from_numpy(np.repeat(empty, len(amounts), 0))
     before = torch.zeros(1, network.config.hidden)
     _, memory, _ = network.trace(torch.from_numpy(x), torch.from_numpy(plan.sizes), before, risk)
@@ -47,18 +49,60 @@ def history(amounts: list[float]) -> tuple[torch.Tensor, torch.Tensor, torch.Ten
     return torch.from_numpy(x[last]), risk[:1], memory_before(last, plan, before, memory)
 
 
-def compromised() -> np.ndarray:
+def compromised() -> torch.Tensor:
     """The profile of a terminal whose last eight known transactions, of 28, are frauds."""
     day = np.arange(28)
-    profiles, _ = apply_labels(
-        plan_sequences(np.zeros(len(day), np.int64)),
-        tx=day.astype(np.uint64),
-        event_time=START + DAY * day,
-        labelled_at=START + DAY * (day + 7),
-        verdict=np.where(day < 20, GENUINE, FRAUD).astype(np.int8),
-        profiles=new_profiles(1),
+    labels = np.zeros(len(day), LABEL)
+    labels["tx"], labels["event_time"] = day, START + DAY * day
+    labels["labelled_at"] = labels["event_time"] + 7 * DAY
+    labels["amount"], labels["ratio"] = 20.0, LARGE_RATIO
+    labels["verdict"] = np.where(day < 20, GENUINE, FRAUD)
+    plan = plan_sequences(np.zeros(len(day), np.int64))
+    profiles, _ = apply_labels(plan, labels, new_profiles(1))
+    summary = summarise(profiles, load_fraud()[0].config.large_amount)
+    return torch.from_numpy(profile_features(summary, np.array([START + 35 * DAY])))
+
+
+def neutral(network: FraudNetwork, count: int) -> torch.Tensor:
+    """Score of an ordinary transaction of a new card at an unknown terminal, `count` times."""
+    nothing = profile_features(summarise(new_profiles(1), 0.0), np.zeros(1, np.int64))
+    scores, _ = network.step(
+        torch.zeros(count, len(CARD_FEATURES)),
+        torch.tensor([count]),
+        torch.zeros(count, network.config.hidden),
+        torch.from_numpy(np.repeat(nothing, count, 0)),
     )
-    return profile_features(summarise(profiles), np.array([START + 35 * DAY]))
+    return scores
+
+
+@pytest.mark.parametrize("count", [1, 30])
+def test_contributions_sum_to_the_score_less_that_of_an_ordinary_transaction(count: int) -> None:
+    torch.manual_seed(count)
+    network = FraudNetwork(FraudNetworkConfig(hidden=16, head=32)).eval()
+    with torch.no_grad():
+        for weights in network.parameters():
+            weights.mul_(2.0)
+        network.out.bias.zero_()
+        network.calibration.copy_(torch.tensor([1.5, 0.3]))
+    nn.init.normal_(network.rows.weight)
+    x, hidden = torch.randn(count, len(CARD_FEATURES)), torch.randn(count, 16).tanh()
+    risk = torch.randn(count, len(PROFILE_FEATURES))
+    scores, _ = network.step(x, torch.tensor([count]), hidden, risk)
+    rises = torch.from_numpy(contributions(network, x, risk, hidden))
+    assert (rises.abs().max(0).values > 1e-3).all()  # every group has a say
+    torch.testing.assert_close(rises.sum(1), scores - neutral(network, count), rtol=0, atol=1e-5)
+    for k in range(count):  # one alert's reasons owe nothing to those beside it
+        alone = contributions(network, x[k : k + 1], risk[k : k + 1], hidden[k : k + 1])
+        np.testing.assert_allclose(alone[0], rises[k], rtol=0, atol=1e-5)
+
+
+def test_a_group_that_is_ordinary_adds_nothing(bundled: FraudNetwork) -> None:
+    x, risk, hidden = history([50.0] * 5)
+    muted = x.clone()
+    muted[:, [CARD_FEATURES.index(name) for name in GROUPS["amount"]]] = 0.0
+    rises = contributions(bundled, muted, risk, hidden)[0]
+    added = dict(zip(GROUPS, rises.tolist(), strict=True))
+    assert added["amount"] == added["terminal_history"] == 0
 
 
 def test_no_alerts_have_no_contributions(bundled: FraudNetwork) -> None:
@@ -71,42 +115,24 @@ def test_no_alerts_have_no_contributions(bundled: FraudNetwork) -> None:
     assert none.shape == (0, len(GROUPS))
 
 
+def first_named(rises: np.ndarray) -> str:
+    return list(GROUPS)[int(rises.argmax())]
+
+
 def test_an_amount_far_above_the_cards_own_is_named_first(bundled: FraudNetwork) -> None:
     x, risk, hidden = history([20.0] * 30 + [400.0])
-    falls = contributions(bundled, x, risk, hidden)[0]
-    assert list(GROUPS)[falls.argmax()] == "amount"
-    assert falls.max() > 0.5
+    rises = contributions(bundled, x, risk, hidden)[0]
+    assert first_named(rises) == "amount"
+    assert rises.max() > 0.5
 
 
 def test_a_compromised_terminal_is_named_first(bundled: FraudNetwork) -> None:
     x, _, hidden = history([20.0] * 31)
-    falls = contributions(bundled, x, torch.from_numpy(compromised()), hidden)[0]
-    assert list(GROUPS)[falls.argmax()] == "terminal_history"
-    assert falls.max() > 0.5
+    rises = contributions(bundled, x, compromised(), hidden)[0]
+    assert first_named(rises) == "terminal_history"
+    assert rises.max() > 0.4
 
 
 def test_groups_hold_every_card_feature_once() -> None:
     named = [name for names in GROUPS.values() for name in names]
     assert sorted(named) == sorted(CARD_FEATURES)
-
-
-def test_memory_before_an_event_is_that_of_feeding_the_events_before_it() -> None:
-    torch.manual_seed(3)
-    network = FraudNetwork(FraudNetworkConfig()).eval()
-    rng = np.random.default_rng(3)
-    rows = rng.integers(0, 5, 40)
-    plan = plan_sequences(rows)
-    x = torch.from_numpy(rng.normal(size=(40, len(CARD_FEATURES))).astype(np.float32))
-    risk = torch.zeros(40, len(PROFILE_FEATURES))
-    before = torch.randn(len(plan.rows), network.config.hidden)
-    packed = x[plan.packed]
-    _, memory, _ = network.trace(packed, torch.from_numpy(plan.sizes), before, risk)
-    found = memory_before(np.arange(40), plan, before, memory)
-    for slot in range(40):
-        state = before[plan.lane[slot]][None]
-        row = rows[plan.packed[slot]]
-        for position in np.flatnonzero(rows == row):
-            if position >= plan.packed[slot]:
-                break
-            _, state = network.step(x[position][None], torch.tensor([1]), state, risk[:1])
-        torch.testing.assert_close(found[slot], state[0], rtol=1e-5, atol=1e-5)

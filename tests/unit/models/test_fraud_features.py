@@ -4,6 +4,7 @@ import pytest
 from models.fraud.features import (
     CARD_FEATURES,
     CARD_STATE,
+    LARGE_KEPT,
     card_features,
     new_card_state,
     terminal_hash,
@@ -36,12 +37,16 @@ def test_an_empty_batch_has_no_features_and_changes_no_state() -> None:
     assert after.dtype == CARD_STATE
 
 
-def test_a_card_state_is_32_bytes() -> None:
-    assert CARD_STATE.itemsize == 32
+def test_a_card_state_is_232_bytes_aligned_so_that_it_is_read_without_copies() -> None:
+    assert CARD_STATE.itemsize == 232
+    assert all(
+        CARD_STATE.fields[name][1] % CARD_STATE[name].base.itemsize == 0
+        for name in CARD_STATE.names
+    )
 
 
 def test_a_card_seen_first_looks_ordinary() -> None:
-    (row,), after = features([np.exp(3.6) - 1], [MONDAY])
+    (row,), after = features([50.0], [MONDAY])
     assert row["amount_z"] == pytest.approx(0, abs=1e-6)
     assert row["log_count"] == 0
     assert row["gap_below_hour"] == row["same_terminal"] == 0
@@ -87,6 +92,38 @@ def test_noon_and_midnight_lie_opposite() -> None:
     (midnight, noon), _ = features([5, 5], [MONDAY, MONDAY + 12 * HOUR])
     assert midnight["hour_cos"] == pytest.approx(1)
     assert noon["hour_cos"] == pytest.approx(-1)
+
+
+def large(after):  # type: ignore[no-untyped-def]
+    """(time, ratio) of the large transactions that the one card remembers, oldest first."""
+    (state,) = after
+    count = int(state["large_count"])
+    places = [number % LARGE_KEPT for number in range(max(count - LARGE_KEPT, 0), count)]
+    return [(int(state["large_time"][at]), float(state["large_ratio"][at])) for at in places]
+
+
+def test_only_a_transaction_far_above_the_usual_amount_is_remembered_one_by_one() -> None:
+    for times, remembered in ((1.99, 0), (2.5, 1)):
+        _, after = features([50.0 * times], [MONDAY])
+        assert len(large(after)) == remembered
+    ((time, ratio),) = large(after)
+    assert (time, ratio) == (MONDAY, 2.5)
+
+
+def test_a_card_remembers_its_newest_large_transactions_in_order_of_arrival() -> None:
+    amounts = [5.0 * 2.0**i for i in range(25)] + [1.0]
+    times = [MONDAY + i * HOUR for i in range(26)]
+    _, after = features(amounts, times)
+    found = large(after)
+    assert len(found) == LARGE_KEPT
+    assert [time for time, _ in found] == times[9:25]
+    assert int(after["large_count"][0]) > LARGE_KEPT
+
+
+def test_a_huge_amount_is_kept_as_a_ratio_that_a_float_holds() -> None:
+    _, after = features([1e9], [MONDAY])
+    ((_, ratio),) = large(after)
+    assert ratio == 100.0
 
 
 def test_the_state_given_is_left_as_it_is() -> None:
