@@ -12,7 +12,7 @@ from models.fraud.ceiling import ceilings
 from models.fraud.contest import Contest
 from models.fraud.evaluation import TEST_STARTS, Mode, mean_and_std, summary
 from models.fraud.findings import findings
-from models.fraud.folds import FoldScores, fold_scores
+from models.fraud.folds import FoldNetworks, FoldScores
 from models.fraud.transactions import Transactions
 from models.fraud.unsupervised import DETECTORS, anomaly_scores
 
@@ -38,6 +38,8 @@ class Plan:
     baselines: Sequence[Baseline] = BASELINES
     params: Mapping[str, Params] | None = None
     oracle: bool = False
+    on_first: Callable[[str, FoldScores], None] | None = None
+    """Called with a fold's start and what its first network says."""
 
     @property
     def parts(self) -> int:
@@ -72,7 +74,7 @@ def compare(
     began = time.monotonic()
     contest = Contest.over(transactions, plan.starts, plan.mode, matrices)
     counter = _Counter(on_part)
-    folds, firsts = _network(transactions, contest, plan.seeds, counter)
+    folds, firsts = _network(transactions, contest, plan, counter)
     mean, std = mean_and_std(folds) if plan.seeds else ({}, {})
     baselines = {
         baseline.name: _baseline(contest, baseline, (plan.params or {})[baseline.name], counter)
@@ -113,19 +115,18 @@ class _Counter:
 
 
 def _network(
-    transactions: Transactions, contest: Contest, seeds: int, counter: _Counter
+    transactions: Transactions, contest: Contest, plan: Plan, counter: _Counter
 ) -> tuple[list[dict[str, Any]], list[FoldScores]]:
     """Each fold with its networks, one a seed; and what the first network of each fold says."""
     rows, firsts = [], []
     for fold, learned in zip(contest.folds, contest.learned_rows, strict=True):
         runs = []
-        for seed in range(seeds):
+        if plan.seeds:
+            networks = FoldNetworks(transactions, fold.start, contest.mode)
+        for seed in range(plan.seeds):
             title, began = f"network {fold.start} seed {seed}", time.monotonic()
             counter.begin(title)
-            said = fold_scores(
-                transactions,
-                fold.start,
-                contest.mode,
+            said = networks.scores(
                 seed,
                 lambda step, total, loss, title=title: counter.note(  # type: ignore[misc]
                     f"{title}: step {step} of {total}, loss {loss:.4f}"
@@ -133,6 +134,8 @@ def _network(
             )
             if seed == 0:
                 firsts.append(said)
+                if plan.on_first is not None:
+                    plan.on_first(fold.start, said)
             figures = fold.metrics(said.scores[fold.rows])
             seconds = round(time.monotonic() - began, 1)
             runs.append({"seed": seed, **figures, "sha256": said.sha256, "seconds": seconds})

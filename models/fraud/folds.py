@@ -15,7 +15,7 @@ import safetensors.torch
 from models.fraud.dataset import offline_scores
 from models.fraud.evaluation import Fold, Mode, training_rows
 from models.fraud.network import FraudNetwork
-from models.fraud.training import FitConfig, OnProgress, TrainingConfig, train_network
+from models.fraud.training import FitConfig, OnProgress, TrainingConfig, inputs, train_network
 from models.fraud.transactions import Transactions
 
 
@@ -35,32 +35,31 @@ class FoldScores(NamedTuple):
     sha256: str
 
 
-def fold_scores(
-    transactions: Transactions,
-    start: str,
-    mode: Mode,
-    seed: int,
-    on_progress: OnProgress | None = None,
-) -> FoldScores:
-    """Train the network of a fold and let it score.
+class FoldNetworks:
+    """Trains the networks of one fold; their inputs are computed once."""
 
-    It learns from the labels of `training_rows` alone; memories and profiles are warm from the
-    beginning of the history in both modes, and every label enters them seven days late.
+    def __init__(self, transactions: Transactions, start: str, mode: Mode) -> None:
+        """Compute the inputs of the history up to the end of the test week.
 
-    Raises:
-        DataError: the fold has nothing to learn from or to judge.
-    """
-    # 1. The history up to the end of the test week: nothing after it exists yet.
-    end = int(Fold.of(transactions, start).rows[-1]) + 1
-    past, learned = transactions.take(slice(0, end)), training_rows(transactions, start, mode)[:end]
-    # 2. Learn.
-    config = TrainingConfig(fit=FitConfig(seed=seed))
-    network, data, _ = train_network(past, learned, config, on_progress=on_progress)
-    # 3. Score as serving would have.
-    scores, novelty = np.full((2, len(transactions)), np.nan, np.float32)
-    scores[:end] = offline_scores(network, data)
-    novelty[:end] = offline_scores(network, data, "novelty")
-    weights = safetensors.torch.save(
-        {name: value.contiguous() for name, value in network.state_dict().items()}
-    )
-    return FoldScores(scores, novelty, network, hashlib.sha256(weights).hexdigest())
+        Memories and profiles are warm from its beginning in both modes, and every label enters them
+        seven days late; nothing after the test week exists yet.
+
+        Raises:
+            DataError: the fold has nothing to learn from or to judge.
+        """
+        self._end = int(Fold.of(transactions, start).rows[-1]) + 1
+        self._all = len(transactions)
+        self._learned = training_rows(transactions, start, mode)[: self._end]
+        self._data = inputs(transactions.take(slice(0, self._end)), self._learned)
+
+    def scores(self, seed: int, on_progress: OnProgress | None = None) -> FoldScores:
+        """Train a network on the labels of `training_rows` alone, and score as serving would."""
+        config = TrainingConfig(fit=FitConfig(seed=seed))
+        network, _ = train_network(self._data, self._learned, config, on_progress=on_progress)
+        scores, novelty = np.full((2, self._all), np.nan, np.float32)
+        scores[: self._end] = offline_scores(network, self._data)
+        novelty[: self._end] = offline_scores(network, self._data, "novelty")
+        weights = safetensors.torch.save(
+            {name: value.contiguous() for name, value in network.state_dict().items()}
+        )
+        return FoldScores(scores, novelty, network, hashlib.sha256(weights).hexdigest())

@@ -39,7 +39,7 @@ from models.fraud.transactions import Transactions
 _WATCHED_OF_CARD = ("log_amount", "times_usual", "log_gap")
 _WATCHED_OF_TERMINAL = ("log_run", "risk_30d", "log_labels_30d")
 
-__all__ = ["FitConfig", "OnProgress", "TrainingConfig", "train", "train_network"]
+__all__ = ["FitConfig", "OnProgress", "TrainingConfig", "inputs", "train", "train_network"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +96,9 @@ def train(
     learned = (clock >= first) & (labelled_at < holdout)
     held = (clock >= holdout) & (labelled_at != UNLABELLED)
     # 2. Learn.
-    network, data, curve = train_network(
-        transactions,
-        learned,
-        config,
-        labelled_at=labelled_at,
-        checkpoint=checkpoint,
-        on_progress=on_progress,
+    data = inputs(transactions, learned, labelled_at)
+    network, curve = train_network(
+        data, learned, config, checkpoint=checkpoint, on_progress=on_progress
     )
     # 3. Make probabilities of the scores, by the first half of what came later.
     middle = clock < holdout + (end - holdout) // 2
@@ -142,16 +138,12 @@ def train(
     )
 
 
-def train_network(
+def inputs(
     transactions: Transactions,
     learned: npt.NDArray[np.bool_],
-    config: TrainingConfig,
-    *,
     labelled_at: npt.NDArray[np.int64] | None = None,
-    checkpoint: Path | None = None,
-    on_progress: OnProgress | None = None,
-) -> tuple[FraudNetwork, Dataset, list[tuple[int, float]]]:
-    """Train on the verdicts of some transactions of a history.
+) -> Dataset:
+    """The inputs of a history of which some transactions are learned from.
 
     Memories and profiles are warm from its beginning, and every verdict enters the profiles when it
     became known.
@@ -159,36 +151,53 @@ def train_network(
     Args:
         transactions: N of them, in order of time.
         learned: (N,) bool, those whose verdict may be learned from.
-        config: how to train.
-        labelled_at: as `train` takes it.
-        checkpoint: see `models.fraud.fitting.fit`.
-        on_progress: likewise.
-
-    Returns:
-        The network, the inputs of all N, and the learning curve.
+        labelled_at: as `train` takes it; None for a week after the transaction.
 
     Raises:
-        DataError: there is no fraud to learn from; or the checkpoint belongs to another training.
+        DataError: there is no fraud to learn from.
     """
     if not (transactions.is_fraud & learned).any():
         raise DataError(
             "nothing to learn from: after warm-up, label delay and held-out days no fraud is left; "
             "give a longer history"
         )
-    amount = min(large_amount(transactions.take(learned)), config.network.large_amount)
-    if labelled_at is None:
-        labelled_at = verdict_times(transactions.event_time, config.label_delay_days)
-    data = build(transactions, amount, labelled_at)
+    amount = min(large_amount(transactions.take(learned)), FraudNetworkConfig().large_amount)
+    return build(transactions, amount, labelled_at)
+
+
+def train_network(
+    data: Dataset,
+    learned: npt.NDArray[np.bool_],
+    config: TrainingConfig,
+    *,
+    checkpoint: Path | None = None,
+    on_progress: OnProgress | None = None,
+) -> tuple[FraudNetwork, list[tuple[int, float]]]:
+    """Train on the verdicts of some transactions of a history.
+
+    Args:
+        data: `inputs` of N transactions.
+        learned: (N,) bool, those whose verdict may be learned from.
+        config: how to train.
+        checkpoint: see `models.fraud.fitting.fit`.
+        on_progress: likewise.
+
+    Returns:
+        The network and the learning curve.
+
+    Raises:
+        DataError: the checkpoint belongs to another training.
+    """
     network, curve = fit(
         data,
         learned,
-        replace(config.network, large_amount=amount),
+        replace(config.network, large_amount=data.large_amount),
         config.fit,
         checkpoint=checkpoint,
         on_progress=on_progress,
     )
     _learn_what_surprises(network, data, learned)
-    return network, data, curve
+    return network, curve
 
 
 def fingerprint(transactions: Transactions) -> str:

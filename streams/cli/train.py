@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from streams.cli.train_detector import detector
 from streams.cli.train_fraud import fraud
 
 app = typer.Typer(rich_markup_mode="markdown", no_args_is_help=True, help="Train a network.")
@@ -15,3 +16,4 @@ def group() -> None:
 
 
 app.command()(fraud)
+app.command()(detector)
