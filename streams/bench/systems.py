@@ -93,9 +93,9 @@ def fresh(stem: str) -> str:
     return f"bench-{stem}-{uuid.uuid4().hex[:8]}"
 
 
-def forget(settings: Settings, group: str) -> None:
+def forget(settings: Settings, group: str, *, shared: bool = False) -> None:
     """Delete the state of a worker that is gone."""
-    store = open_store(settings, group, shared=False)
+    store = open_store(settings, group, shared=shared)
     try:
         store.clear()
     finally:

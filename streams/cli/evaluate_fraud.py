@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -15,12 +15,15 @@ from models.fraud.evaluation import TEST_STARTS, VALIDATION_STARTS, Fold, kept_r
 from models.fraud.transactions import Transactions
 from streams.cli.fraud_contest import compare_models, find_parameters, named_baselines
 from streams.cli.fraud_scores import judge_scores
-from streams.cli.fraud_tables import show_comparison, show_folds
+from streams.cli.fraud_tables import show_comparison, show_folds, show_streamed
 from streams.cli.options import write_report
 from streams.cli.start import start
 from streams.errors import SettingsError
 from streams.producers.files import column_map, read_history
 from streams.settings import Settings
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    from streams.cli.fraud_streamed import StreamedFolds
 
 _NAMED_STARTS = {"test": TEST_STARTS, "validation": VALIDATION_STARTS}
 
@@ -74,6 +77,20 @@ def fraud(
         bool,
         typer.Option("--offline", help="Judge the served network, with labels 7 days late."),
     ] = False,
+    streamed: Annotated[
+        bool,
+        typer.Option(
+            "--streamed", help="Also send each fold's first network through Kafka and the agents."
+        ),
+    ] = False,
+    bootstrap: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="With --streamed: this broker, not one of its own."),
+    ] = None,
+    redis_url: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="With --streamed: this Redis, not one of its own."),
+    ] = None,
     report: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the figures as one JSON object.")
     ] = None,
@@ -94,6 +111,10 @@ def fraud(
         raise SettingsError("--tune finds parameters of baselines: give it without --no-baselines")
     if report is not None and not report.parent.is_dir():  # before an hour's work, not after it
         raise SettingsError(f"cannot write --report {report}: {report.parent} is no folder")
+    if streamed and (judging or tune or not seeds):
+        raise SettingsError(
+            "--streamed needs the networks of the folds: give it with --seeds alone"
+        )
     settings = start()
     wanted = named_baselines(only) if baselines and not judging else ()
     if wanted:
@@ -110,11 +131,31 @@ def fraud(
             result["ceiling"] = ceilings(transactions, folds)
             show_folds("ceiling", {**result["ceiling"], "mean": result["ceiling"]})
     else:
-        result = compare_models(transactions, starts, mode, seeds, wanted, oracle=oracle)
+        stream = _streamed_folds() if streamed else None
+        result = compare_models(
+            transactions,
+            starts,
+            mode,
+            seeds,
+            wanted,
+            oracle=oracle,
+            on_first=stream.keep if stream else None,
+        )
         show_comparison(result)
+        if stream:
+            result["streamed"] = stream.judge(
+                settings, transactions, bootstrap=bootstrap, redis_url=redis_url
+            )
+            show_streamed(result["streamed"])
     result["artifact"] = _artifact(settings)
     result["data"] = [{"file": path.name, "sha256": _sha256(path)} for path in data]
     write_report(report, result)
+
+
+def _streamed_folds() -> StreamedFolds:
+    from streams.cli.fraud_streamed import StreamedFolds  # noqa: PLC0415  imports torch
+
+    return StreamedFolds()
 
 
 def _starts(text: str, transactions: Transactions) -> Sequence[str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from models.fraud.tuning import GENUINE_SHARE, TUNED, chosen, keep_choice, searc
 from streams.cli.fraud_tables import show_tuned
 from streams.cli.progress import progress_bar
 from streams.errors import SettingsError
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    from models.fraud.folds import FoldScores
 
 
 def named_baselines(only: str) -> tuple[Baseline, ...]:
@@ -40,11 +43,12 @@ def compare_models(
     wanted: Sequence[Baseline],
     *,
     oracle: bool,
+    on_first: Callable[[str, FoldScores], None] | None = None,
 ) -> dict[str, Any]:
     """The report of `models.fraud.comparison`, with a bar on the way."""
     from models.fraud.comparison import Plan, compare  # noqa: PLC0415  imports torch
 
-    plan = Plan(mode, starts, seeds, wanted, chosen(wanted, mode, TUNED), oracle)
+    plan = Plan(mode, starts, seeds, wanted, chosen(wanted, mode, TUNED), oracle, on_first)
     with progress_bar("evaluating", plan.parts) as advance:
         return compare(transactions, _matrices(transactions, starts, wanted), plan, advance)
 

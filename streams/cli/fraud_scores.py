@@ -14,8 +14,7 @@ from models.fraud.transactions import Transactions
 from streams.cli.fraud_tables import show_folds
 from streams.cli.progress import progress_bar
 from streams.errors import TocsinError
-from streams.reading import read_topic
-from streams.schemas import DECODE_ERRORS, decode_score
+from streams.scored import read_scores
 from streams.settings import Settings
 
 Scores = npt.NDArray[np.float32]
@@ -37,7 +36,12 @@ def judge_scores(
     streamed = own = None
     result: dict[str, Any] = {}
     if scores_topic is not None:
-        streamed = asyncio.run(_streamed(settings, scores_topic, transactions))
+        with progress_bar("scores", len(transactions)) as advance:
+            streamed = asyncio.run(
+                read_scores(
+                    settings.kafka, scores_topic, transactions, lambda done: advance(done, "")
+                )
+            )
         result = {"source": "streamed", **_judge(folds, streamed)}
         show_folds(f"streamed, topic {scores_topic}", result)
     if offline:
@@ -81,28 +85,3 @@ def _offline(settings: Settings, transactions: Transactions) -> Scores:
 
     network, _ = load_fraud(settings.fraud.model)
     return offline_scores(network, build(transactions, network.config.large_amount))
-
-
-async def _streamed(settings: Settings, topic: str, transactions: Transactions) -> Scores:
-    """Join all scores of `topic` by tx_id; nan where there is none, the last where several.
-
-    Raises:
-        TocsinError: a record is not a score.
-    """
-    rows = {str(tx_id): row for row, tx_id in enumerate(transactions.tx_id.tolist())}
-    scores = np.full(len(transactions), np.nan, np.float32)
-    done = 0
-    with progress_bar("scores", len(transactions)) as advance:
-        async for records in read_topic(settings.kafka, topic, from_beginning=True, follow=False):
-            for record in records:
-                try:
-                    score = decode_score(record.value or b"")
-                except DECODE_ERRORS as error:
-                    where = f"{topic}:{record.partition}:{record.offset}"
-                    raise TocsinError(f"{where} is not a score: {error}") from None
-                row = rows.get(score.tx_id)
-                if row is not None:
-                    scores[row] = score.score
-            done += len(records)
-            advance(done, "")
-    return scores

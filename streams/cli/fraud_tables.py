@@ -46,6 +46,20 @@ def show_comparison(report: Mapping[str, Any]) -> None:
     _print(table)
 
 
+def show_streamed(judged: Mapping[str, Any]) -> None:
+    """One row a fold: the figures of the stream, those offline, the largest difference."""
+    table = _table("through Kafka and the agents, and offline", "fold", *METRICS, "offline", "diff")
+    mean = {"start": "mean", **judged["mean"], "offline": judged["offline"]}
+    for row in (*judged["folds"], mean):
+        table.add_row(
+            row["start"],
+            *(f"{row[name]:.4f}" for name in METRICS),
+            " ".join(f"{row['offline'][name]:.4f}" for name in METRICS),
+            f"{row['max_abs_diff']:.1e}" if "max_abs_diff" in row else "",
+        )
+    _print(table)
+
+
 def show_tuned(mode: str, name: str, tuned: Tuned) -> None:
     """What a search chose, as one line."""
     params = ", ".join(f"{key}={value}" for key, value in tuned.best.params.items())
