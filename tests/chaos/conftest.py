@@ -30,6 +30,8 @@ def network_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     network = FraudNetwork(FraudNetworkConfig(hidden=32, head=32))
     with torch.no_grad():
         network.out.weight.mul_(30.0)
+        network.rows.weight.normal_(0.0, 0.1)
+    network.measure(torch.linspace(-3.0, 3.0, 1000))
     manifest = Manifest(
         name="chaos",
         version="0",

@@ -28,7 +28,8 @@ def test_each_kind_of_damage_is_found_and_no_damage_is_not(
     whole = drill.observed()
     assert len(whole.alerts) > 100
 
-    name = next(iter(small_case.expected.cards))
+    cards = small_case.expected.cards
+    name = next(name for name, card in cards.items() if card.large)
 
     def row(observed: Observed) -> NDArray[Any]:
         found = observed.rows[name]
@@ -41,8 +42,17 @@ def test_each_kind_of_damage_is_found_and_no_damage_is_not(
     def apply_twice(observed: Observed) -> None:
         row(observed)["state"]["count"] += 2
 
-    def change_a_sum(observed: Observed) -> None:
-        row(observed)["state"]["log_sumsq"] += 1 / 4096**2 * 64
+    def change_a_mean(observed: Observed) -> None:
+        row(observed)["state"]["mean"] += 1e-4
+
+    def forget_a_large_transaction(observed: Observed) -> None:
+        row(observed)["state"]["large_count"] -= 1
+
+    def change_when_it_was_large(observed: Observed) -> None:
+        row(observed)["state"]["large_time"][0] += 1
+
+    def change_how_large_it_was(observed: Observed) -> None:
+        row(observed)["state"]["large_ratio"][0] += 0.01
 
     def change_the_memory(observed: Observed) -> None:
         observed.hidden[name] = observed.hidden[name] + np.float32(0.01)
@@ -78,7 +88,10 @@ def test_each_kind_of_damage_is_found_and_no_damage_is_not(
     damages: list[tuple[Callable[[Observed], None], str]] = [
         (lose_an_event, "events lost"),
         (apply_twice, "events applied twice"),
-        (change_a_sum, "sums wrong"),
+        (change_a_mean, "usual amounts wrong"),
+        (forget_a_large_transaction, "large transactions wrong"),
+        (change_when_it_was_large, "large transactions wrong"),
+        (change_how_large_it_was, "large transactions wrong"),
         (change_the_memory, "memories wrong"),
         (lose_a_row, "cards lost"),
         (write_a_stranger, "unknown rows"),

@@ -15,14 +15,17 @@ import pytest
 from pydantic import SecretStr
 from redis import Redis
 
+from models.fraud.features import CARD_STATE, new_card_state
 from streams.devstack import EmbeddedRedis, RedisServer
 from streams.devstack.ports import free_ports
 from streams.errors import Fenced, ForeignState, StoreRefused, StoreUnavailable
 from streams.settings import RedisSettings
+from streams.state.cards import CardHistory
 from streams.state.memory import MemoryServer, MemoryStateStore
 from streams.state.patient import PatientStateStore
 from streams.state.redis import LOAD_CHUNK, OWNER_TTL_MS, RedisStateStore
-from streams.state.store import Block, Owner, PartitionSnapshot, StateStore, digests
+from streams.state.store import Block, Identity, Owner, PartitionSnapshot, StateStore, digests
+from streams.state.table import ROW_VERSION, row_dtype
 from streams.status import Status
 from tests.conftest import started
 
@@ -279,6 +282,19 @@ def test_a_namespace_takes_one_identity_and_refuses_another(bed: Bed) -> None:
         other.identify(b"transactions of another")
 
 
+def test_a_reader_learns_the_identity_of_a_namespace(bed: Bed) -> None:
+    reader = bed.worker()
+    assert reader.identity() is None
+    ours = Identity(
+        group="g", cluster="c", topic="t", topic_id=None, partitions=3, model="m"
+    ).encode()
+    bed.worker().identify(ours)
+    assert reader.identity() == ours
+    assert Identity.decode(ours).partitions == 3
+    reader.clear()
+    assert reader.identity() is None
+
+
 def test_clear_empties_the_namespace_so_that_anyone_may_begin_again(bed: Bed) -> None:
     store, other = bed.worker(), bed.worker()
     store.identify(b"one")
@@ -314,6 +330,78 @@ def test_in_a_shared_namespace_a_reader_needs_no_partition(bed: Bed) -> None:
     writer.flush(snapshot(["m1"], 8, 0, partition=3))
 
     assert load(reader, ["m1", "m2"], partition=0) == [row(8), None]
+
+
+# -- cards that others wrote ----------------------------------------------------------------------
+CARD_ROW = row_dtype(CARD_STATE)
+
+
+def put_cards(store: StateStore, partition: int, marker: int = 0, **counts: int) -> None:
+    """Write cards as the fraud agent does, a memory behind each record."""
+    rows = np.zeros(len(counts), CARD_ROW)
+    rows["version"], rows["state"]["count"] = ROW_VERSION, list(counts.values())
+    values = rows.view(np.uint8).reshape(len(counts), CARD_ROW.itemsize)
+    values = np.concatenate([values, np.full((len(counts), 12), 7, np.uint8)], axis=1)
+    store.flush(PartitionSnapshot(partition, digests(list(counts)), values, marker))
+
+
+def identified(bed: Bed, partitions: int = 3) -> StateStore:
+    store = bed.worker()
+    store.identify(
+        Identity(
+            group="g", cluster="c", topic="t", topic_id="i", partitions=partitions, model="m"
+        ).encode()
+    )
+    store.claim(range(partitions), 1)
+    return store
+
+
+def counts_of(bed: Bed, *cards: str) -> list[int]:
+    found = CardHistory(bed.worker()).find(cards)
+    assert found.dtype == CARD_STATE
+    return found["count"].tolist()
+
+
+def test_cards_are_found_on_whatever_partition_they_are_in_the_order_asked_for(bed: Bed) -> None:
+    writer = identified(bed)
+    put_cards(writer, 0, a=1, b=2)
+    put_cards(writer, 2, c=3)
+
+    assert counts_of(bed, "c", "a", "nobody", "b", "c") == [3, 1, 0, 2, 3]
+    assert counts_of(bed) == []
+
+
+def test_of_a_card_on_several_partitions_the_row_that_saw_most_counts(bed: Bed) -> None:
+    writer = identified(bed)
+    put_cards(writer, 0, a=4, b=1)
+    put_cards(writer, 1, a=9, b=1)
+    put_cards(writer, 2, a=6, b=8)
+
+    assert counts_of(bed, "a", "b") == [9, 8]
+
+
+def test_where_no_fraud_agent_has_run_every_card_is_unknown(bed: Bed) -> None:
+    assert CardHistory(bed.worker()).find(["a", "b"]).tobytes() == new_card_state(2).tobytes()
+
+
+def test_looking_cards_up_claims_nothing_and_disturbs_no_writer(bed: Bed) -> None:
+    writer = identified(bed)
+    history = CardHistory(bed.worker())
+    for marker in range(3):
+        put_cards(writer, 0, marker, a=marker + 1)
+        assert history.find(["a"])["count"].tolist() == [marker + 1]
+
+
+def test_a_row_of_another_version_is_no_card(bed: Bed) -> None:
+    writer = identified(bed)
+    writer.flush(snapshot(["short"], 1, 0))
+    with pytest.raises(ForeignState, match="too short"):
+        counts_of(bed, "short")
+    width = CARD_ROW.itemsize
+    old = PartitionSnapshot(1, digests(["old"]), np.full((1, width), 1, np.uint8), 0)
+    writer.flush(old)
+    with pytest.raises(ForeignState, match="run tocsin state rebuild"):
+        counts_of(bed, "old")
 
 
 def test_closing_twice_is_harmless(bed: Bed) -> None:

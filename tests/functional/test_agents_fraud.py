@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from models.fraud.dataset import DAY_MS, build, offline_scores
+from models.fraud.dataset import DAY_MS, UNLABELLED, build, offline_scores, verdict_times
 from models.fraud.network import load_fraud
 from models.fraud.simulator import SimulatorConfig, simulate
 from models.fraud.transactions import Transactions
@@ -26,7 +26,7 @@ from streams.schemas import Transaction as Payment
 from streams.schemas import TransactionLabel, decode_alert, decode_score, encode
 from streams.settings import load_settings
 from streams.state.memory import MemoryServer, MemoryStateStore
-from streams.state.store import StateStore
+from streams.state.store import Identity, StateStore
 from streams.status import Status
 from tests.fakes.model import random_model
 from tests.fakes.records import FakeRecord, payment, verdict
@@ -50,8 +50,18 @@ def history() -> Transactions:
 
 @pytest.fixture(scope="module")
 def offline(history: Transactions, model: Path) -> NDArray[np.float32]:
+    return offline_scores_of(model, history, verdict_times(history.event_time, DELAY_DAYS))
+
+
+def offline_scores_of(
+    model: Path, history: Transactions, labelled_at: NDArray[np.int64]
+) -> NDArray[np.float32]:
     network, _ = load_fraud(model)
-    return offline_scores(network, build(history, label_delay_days=DELAY_DAYS))
+    return offline_scores(network, build(history, network.config.large_amount, labelled_at))
+
+
+def unlabelled(history: Transactions) -> NDArray[np.int64]:
+    return np.full(len(history), UNLABELLED)
 
 
 class World:
@@ -59,6 +69,14 @@ class World:
 
     def __init__(self, model: Path, **fraud: Any) -> None:
         self.cards, self.terminals = MemoryServer(), MemoryServer()
+        self.cards.identity = Identity(
+            group="fraud",
+            cluster="c",
+            topic="transactions",
+            topic_id=None,
+            partitions=PARTITIONS,
+            model="m",
+        ).encode()
         sizes = {"capacity": 1024, "profile_capacity": 1024}
         rules = {"device": "cpu", "threshold": 1.0, "publish_scores": True}
         self.settings = load_settings(
@@ -275,7 +293,6 @@ def test_cards_that_were_evicted_score_as_if_they_had_stayed(model: Path) -> Non
     history = simulate(
         SimulatorConfig(customers=1600, terminals=30, radius=30.0, compromised_terminals=1), days=2
     )
-    network, _ = load_fraud(model)
     world = World(model)
     fraud = world.worker("fraud")
     scores: dict[int, float] = {}
@@ -284,7 +301,7 @@ def test_cards_that_were_evicted_score_as_if_they_had_stayed(model: Path) -> Non
         fraud.flush()
 
     assert fraud.agent.table.evicted > 500
-    expected = offline_scores(network, build(history, label_delay_days=None))
+    expected = offline_scores_of(model, history, unlabelled(history))
     found = np.array([scores[i] for i in history.tx_id.tolist()])
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
 
@@ -292,9 +309,35 @@ def test_cards_that_were_evicted_score_as_if_they_had_stayed(model: Path) -> Non
 def test_labels_change_what_is_scored_after_them(
     model: Path, history: Transactions, offline: NDArray[np.float32]
 ) -> None:
-    network, _ = load_fraud(model)
-    without = offline_scores(network, build(history, label_delay_days=None))
+    without = offline_scores_of(model, history, unlabelled(history))
     assert np.abs(offline - without).max() > 0.01
+
+
+def test_what_a_card_says_of_its_fraud_changes_what_is_scored_at_the_terminal(
+    model: Path,
+) -> None:
+    scores = []
+    for amount in (20.0, 180.0):  # the labelled one: usual, or nine times the usual amount
+        world = World(model)
+        fraud, labels = world.worker("fraud"), world.worker("labels")
+        spent = [20.0] * 10 + [amount]
+        times = [T0 - (8 * 24 - i) * HOUR_MS for i in range(len(spent))]
+        for offset, (one, when) in enumerate(zip(spent, times, strict=True)):
+            value = payment(tx_id=str(offset), amount=one, event_time=when)
+            fraud.take([(1, FakeRecord(offset, value))])
+        fraud.flush()
+        label(labels, 0, tx_id="10", event_time=times[-1], amount=20.0)
+        scores.append(score_at(fraud, 0, T0 + HOUR_MS))
+    assert abs(scores[0] - scores[1]) > 1e-3
+
+
+def test_a_label_on_a_fraud_of_an_unknown_card_still_counts(model: Path) -> None:
+    world = World(model)
+    fraud, labels = world.worker("fraud"), world.worker("labels")
+    before = score_at(fraud, 0, T0 + HOUR_MS)
+    world.cards.identity = None  # no fraud agent has ever run here
+    assert label(labels, 0, card_id="nobody").events == 1
+    assert score_at(fraud, 1, T0 + HOUR_MS) != pytest.approx(before, abs=1e-3)
 
 
 def test_a_batch_of_which_half_is_one_card_scores_as_one_by_one(model: Path) -> None:

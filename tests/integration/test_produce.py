@@ -290,7 +290,8 @@ def test_streamed_scores_are_judged_and_compared_with_offline_ones(
     save(tmp_path / "fraud", network, manifest)
     monkeypatch.setenv("TOCSIN_FRAUD__MODEL", str(tmp_path / "fraud.json"))
     # 2. Its scores on the topic, as a worker publishes them; one is off.
-    scores = offline_scores(network, build(history, 7.0)).astype(np.float64)
+    data = build(history, network.config.large_amount)
+    scores = offline_scores(network, data).astype(np.float64)
     scores[100] = min(1.0, scores[100] + 0.25)
     send(
         settings,
