@@ -1,17 +1,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
 
 from models.fraud import folds
 from models.fraud.evaluation import Fold, Mode, training_rows
-from models.fraud.folds import fold_scores
+from models.fraud.folds import FoldNetworks, FoldScores
 from models.fraud.network import FraudNetworkConfig
 from models.fraud.simulator import SimulatorConfig, simulate
-from models.fraud.training import TrainingConfig
+from models.fraud.training import FitConfig, OnProgress, TrainingConfig
 from models.fraud.transactions import Transactions
 
 WORLD = SimulatorConfig(customers=60, terminals=90, radius=25.0, seed=4, start="2018-06-01")
@@ -25,11 +24,21 @@ def history() -> Transactions:
 
 @pytest.fixture(autouse=True)
 def a_small_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    def small(**given: Any) -> TrainingConfig:
+    def small(fit: FitConfig) -> TrainingConfig:
         network = FraudNetworkConfig(hidden=8, head=16)
-        return TrainingConfig(network=network, epochs=1, cards_at_once=20, **given)
+        return TrainingConfig(network=network, fit=replace(fit, epochs=1, cards_at_once=20))
 
     monkeypatch.setattr(folds, "TrainingConfig", small)
+
+
+def fold_scores(
+    history: Transactions,
+    start: str,
+    mode: Mode,
+    seed: int,
+    on_progress: OnProgress | None = None,
+) -> FoldScores:
+    return FoldNetworks(history, start, mode).scores(seed, on_progress)
 
 
 def with_labels(history: Transactions, changed: np.ndarray) -> Transactions:
@@ -41,10 +50,11 @@ def test_the_network_learns_from_the_labels_of_its_fold_and_no_others(
     history: Transactions, mode: Mode
 ) -> None:
     learned = training_rows(history, START, mode)
-    scores, sha256 = fold_scores(history, START, mode, 0)
-    judged = Fold.of(history, START).rows
-    assert np.isfinite(scores[: judged[-1] + 1]).all()
-    assert np.isnan(scores[judged[-1] + 1 :]).all()
+    first = fold_scores(history, START, mode, 0)
+    sha256, judged = first.sha256, Fold.of(history, START).rows
+    for said in (first.scores, first.novelty):
+        assert np.isfinite(said[: judged[-1] + 1]).all()
+        assert np.isnan(said[judged[-1] + 1 :]).all()
 
     # Labels of the week before the test week, and later ones, teach nothing; an older one does.
     after = np.arange(len(history)) > np.flatnonzero(learned)[-1]
