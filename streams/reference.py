@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from streams.alerts.envelope import CLOUD_EVENT_HEADERS
+from streams.frames import FrameHeaders
 from streams.schemas import (
     DEAD_LETTER_HEADERS,
     Alert,
@@ -31,6 +32,7 @@ _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 _RECORDS: Final[dict[str, Any]] = {
     "transaction": Transaction,
+    "frame-headers": FrameHeaders,
     "label": Label,
     "alert": Alert,
     "score": Score,
@@ -54,6 +56,7 @@ _MESSAGES: Final = {
     "labels": _Message(
         "label", "terminal_id or camera_id", _LABELS, "A verdict; the later labelled_at wins."
     ),
+    "frames": _Message("frame", "camera_id", (), "A JPEG or PNG; about it, in the headers."),
     "alerts": _Message("alert", "entity", (Alert,), "Drop a repeated event_id, upsert by id."),
     "scores": _Message("score", "card_id", (Score,), "One scored transaction."),
 }
@@ -77,22 +80,23 @@ def asyncapi(settings: Settings) -> dict[str, Any]:
     addresses = {
         "transactions": names.transactions,
         "labels": names.labels,
+        "frames": names.frames,
         "alerts": names.alerts,
         "scores": names.scores,
     }
     table = {spec.name: spec for spec in topic_table(settings)}
     _, schemas = msgspec.json.schema_components(
-        [Transaction, *_LABELS, Alert, Score],
+        [Transaction, *_LABELS, FrameHeaders, Alert, Score],
         ref_template="#/components/schemas/{name}",
     )
     channels = {
         channel: _channel(table[addresses[channel]], message.name)
         for channel, message in _MESSAGES.items()
     }
-    for channel in ("transactions", "labels"):
+    received = ("transactions", "labels", "frames")
+    for channel in received:
         address = f"{addresses[channel]}{names.dead_suffix}"
         channels[f"{channel}Dead"] = _channel(table[address], "deadLetter")
-    received = {"transactions", "labels"}
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -139,6 +143,8 @@ def _channel(spec: TopicSpec, message: str) -> dict[str, Any]:
 
 
 def _message(message: _Message) -> dict[str, Any]:
+    if not message.records:
+        return _picture(message)
     payloads = [{"$ref": f"#/components/schemas/{record.__name__}"} for record in message.records]
     described: dict[str, Any] = {
         "name": message.name,
@@ -149,6 +155,17 @@ def _message(message: _Message) -> dict[str, Any]:
     if Alert in message.records:
         described["headers"] = _headers(CLOUD_EVENT_HEADERS)
     return described
+
+
+def _picture(message: _Message) -> dict[str, Any]:
+    return {
+        "name": message.name,
+        "summary": message.summary,
+        "contentType": "image/jpeg",
+        "payload": {"description": "A JPEG, or a PNG; none in a record that says `state`."},
+        "headers": {"$ref": f"#/components/schemas/{FrameHeaders.__name__}"},
+        "bindings": {"kafka": {"key": {"type": "string", "description": message.key}}},
+    }
 
 
 def _dead_letter() -> dict[str, Any]:
