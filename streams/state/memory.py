@@ -85,10 +85,18 @@ class MemoryStateStore(StateStore):
         home = -1 if self._shared else partition
         for key, value in zip(snapshot.digests, snapshot.values, strict=True):
             self.server.rows[home, key.tobytes()] = value.tobytes()
+        self.server.rows.update({(home, key): value for key, value in snapshot.blobs})
         self.server.markers[partition] = snapshot.marker
         self.server.owners[partition] = owner
         self.server.version += 1
         self._mine[partition] = owner, snapshot.marker
+
+    @override
+    def forget(self, partition: int) -> None:
+        self._mine[partition] = self._mine[partition][0], None
+        self.server.markers.pop(partition, None)
+        for home, key in [at for at in self.server.rows if at[0] == partition]:
+            del self.server.rows[home, key]
 
     @override
     def version(self) -> bytes:

@@ -63,6 +63,10 @@ class PatientStateStore(StateStore):
         self._patiently(lambda: self._store.flush(snapshot))
 
     @override
+    def forget(self, partition: int) -> None:
+        self._patiently(lambda: self._store.forget(partition))
+
+    @override
     def version(self) -> bytes:
         return self._patiently(self._store.version)
 

@@ -185,6 +185,10 @@ class RedisStateStore(StateStore):
             parts = [
                 wire.command(b"MULTI"),
                 *(rows if len(snapshot.values) else []),
+                *(
+                    wire.command(b"SET", self._prefix(partition) + key, value)
+                    for key, value in snapshot.blobs
+                ),
                 wire.command(b"SET", marker_key, written),
                 wire.command(b"SET", owner_key, owner, b"PX", b"%d" % OWNER_TTL_MS),
                 *([wire.command(b"INCR", self._version_key)] if self._shared else []),
@@ -217,6 +221,13 @@ class RedisStateStore(StateStore):
         return f"the state of {where} went back in time: marker {_text(found)}, not {_text(marker)}"
 
     @override
+    def forget(self, partition: int) -> None:
+        owner_key, _ = self._fence_keys(partition)
+        with _translated():
+            self._unlink(self._prefix(partition) + b"*", but=owner_key)
+        self._mine[partition] = self._mine[partition][0], None
+
+    @override
     def version(self) -> bytes:
         with _translated():
             return bytes(self._client.get(self._version_key) or b"0")
@@ -224,9 +235,12 @@ class RedisStateStore(StateStore):
     @override
     def clear(self) -> int:
         with _translated():
-            keys = list(self._client.scan_iter(f"{self._namespace}:*", count=10_000))
-            for start in range(0, len(keys), LOAD_CHUNK):
-                self._client.unlink(*keys[start : start + LOAD_CHUNK])
+            return self._unlink(f"{self._namespace}:*".encode())
+
+    def _unlink(self, pattern: bytes, *, but: bytes = b"") -> int:
+        keys = [key for key in self._client.scan_iter(pattern, count=10_000) if key != but]
+        for start in range(0, len(keys), LOAD_CHUNK):
+            self._client.unlink(*keys[start : start + LOAD_CHUNK])
         return len(keys)
 
     @override

@@ -53,6 +53,9 @@ class PartitionSnapshot:
     marker: int
     """Highest offset that the rows cover; every record up to it has had its fate."""
 
+    blobs: Sequence[tuple[bytes, bytes]] = ()
+    """16-byte keys and values of any length, for what is not of one width; loaded as rows are."""
+
 
 class StateStore(Protocol):
     """Rows of entities by partition, with an owner and a marker for each partition.
@@ -93,6 +96,12 @@ class StateStore(Protocol):
 
         Repeating a flush whose answer was lost is harmless. Raises `Fenced` when the partition
         has another owner, or a marker that we did not write: the state went back in time.
+        """
+
+    def forget(self, partition: int) -> None:
+        """Delete the rows, blobs and marker of a partition that we own; we go on owning it.
+
+        Not for a shared namespace, where rows do not belong to one partition.
         """
 
     def version(self) -> bytes:

@@ -489,3 +489,53 @@ def test_a_fenced_flush_does_not_wait() -> None:
 def test_an_owner_reads_back_its_generation() -> None:
     assert Owner.generation_of(Owner.new(12).encode()) == 12
     assert Owner.new(12) != Owner.new(12)
+
+
+# -- values of any length -------------------------------------------------------------------------
+BLOB = b"blob".ljust(16, b"\0")
+
+
+def blob_snapshot(marker: int, *blobs: bytes, partition: int = 0) -> PartitionSnapshot:
+    empty = np.zeros((0, 16), np.uint8), np.zeros((0, 0), np.uint8)
+    return PartitionSnapshot(partition, *empty, marker, [(BLOB, blob) for blob in blobs])
+
+
+def load_blob(store: StateStore, partition: int = 0) -> bytes | None:
+    key = np.frombuffer(BLOB, np.uint8).reshape(1, 16)
+    (found,) = store.load(np.array([partition], np.int32), key)
+    return found
+
+
+def test_values_of_any_length_are_stored_with_the_marker(bed: Bed) -> None:
+    store = bed.worker()
+    store.claim([0], 1)
+    assert load_blob(store) is None
+    for marker, value in enumerate([b"", b"\r\n$3\r\n", bytes(200_000)]):
+        store.flush(blob_snapshot(marker, value))
+        assert load_blob(store) == value
+        assert store.markers([0]) == {0: marker}
+
+
+def test_a_fenced_flush_stores_no_value_of_any_length(bed: Bed) -> None:
+    old, new = bed.worker(), bed.worker()
+    old.claim([0], 1)
+    new.claim([0], 2)
+    with pytest.raises(Fenced):
+        old.flush(blob_snapshot(1, b"stale"))
+    assert load_blob(new) is None
+
+
+def test_forgetting_a_partition_leaves_the_others_and_its_owner(bed: Bed) -> None:
+    store = bed.worker()
+    store.claim([0, 1], 1)
+    for partition in (0, 1):
+        store.flush(snapshot(["a"], 1, 5, partition=partition))
+        store.flush(blob_snapshot(6, b"kept", partition=partition))
+
+    store.forget(0)
+
+    assert (load(store, ["a"]), load_blob(store)) == ([None], None)
+    assert (load(store, ["a"], 1), load_blob(store, 1)) == ([row(1)], b"kept")
+    assert store.markers([0, 1]) == {0: None, 1: 6}
+    store.flush(blob_snapshot(2, b"again"))
+    assert load_blob(store) == b"again"
