@@ -25,8 +25,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     features: dict[str, list[str]]
     """Names of the inputs in column order, by group (for fraud: ``card``, ``profile``)."""
-    config: dict[str, int | float]
+    config: Mapping[str, int | float | bool | list[int]]
     """Fields of the network's config dataclass."""
+    classes: list[str] = []
+    """Names of a detector's classes in the order of its outputs; empty for other networks."""
     threshold: float
     """Score from which the network's training suggests an alert."""
     training: dict[str, Any]

@@ -1,0 +1,125 @@
+"""A detector from a weights file, on the device and backend that suit each other."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from models.errors import ArtifactError
+from models.vision.detector import Core, Thresholds, YoloxDetector
+
+if TYPE_CHECKING:
+    from models.vision.network import Yolox
+
+Backend = Literal["auto", "onnx", "torch"]
+
+SUFFIXES = (".onnx", ".json", ".safetensors", ".pth")
+
+
+def load_detector(
+    weights: Path,
+    *,
+    device: str = "auto",
+    backend: Backend = "auto",
+    threads: int = 0,
+    thresholds: Thresholds | None = None,
+) -> YoloxDetector:
+    """Load a detector, ready to run.
+
+    Args:
+        weights: an ONNX file (official or exported by us), a manifest or safetensors file of ours,
+            or an official ``.pth``.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        backend: ``auto`` is ONNX Runtime on the CPU where there is an ONNX file, else torch.
+        threads: of ONNX Runtime; 0 takes one per physical core. Torch's are the process's own.
+        thresholds: what is reported; `Thresholds` if None.
+
+    Raises:
+        ArtifactError: the file is missing, damaged, or no such network; or the backend cannot
+            read it.
+        DeviceError: there is no such device.
+    """
+    if weights.suffix not in SUFFIXES:
+        raise ArtifactError(f"{weights}: weights are files in {', '.join(SUFFIXES)}")
+    if backend == "onnx" and device.startswith("cuda"):
+        raise ArtifactError(f"the onnx backend runs on the CPU, not on {device}: take torch")
+    if backend != "torch" and not _cuda_asked(device, backend):
+        found = _onnx_beside(weights)
+        if found is not None or backend == "onnx":
+            return YoloxDetector(_onnx_core(weights, found, threads), thresholds)
+    return YoloxDetector(_torch_core(weights, device), thresholds)
+
+
+def load_network(weights: Path) -> tuple[Yolox, tuple[str, ...]]:
+    """Load a network, on the CPU in evaluation mode, and the names of its classes.
+
+    Raises:
+        ArtifactError: see `load_detector`.
+    """
+    from models.vision import conversion  # noqa: PLC0415  imports torch, which takes seconds
+
+    match weights.suffix:
+        case ".onnx":
+            return conversion.from_onnx(weights)
+        case ".pth":
+            return conversion.from_pth(weights)
+        case ".json" | ".safetensors":
+            return conversion.from_manifest(weights)
+        case _:
+            raise ArtifactError(f"{weights}: weights are files in {', '.join(SUFFIXES)}")
+
+
+def _cuda_asked(device: str, backend: Backend) -> bool:
+    """Whether torch must be asked for a GPU; without the driver's library there is none to ask."""
+    if backend == "onnx" or device == "cpu":
+        return False
+    if device != "auto":
+        return True
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    import torch  # noqa: PLC0415  takes seconds
+
+    return torch.cuda.is_available()
+
+
+def _onnx_beside(weights: Path) -> Path | None:
+    if weights.suffix == ".onnx":
+        return weights
+    beside = weights.with_name(weights.stem + ".onnx")
+    return beside if weights.suffix != ".pth" and beside.is_file() else None
+
+
+def _onnx_core(weights: Path, found: Path | None, threads: int) -> Core:
+    from models.vision.onnx_core import WEIGHTS_KEY, OnnxCore  # noqa: PLC0415  torch does without
+
+    if found is None:
+        raise ArtifactError(
+            f"{weights} has no .onnx file beside it: tocsin models export makes one"
+        )
+    core = OnnxCore(found, threads=threads)
+    if found != weights:
+        tensors = weights.with_name(weights.stem + ".safetensors")
+        if not tensors.is_file() or core.metadata.get(WEIGHTS_KEY) != _sha256(tensors):
+            raise ArtifactError(
+                f"{found} was not made from {tensors.name} as it is now: "
+                "export it again with tocsin models export"
+            )
+    return core
+
+
+def _torch_core(weights: Path, device: str) -> Core:
+    from models.device import pick  # noqa: PLC0415  imports torch
+    from models.vision.torch_core import TorchCore  # noqa: PLC0415
+
+    place = pick(device)
+    network, names = load_network(weights)
+    return TorchCore(network, names, place)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
