@@ -46,6 +46,10 @@ class FrameHeaders(Struct, frozen=True, kw_only=True):
         fields = msgspec.structs.asdict(self)
         return [(name, str(value).encode()) for name, value in fields.items() if value is not None]
 
+    def trace_context(self) -> list[tuple[str, bytes | None]]:
+        """Give the headers that go on to what this frame brings about."""
+        return [header for header in self.to_headers() if header[0] in TRACE_CONTEXT]
+
 
 FRAME_HEADERS: Final = FrameHeaders.__struct_fields__
 

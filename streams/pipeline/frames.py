@@ -198,10 +198,10 @@ class FrameIntake:
         self, known: Iterable[tuple[Frame, Header | None]], intake: Intake, now: int
     ) -> Iterator[tuple[Frame, Header | None]]:
         for frame, header in known:
+            passage = self._past(frame.camera, frame.partition).passage
             if header is None:
                 yield frame, header
                 continue
-            passage = self._past(frame.camera, frame.partition).passage
             fate = passage.decide(frame.headers.captured_at, now, self._rules)
             if fate == "take":
                 broken, passage.broken = passage.broken, None

@@ -39,17 +39,7 @@ class RedisStateStore(StateStore):
     """
 
     def __init__(self, settings: RedisSettings, namespace: str, *, shared: bool = False) -> None:
-        password = settings.password.get_secret_value() or None
-        extra: dict[str, Any] = {"password": password} if password else {}
-        # Any: redis-py's types are those of its sync and its async client at once.
-        self._client: Any = redis.Redis.from_url(
-            settings.url,
-            socket_timeout=settings.timeout_s,
-            socket_connect_timeout=settings.timeout_s,
-            retry=Retry(NoBackoff(), 0),
-            protocol=2,
-            **extra,
-        )
+        self._client = open_client(settings)
         self._namespace = namespace
         self._shared = shared
         self._mine: dict[int, tuple[bytes, bytes | None]] = {}
@@ -77,7 +67,7 @@ class RedisStateStore(StateStore):
     def identify(self, identity: bytes) -> None:
         """See `StateStore.identify`; also refuses a Redis that may evict rows by itself."""
         key = f"{self._namespace}:identity"
-        with _translated():
+        with translated():
             policy = self._client.info("memory").get("maxmemory_policy", "noeviction")
             if str(policy).startswith("allkeys"):
                 raise StoreRefused(
@@ -94,7 +84,7 @@ class RedisStateStore(StateStore):
 
     @override
     def markers(self, partitions: Sequence[int]) -> Mapping[int, int | None]:
-        with _translated():
+        with translated():
             found = {p: self._client.get(self._fence_keys(p)[1]) for p in partitions}
         return {p: None if marker is None else int(marker) for p, marker in found.items()}
 
@@ -103,7 +93,7 @@ class RedisStateStore(StateStore):
         owner = Owner.new(generation).encode()
         markers: dict[int, int | None] = {}
         for partition in partitions:
-            with _translated():
+            with translated():
                 marker = self._client.transaction(
                     partial(self._claim_one, partition, owner),
                     *self._fence_keys(partition),
@@ -166,7 +156,7 @@ class RedisStateStore(StateStore):
         owner, marker = self._mine[partition]
         owner_key, marker_key = self._fence_keys(partition)
         written = b"%d" % snapshot.marker
-        with _translated(), self._connection() as connection:
+        with translated(), self._connection() as connection:
             # Step 1.
             connection.send_packed_command(
                 [
@@ -223,18 +213,18 @@ class RedisStateStore(StateStore):
     @override
     def forget(self, partition: int) -> None:
         owner_key, _ = self._fence_keys(partition)
-        with _translated():
+        with translated():
             self._unlink(self._prefix(partition) + b"*", but=owner_key)
         self._mine[partition] = self._mine[partition][0], None
 
     @override
     def version(self) -> bytes:
-        with _translated():
+        with translated():
             return bytes(self._client.get(self._version_key) or b"0")
 
     @override
     def clear(self) -> int:
-        with _translated():
+        with translated():
             return self._unlink(f"{self._namespace}:*".encode())
 
     def _unlink(self, pattern: bytes, *, but: bytes = b"") -> int:
@@ -261,13 +251,28 @@ class RedisStateStore(StateStore):
             pool.release(connection)
 
     def _exchange(self, commands: list[bytes]) -> list[Any]:
-        with _translated(), self._connection() as connection:
+        with translated(), self._connection() as connection:
             connection.send_packed_command(commands)
             return [connection.read_response(disable_decoding=True) for _ in commands]
 
 
+def open_client(settings: RedisSettings) -> Any:
+    """Make a client; it connects when it is used. Each call is tried once: the caller waits."""
+    password = settings.password.get_secret_value() or None
+    extra: dict[str, Any] = {"password": password} if password else {}
+    # Any: redis-py's types are those of its sync and its async client at once.
+    return redis.Redis.from_url(
+        settings.url,
+        socket_timeout=settings.timeout_s,
+        socket_connect_timeout=settings.timeout_s,
+        retry=Retry(NoBackoff(), 0),
+        protocol=2,
+        **extra,
+    )
+
+
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
     """Map redis-py's errors to ours, here and nowhere else."""
     try:
         yield
