@@ -189,6 +189,11 @@ class VisionSettings(_Section):
 
     snapshot_blur: bool = False
     """Blur the people in a picture that the alert is not about."""
+class ModelsSettings(_Section):
+    """Published detector weights."""
+
+    cache_dir: Path | None = None
+    """Where `tocsin models pull` keeps them; ``~/.cache/tocsin/models`` if unset."""
 
 
 class DeliverySettings(_Section):
@@ -234,6 +239,7 @@ class Settings(BaseSettings):
     fraud: FraudSettings = FraudSettings()
     labels: LabelsSettings = LabelsSettings()
     vision: VisionSettings = VisionSettings()
+    models: ModelsSettings = ModelsSettings()
     delivery: DeliverySettings = DeliverySettings()
     health: HealthSettings = HealthSettings()
     log: LogSettings = LogSettings()

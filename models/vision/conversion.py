@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
 import math
 import pickle
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -24,8 +27,10 @@ from torch import nn
 from models import checkpoint
 from models.errors import ArtifactError
 from models.vision.classes import COCO
+from models.vision.detector import Thresholds
 from models.vision.network import PRESETS, ConvBlock, ServedYolox, Yolox, YoloxConfig, fold
 from models.vision.onnx_core import NAMES_KEY, WEIGHTS_KEY, OnnxCore
+from models.vision.weights_cache import sha256_of
 
 Named = tuple[Yolox, tuple[str, ...]]
 """A network and the names of its classes."""
@@ -115,6 +120,40 @@ def from_onnx(path: Path) -> Named:
     return network, served.names
 
 
+def write(
+    network: Yolox,
+    names: Sequence[str],
+    stem: Path,
+    *,
+    source: Path,
+    size: tuple[int, int] | None = None,
+) -> checkpoint.Manifest:
+    """Write what was loaded from `source` as ``stem.safetensors``, ``stem.json``, ``stem.onnx``.
+
+    Raises:
+        ArtifactError: the exporter is not installed, or the network cannot have that input size.
+    """
+    try:
+        network.config = replace(network.config, size=size or network.config.size)
+    except ValueError as error:
+        raise ArtifactError(str(error)) from None
+    manifest = checkpoint.Manifest(
+        name=stem.name,
+        version="1",
+        features={},
+        config=asdict(network.config),
+        classes=list(names),
+        threshold=Thresholds().confidence,
+        training={"converted_from": source.name, "sha256": sha256_of(source)},
+        metrics={},
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    _import("onnxscript", "writing ONNX")  # before anything is written
+    sealed = checkpoint.save(stem, network, manifest)
+    to_onnx(network, names, stem.with_name(stem.name + ".onnx"), sealed.sha256)
+    return sealed
+
+
 def to_onnx(network: Yolox, names: Sequence[str], path: Path, weights_sha256: str = "") -> None:
     """Write `network` as an ONNX file for any number of frames a call, its class names inside.
 
@@ -129,15 +168,16 @@ def to_onnx(network: Yolox, names: Sequence[str], path: Path, weights_sha256: st
     """
     _import("onnxscript", "writing ONNX")
     served = ServedYolox(fold(copy.deepcopy(network))).eval()
-    program = torch.onnx.export(
-        served,
-        (torch.zeros(2, 3, *network.config.size),),
-        input_names=["images"],
-        output_names=["output"],
-        dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
-        dynamo=True,
-        verbose=False,
-    )
+    with _quiet("torch.onnx", "onnxscript", "onnx_ir"):
+        program = torch.onnx.export(
+            served,
+            (torch.zeros(2, 3, *network.config.size),),
+            input_names=["images"],
+            output_names=["output"],
+            dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
+            dynamo=True,
+            verbose=False,
+        )
     if program is None:
         raise ArtifactError(
             "torch.onnx.export gave nothing to save: report it with torch's version"
@@ -211,3 +251,17 @@ def _import(name: str, why: str) -> Any:
         raise ArtifactError(
             f"{why} needs the package {error.name}: pip install 'tocsin[export]'"
         ) from None
+
+
+@contextmanager
+def _quiet(*names: str) -> Iterator[None]:
+    """The exporter tells the log of each node that it folds, and of what is not installed."""
+    loggers = [logging.getLogger(name) for name in names]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)

@@ -81,11 +81,13 @@ class Thresholds:
         confidence: objectness times class probability must be above it.
         iou: of two boxes of one class that overlap more than this, the weaker one goes.
         labels: one class a place, or all; see `models.vision.postprocess.Labels`.
+        clip: cut boxes off at the frame's edges.
     """
 
     confidence: float = 0.3
     iou: float = 0.65
     labels: Labels = "best"
+    clip: bool = True
 
 
 class YoloxDetector:
@@ -114,6 +116,7 @@ class YoloxDetector:
             confidence=limits.confidence,
             iou_threshold=limits.iou,
             labels=limits.labels,
+            clip=limits.clip,
         )
 
     def detect(self, frames: Sequence[Frame]) -> list[Detections]:

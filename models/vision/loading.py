@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from models.errors import ArtifactError
 from models.vision.detector import Core, Thresholds, YoloxDetector
+from models.vision.weights_cache import sha256_of
 
 if TYPE_CHECKING:
     from models.vision.network import Yolox
@@ -43,13 +43,29 @@ def load_detector(
     """
     if weights.suffix not in SUFFIXES:
         raise ArtifactError(f"{weights}: weights are files in {', '.join(SUFFIXES)}")
+    found = _onnx_beside(weights)
+    if suits_torch(device, backend) or (found is None and backend == "auto"):
+        return YoloxDetector(_torch_core(weights, device), thresholds)
+    return YoloxDetector(_onnx_core(weights, found, threads), thresholds)
+
+
+def suits_torch(device: str, backend: Backend) -> bool:
+    """Whether torch runs the network, where there is the choice; see `load_detector`.
+
+    Raises:
+        ArtifactError: ONNX Runtime is asked to run on a GPU.
+    """
     if backend == "onnx" and device.startswith("cuda"):
         raise ArtifactError(f"the onnx backend runs on the CPU, not on {device}: take torch")
-    if backend != "torch" and not _cuda_asked(device, backend):
-        found = _onnx_beside(weights)
-        if found is not None or backend == "onnx":
-            return YoloxDetector(_onnx_core(weights, found, threads), thresholds)
-    return YoloxDetector(_torch_core(weights, device), thresholds)
+    if backend != "auto" or device != "auto":
+        return backend == "torch" or (backend == "auto" and device != "cpu")
+    try:
+        ctypes.CDLL("libcuda.so.1")  # no driver, no GPU: spare the seconds that torch takes
+    except OSError:
+        return False
+    import torch  # noqa: PLC0415
+
+    return torch.cuda.is_available()
 
 
 def load_network(weights: Path) -> tuple[Yolox, tuple[str, ...]]:
@@ -71,21 +87,6 @@ def load_network(weights: Path) -> tuple[Yolox, tuple[str, ...]]:
             raise ArtifactError(f"{weights}: weights are files in {', '.join(SUFFIXES)}")
 
 
-def _cuda_asked(device: str, backend: Backend) -> bool:
-    """Whether torch must be asked for a GPU; without the driver's library there is none to ask."""
-    if backend == "onnx" or device == "cpu":
-        return False
-    if device != "auto":
-        return True
-    try:
-        ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return False
-    import torch  # noqa: PLC0415  takes seconds
-
-    return torch.cuda.is_available()
-
-
 def _onnx_beside(weights: Path) -> Path | None:
     if weights.suffix == ".onnx":
         return weights
@@ -103,7 +104,7 @@ def _onnx_core(weights: Path, found: Path | None, threads: int) -> Core:
     core = OnnxCore(found, threads=threads)
     if found != weights:
         tensors = weights.with_name(weights.stem + ".safetensors")
-        if not tensors.is_file() or core.metadata.get(WEIGHTS_KEY) != _sha256(tensors):
+        if not tensors.is_file() or core.metadata.get(WEIGHTS_KEY) != sha256_of(tensors):
             raise ArtifactError(
                 f"{found} was not made from {tensors.name} as it is now: "
                 "export it again with tocsin models export"
@@ -118,8 +119,3 @@ def _torch_core(weights: Path, device: str) -> Core:
     place = pick(device)
     network, names = load_network(weights)
     return TorchCore(network, names, place)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -33,6 +33,7 @@ def detections(
     confidence: float,
     iou_threshold: float,
     labels: Labels = "best",
+    clip: bool = True,
 ) -> list[Detections]:
     """What was found in each of B frames, in pixels of that frame, best first.
 
@@ -42,13 +43,14 @@ def detections(
         confidence: objectness times class probability must be above it.
         iou_threshold: of two boxes of one class that overlap more, the weaker one goes.
         labels: see `Labels`.
+        clip: cut the boxes off at the frame's edges; what is left without area goes.
     """
     cells, strides = places(frames.size)
     found = []
     for place, scale, shape in zip(raw, frames.scale, frames.shape, strict=True):
         index, class_id, score = _candidates(place, confidence, labels)  # (N,) each
         boxes = _decode(place[index, :4], cells[index], strides[index])  # (N, 4)
-        boxes = unletterbox(boxes, scale, (int(shape[0]), int(shape[1])))
+        boxes = unletterbox(boxes, scale, (int(shape[0]), int(shape[1])) if clip else None)
         one = Detections(boxes, score, class_id).take(area(boxes) > 0)
         one = suppress(one, iou_threshold)
         found.append(one.take(np.arange(min(len(one), MAX_DETECTIONS))))

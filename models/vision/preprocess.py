@@ -62,12 +62,18 @@ def letterbox(frames: Sequence[Frame], size: tuple[int, int]) -> Letterboxed:
     return Letterboxed(pixels, scale, shape)
 
 
-def unletterbox(xyxy: Boxes, scale: float, shape: tuple[int, int]) -> Boxes:
-    """Boxes (N, 4) on the canvas to pixels of the frame, cut off at its edges.
+def unletterbox(xyxy: Boxes, scale: float, shape: tuple[int, int] | None = None) -> Boxes:
+    """Boxes on the canvas in pixels of the frame.
 
-    A box that lies in the padding altogether comes back without area.
+    Args:
+        xyxy: (N, 4).
+        scale: pixels of the canvas a pixel of the frame.
+        shape: (H, W) of a frame whose edges cut the boxes off; a box that lies in the padding
+            altogether comes back without area. None leaves them as they are.
     """
+    out: Boxes = xyxy / np.float32(scale)
+    if shape is None:
+        return out
     height, width = shape
     limits = np.array([width, height, width, height], np.float32)
-    out: Boxes = np.clip(xyxy / np.float32(scale), 0, limits)
-    return out
+    return np.clip(out, 0, limits)

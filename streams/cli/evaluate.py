@@ -14,6 +14,7 @@ from rich.table import Table
 
 from models.fraud.evaluation import TEST_STARTS, VALIDATION_STARTS, fold_metrics, kept_rows
 from models.fraud.transactions import Transactions
+from streams.cli.evaluate_detector import detector
 from streams.cli.options import write_report
 from streams.cli.progress import progress_bar
 from streams.cli.start import start
@@ -37,6 +38,9 @@ Scores = npt.NDArray[np.float32]
 @app.callback()
 def group() -> None:
     """Measure a network against the truth."""
+
+
+app.command()(detector)
 
 
 @app.command()

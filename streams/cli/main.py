@@ -29,6 +29,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "replay": "streams.cli.replay:replay",
     "alerts": "streams.cli.alerts:app",
     "state": "streams.cli.state:app",
+    "models": "streams.cli.models:app",
     "train": "streams.cli.train:app",
     "evaluate": "streams.cli.evaluate:app",
     "bench": "streams.cli.bench:app",
