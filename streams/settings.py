@@ -189,6 +189,8 @@ class VisionSettings(_Section):
 
     snapshot_blur: bool = False
     """Blur the people in a picture that the alert is not about."""
+
+
 class ModelsSettings(_Section):
     """Published detector weights."""
 

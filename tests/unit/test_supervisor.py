@@ -124,7 +124,7 @@ def test_a_child_gets_its_environment_and_its_output_goes_where_it_should(tmp_pa
 def test_the_second_agent_has_the_port_above_the_firsts() -> None:
     ports = health_ports(Settings(health=HealthSettings(port=7000)))
 
-    assert ports == {"fraud": 7000, "labels": 7001}
+    assert ports == {"fraud": 7000, "labels": 7001, "vision": 7002}
     assert [spec.environment["TOCSIN_HEALTH__PORT"] for spec in agent_specs(ports)] == [
         "7000",
         "7001",
