@@ -13,10 +13,7 @@ from models.device import pick
 from models.fraud.features import new_card_state
 from models.fraud.network import load_fraud
 from models.fraud.profile import new_profiles
-from models.vision.detector import ObjectDetector, Thresholds
-from models.vision.loading import load_detector
 from models.vision.tracker import TrackerConfig
-from models.vision.weights_cache import WeightsCache, default_folder, sha256_of
 from streams.agents.fraud import FraudDetector
 from streams.agents.labels import LabelsDetector
 from streams.agents.resume import ResumeObjects
@@ -31,13 +28,14 @@ from streams.pipeline.decide import DecisionRules
 from streams.pipeline.decode import LabelRules, TransactionRules
 from streams.pipeline.frames import FrameIntake, FrameLimits, MotionRules
 from streams.pipeline.freshness import FrameRules
+from streams.pipeline.network import load_network
 from streams.pipeline.rulebooks import RuleBooks
 from streams.pipeline.tell import AlertRules, AlertTeller
 from streams.schemas import ModelRef
 from streams.settings import Settings
 from streams.state.hidden import HiddenStates
 from streams.state.memory import MemoryServer, MemoryStateStore
-from streams.state.pictures import MemoryPictureStore, PictureStore, RedisPictureStore
+from streams.state.pictures import open_pictures
 from streams.state.redis import RedisStateStore
 from streams.state.store import StateStore
 from streams.state.table import EntityTable
@@ -48,8 +46,6 @@ from streams.topics import dead_topic
 AgentName = Literal["fraud", "labels", "vision"]
 Patience = Callable[[StateStore], StateStore]
 """Wraps a store so that an outage becomes a named wait."""
-
-MEMORY_URL = "memory://"
 
 FLOAT_BYTES = 4
 
@@ -102,7 +98,7 @@ def open_store(
     settings: Settings, group: str, *, shared: bool, server: MemoryServer | None = None
 ) -> StateStore:
     """Open the store of a namespace as `settings.redis` says."""
-    if settings.redis.url == MEMORY_URL:
+    if settings.redis.in_process:
         return MemoryStateStore(server, shared=shared)
     return RedisStateStore(settings.redis, group, shared=shared)
 
@@ -173,7 +169,8 @@ def _fraud(settings: Settings, status: Status, patience: Patience) -> Agent:
         table=cards,
         detector=detector,
         model=manifest.sha256,
-        **_bounds(settings, cards),
+        max_batch=settings.delivery.max_batch,
+        max_unflushed=_unflushed(cards),
     )
 
 
@@ -199,13 +196,14 @@ def _labels(settings: Settings, status: Status, patience: Patience) -> Agent:
         table=table,
         detector=detector,
         model="",
-        **_bounds(settings, table),
+        max_batch=settings.delivery.max_batch,
+        max_unflushed=_unflushed(table),
     )
 
 
-def _bounds(settings: Settings, table: EntityTable) -> dict[str, int]:
+def _unflushed(table: EntityTable) -> int:
     """Half the rows may be unflushed: the other half can be evicted for new ones."""
-    return {"max_batch": settings.delivery.max_batch, "max_unflushed": table.capacity // 2}
+    return table.capacity // 2
 
 
 def _vision(settings: Settings, status: Status, patience: Patience) -> Agent:
@@ -213,8 +211,8 @@ def _vision(settings: Settings, status: Status, patience: Patience) -> Agent:
     topics, vision = settings.topics, settings.vision
     threads = vision.threads or os.cpu_count() or 1
     # 1. The network, and what is known of it.
-    network, model, simulated_only = load_vision(settings, threads)
     tracking = TrackerConfig()
+    network, model, simulated_only = load_network(settings, threads, tracking.low)
 
     # 2. The cameras' state, and the pictures beside it.
     store = patience(open_store(settings, vision.group, shared=False))
@@ -275,35 +273,6 @@ def _vision(settings: Settings, status: Status, patience: Patience) -> Agent:
         resume=ResumeObjects(store, settings),
         metrics=metrics,
     )
-
-
-def load_vision(settings: Settings, threads: int) -> tuple[ObjectDetector, ModelRef, bool]:
-    """Load the detector that the settings name; with whether it knows the simulated camera alone.
-
-    Raises:
-        ModelError: the weights are missing or damaged, or the device is not there.
-    """
-    given = settings.vision.model
-    cache = WeightsCache(settings.models.cache_dir or default_folder())
-    weights = cache.resolve(given, torch=settings.vision.device.startswith("cuda"))
-    network = load_detector(
-        weights,
-        device=settings.vision.device,
-        threads=threads,
-        thresholds=Thresholds(confidence=TrackerConfig().low),
-    )
-    return network, ModelRef(weights.stem, "", sha256_of(weights)), False
-
-
-def open_pictures(settings: Settings) -> PictureStore | None:
-    """Open the store of the alerts' pictures, None where none are to be taken."""
-    vision = settings.vision
-    if not vision.snapshot_max_bytes:
-        return None
-    bounds = {"ttl_s": vision.snapshot_ttl_h * 3600, "max_bytes": vision.snapshot_max_bytes}
-    if settings.redis.url == MEMORY_URL:
-        return MemoryPictureStore(**bounds)
-    return RedisPictureStore(settings.redis, vision.group, **bounds)
 
 
 def observe(agent: Agent, metrics: Metrics) -> None:

@@ -70,6 +70,11 @@ class RedisSettings(_Section):
     password: SecretStr = SecretStr("")
     timeout_s: Seconds = 5.0
 
+    @property
+    def in_process(self) -> bool:
+        """Whether there is no Redis at all."""
+        return self.url == "memory://"
+
 
 class TopicSettings(_Section):
     """Topic names and how `tocsin topics create` makes them."""

@@ -17,8 +17,6 @@ app = typer.Typer(
     rich_markup_mode="markdown", no_args_is_help=True, help="Look after the agents' state in Redis."
 )
 
-_IN_PROCESS = "memory://"
-
 
 @app.callback()
 def group() -> None:
@@ -38,7 +36,7 @@ def rebuild(
     ends the alerts that are open. Stop the agent's workers first.
     """
     settings = start()
-    if settings.redis.url == _IN_PROCESS:
+    if settings.redis.in_process:
         raise SettingsError("redis.url is memory://, which keeps no state to rebuild")
     name: str = getattr(settings, agent).group
     _refuse_while_in_use(settings, name)

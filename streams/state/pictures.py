@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 from typing_extensions import override
 
-from streams.settings import RedisSettings
+from streams.settings import RedisSettings, Settings
 from streams.state.redis import open_client, translated
 
 # One script, so that several workers keep one account. The index is by time, the sizes stand in
@@ -126,3 +126,14 @@ class MemoryPictureStore(PictureStore):
     @override
     def close(self) -> None:
         """Nothing is open."""
+
+
+def open_pictures(settings: Settings) -> PictureStore | None:
+    """Open the store that the settings describe, None where no pictures are to be taken."""
+    vision = settings.vision
+    ttl_s, max_bytes = vision.snapshot_ttl_h * 3600, vision.snapshot_max_bytes
+    if not max_bytes:
+        return None
+    if settings.redis.in_process:
+        return MemoryPictureStore(ttl_s=ttl_s, max_bytes=max_bytes)
+    return RedisPictureStore(settings.redis, vision.group, ttl_s=ttl_s, max_bytes=max_bytes)
