@@ -189,6 +189,18 @@ def handbook() -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def mot15() -> Path:
+    """Six public sequences of the MOTChallenge 2015, a folder."""
+    named = os.environ.get("TOCSIN_MOT15")
+    if not named:
+        pytest.skip("TOCSIN_MOT15 does not name a folder of MOTChallenge sequences")
+    path = Path(named)
+    if not path.is_dir():
+        pytest.fail(f"TOCSIN_MOT15 names {named!r}, which is not a folder", pytrace=False)
+    return path
+
+
 @pytest.fixture(autouse=True)
 def logging_as_it_was() -> Iterator[None]:
     """Commands run in the test process set logging up; the next test must not notice."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +36,47 @@ class Detections:
     def take(self, index: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> Detections:
         """Those of a mask (N,) or of indices."""
         return Detections(self.xyxy[index], self.confidence[index], self.class_id[index])
+
+
+TENTATIVE, CONFIRMED = 1, 2
+"""Status of a track: seen too few times to be believed, or believed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tracks:
+    """N objects followed from frame to frame, as they are in one frame.
+
+    Attributes:
+        xyxy: (N, 4) float32, pixels of the frame; predicted where the object was not seen.
+        confidence: (N,) float32 in [0, 1], of the last detection.
+        class_id: (N,) int64.
+        tracker_id: (N,) int64 from 1, never given twice by one tracker.
+        hits: (N,) int64, detections so far.
+        age_s: (N,) float64, seconds since the first one.
+        unseen_s: (N,) float64, seconds since the last one: 0 where it is of this frame, more where
+            the object is lost.
+        status: (N,) uint8, TENTATIVE or CONFIRMED.
+    """
+
+    xyxy: Boxes
+    confidence: npt.NDArray[np.float32]
+    class_id: npt.NDArray[np.int64]
+    tracker_id: npt.NDArray[np.int64]
+    hits: npt.NDArray[np.int64]
+    age_s: npt.NDArray[np.float64]
+    unseen_s: npt.NDArray[np.float64]
+    status: npt.NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.xyxy)
+
+    def take(self, index: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> Tracks:
+        """Those of a mask (N,) or of indices."""
+        return Tracks(*(getattr(self, field.name)[index] for field in fields(self)))
+
+    def seen(self) -> Tracks:
+        """The confirmed ones that were detected in this frame."""
+        return self.take((self.status == CONFIRMED) & (self.unseen_s == 0))
 
 
 def area(xyxy: Boxes) -> npt.NDArray[np.float32]:

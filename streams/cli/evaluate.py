@@ -15,6 +15,7 @@ from rich.table import Table
 from models.fraud.evaluation import TEST_STARTS, VALIDATION_STARTS, fold_metrics, kept_rows
 from models.fraud.transactions import Transactions
 from streams.cli.evaluate_detector import detector
+from streams.cli.evaluate_tracker import tracker
 from streams.cli.options import write_report
 from streams.cli.progress import progress_bar
 from streams.cli.start import start
@@ -155,3 +156,6 @@ async def _streamed(settings: Settings, topic: str, transactions: Transactions) 
             done += len(records)
             advance(done, "")
     return scores
+
+
+app.command()(tracker)
