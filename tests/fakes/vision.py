@@ -1,76 +1,67 @@
-"""A detector of bright rectangles, streets drawn for it, and an agent around it."""
+"""Tracks and rule books as the tests need them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
-import cv2
 import numpy as np
 
-from models.vision.boxes import Detections
-from models.vision.images import Picture, encode
-from models.vision.preprocess import Frame, Letterboxed, letterbox, unletterbox
-from streams.schemas import ModelRef
-from streams.settings import Settings
+from models.vision.boxes import CONFIRMED, Tracks
+from models.vision.rules_file import RuleBook, parse_rules
 
-MODEL = ModelRef("blobs", "1", "0" * 64)
-SIZE = (96, 128)
-WIDTH, HEIGHT = 160, 120
+WIDTH, HEIGHT = 1000, 500
+CLASSES = ("person", "car", "suitcase")
+PERSON, CAR, SUITCASE = range(3)
 
+GEOMETRY = """
+[zones]
+west = [[0.0, 0.0], [0.5, 0.0], [0.5, 1.0], [0.0, 1.0]]
+[lines]
+middle = [[0.5, 0.0], [0.5, 1.0]]
+"""
 
-class BlobDetector:
-    """Sees what is brighter than 200: tall ones are people, wide ones vehicles."""
-
-    names = ("person", "vehicle")
-    size = SIZE
-
-    def __init__(self) -> None:
-        self.batches: list[int] = []
-
-    def pre(self, frames: Sequence[Frame]) -> Letterboxed:
-        return letterbox(frames, self.size)
-
-    def core(self, frames: Letterboxed) -> Any:
-        self.batches.append(len(frames))
-        return frames.pixels
-
-    def post(self, outputs: Any, frames: Letterboxed) -> list[Detections]:
-        return [self._find(*item) for item in zip(outputs, frames.scale, frames.shape, strict=True)]
-
-    def detect(self, frames: Sequence[Frame]) -> list[Detections]:
-        prepared = self.pre(frames)
-        return self.post(self.core(prepared), prepared)
-
-    def _find(self, pixels: Any, scale: float, shape: Any) -> Detections:
-        bright = (pixels.min(axis=0) > 200).astype(np.uint8)
-        count, _, stats, _ = cv2.connectedComponentsWithStats(bright)
-        if count < 2:
-            return Detections.empty()
-        x, y, w, h = (stats[1:, at].astype(np.float32) for at in range(4))
-        boxes = unletterbox(np.stack([x, y, x + w, y + h], axis=1), float(scale), tuple(shape))
-        return Detections(boxes, np.full(len(x), 0.95, np.float32), (w > h).astype(np.int64))
+Seen = tuple[int, float, float]
+"""Track id, and where it stands in shares of the frame."""
 
 
-def load_blobs(settings: Settings, threads: int, confidence: float) -> tuple[Any, ModelRef, bool]:
-    """In place of `streams.pipeline.network.load_network`."""
-    del settings, threads, confidence
-    return BlobDetector(), MODEL, False
+def book(*rules: str) -> RuleBook:
+    """Of rules without their header; the zone ``west`` and the line ``middle`` exist."""
+    text = GEOMETRY + "".join(f"[[rule]]\n{rule}\n" for rule in rules)
+    return parse_rules(text.encode(), CLASSES, "rules.toml")
 
 
-def street(*xs: int, width: int = WIDTH, height: int = HEIGHT) -> Picture:
-    """A grey picture with a person 20 x 50 pixels at each of `xs`."""
-    picture = np.full((height, width, 3), 90, np.uint8)
-    for x in xs:
-        picture[40:90, max(x, 0) : max(x + 20, 0)] = 250
-    return picture
+def tracks(
+    *seen: Seen,
+    class_id: int = PERSON,
+    confidence: float = 0.8,
+    height: float = 0.2,
+    status: int = CONFIRMED,
+    unseen_s: float = 0.0,
+) -> Tracks:
+    """Boxes half as wide as they are high (in pixels), standing at the given points."""
+    n = len(seen)
+    ids, feet = np.array([s[0] for s in seen], np.int64), np.array([s[1:] for s in seen])
+    feet = feet.reshape(-1, 2) * [WIDTH, HEIGHT]
+    tall = height * HEIGHT
+    corners = [feet[:, 0] - tall / 4, feet[:, 1] - tall, feet[:, 0] + tall / 4, feet[:, 1]]
+    return Tracks(
+        xyxy=np.stack(corners, 1).astype(np.float32),
+        confidence=np.full(n, confidence, np.float32),
+        class_id=np.full(n, class_id, np.int64),
+        tracker_id=ids,
+        hits=np.full(n, 5, np.int64),
+        age_s=np.full(n, 1.0),
+        unseen_s=np.full(n, unseen_s),
+        status=np.full(n, status, np.uint8),
+    )
 
 
-def walk(count: int, *, start: int = -20, step: int = 4) -> list[bytes]:
-    """Frames of one person who walks through the picture."""
-    return [encode(street(start + step * i), quality=95) for i in range(count)]
-
-
-def empty(count: int) -> list[bytes]:
-    """Frames of nobody."""
-    return [encode(street(), quality=95)] * count
+def both(a: Tracks, b: Tracks) -> Tracks:
+    """The tracks of two, in one frame."""
+    return Tracks(
+        *(
+            np.concatenate([getattr(a, name), getattr(b, name)])
+            for name in (
+                "xyxy", "confidence", "class_id", "tracker_id", "hits", "age_s", "unseen_s",
+                "status",
+            )
+        )
+    )  # fmt: skip

@@ -25,10 +25,10 @@ from streams.settings import load_settings
 from streams.state.memory import MemoryServer, MemoryStateStore
 from streams.state.outbox import load_outbox
 from streams.status import Status
-from tests.fakes import vision
+from tests.fakes import blobs as vision
 from tests.fakes.pictures import frame
 from tests.fakes.records import FakeRecord
-from tests.fakes.vision import empty, load_blobs, walk
+from tests.fakes.blobs import empty, load_blobs, walk
 
 NOW = 1_700_000_000_000
 STEP_MS = 100

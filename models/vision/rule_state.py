@@ -1,0 +1,133 @@
+"""What the rules remember of one camera between frames, and how that is packed.
+
+Durations run on a clock of their own, in seconds, that only goes forward: a camera whose time is
+set back neither ends nor prolongs what happens before it.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from models.errors import DataError
+
+STATE_VERSION = 1
+MAX_STATE_BYTES = 4 << 20  # 64 rules with 256 watches each take 2.8 MB
+MAX_WATCHES = 256  # of one rule: as many as the tracker has tracks
+MAX_PLACES = 32  # of one rule
+MAX_TRAILS = 1024  # ids that change all the time must not fill the memory
+
+WAITING, OPEN, SPENT = 0, 1, 2
+
+Box = tuple[float, float, float, float]
+"""x1, y1, x2, y2 in shares of the frame."""
+
+
+class Trail(msgspec.Struct, frozen=True, array_like=True):
+    """Where a track was, and since when it is still.
+
+    Attributes:
+        anchor: where it stood when it was last seen.
+        seen: clock of that moment.
+        born: clock of its first frame.
+        post: where it has been still.
+        still: clock since which it has been near `post`.
+    """
+
+    anchor: tuple[float, float]
+    seen: float
+    born: float
+    post: tuple[float, float]
+    still: float
+
+
+class Watch(msgspec.Struct, frozen=True, array_like=True):
+    """One object to which a rule's condition applies, from before `new` until after `end`.
+
+    Attributes:
+        tracker_id: of the track that began it; with the rule it names the event.
+        track: the track that is it now; 0 where it is no single track.
+        class_id: of that track.
+        phase: WAITING for the rule's time, OPEN after `new`, SPENT after `end`.
+        began: clock since which the condition has held.
+        held: clock when it held last.
+        opened: clock of `new`.
+        told: clock of the last `new` or `update`.
+        started_ms: time of the frame of `new`.
+        best: quality of the best picture sent.
+        box: where it was last.
+        home: where it was at `new`.
+        still: whether it stood still when it was last seen.
+        side: to which it crossed the line, 1 right, -1 left; 0 for other rules.
+        confidence: of the detector when it was last seen.
+    """
+
+    tracker_id: int
+    track: int
+    class_id: int
+    phase: int
+    began: float
+    held: float
+    opened: float
+    told: float
+    started_ms: int
+    best: float
+    box: Box
+    home: Box
+    still: bool
+    side: int
+    confidence: float
+
+
+class Place(msgspec.Struct, frozen=True, array_like=True):
+    """Where a still object was lost: whatever appears there until then is the same object."""
+
+    class_id: int
+    box: Box
+    until: float
+
+
+class RuleState(msgspec.Struct, frozen=True):
+    """Memory of one camera.
+
+    Attributes:
+        clock: seconds, only forward.
+        time_ms: of the last frame; None before the first.
+        trails: by tracker id.
+        watches: by rule name.
+        places: by rule name.
+        opened: clock of the last `new`, by rule name.
+    """
+
+    clock: float = 0.0
+    time_ms: int | None = None
+    trails: dict[int, Trail] = {}
+    watches: dict[str, tuple[Watch, ...]] = {}
+    places: dict[str, tuple[Place, ...]] = {}
+    opened: dict[str, float] = {}
+    version: int = STATE_VERSION
+
+
+def pack_rules(state: RuleState) -> bytes:
+    """As msgpack; floats keep every bit."""
+    return msgspec.msgpack.encode(state)
+
+
+def unpack_rules(packed: bytes) -> RuleState:
+    """Read back what `pack_rules` wrote.
+
+    Raises:
+        DataError: it is too large, damaged, or of another version.
+    """
+    if len(packed) > MAX_STATE_BYTES:
+        raise DataError(f"state of rules has {len(packed)} bytes, at most {MAX_STATE_BYTES}")
+    try:
+        version = msgspec.msgpack.decode(packed, type=_Version).version
+        if version != STATE_VERSION:
+            raise DataError(f"state of rules has version {version}, expected {STATE_VERSION}")
+        return msgspec.msgpack.decode(packed, type=RuleState)
+    except msgspec.DecodeError as error:
+        raise DataError(f"state of rules is damaged: {error}") from None
+
+
+class _Version(msgspec.Struct):
+    version: int
