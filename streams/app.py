@@ -212,7 +212,7 @@ def _vision(settings: Settings, status: Status, patience: Patience) -> Agent:
     threads = vision.threads or os.cpu_count() or 1
     # 1. The network, and what is known of it.
     tracking = TrackerConfig()
-    network, model, simulated_only = load_network(settings, threads, tracking.low)
+    network, model, refusal = load_network(settings, threads, tracking.low)
 
     # 2. The cameras' state, and the pictures beside it.
     store = patience(open_store(settings, vision.group, shared=False))
@@ -226,7 +226,7 @@ def _vision(settings: Settings, status: Status, patience: Patience) -> Agent:
                 max_bytes=vision.max_frame_bytes,
                 max_pixels=vision.max_pixels,
                 max_future_ms=round(vision.max_future_s * 1000),
-                simulated_only=simulated_only,
+                refusal=refusal,
             ),
             rules=FrameRules(
                 keep_all=vision.policy == "keep-all",

@@ -140,17 +140,17 @@ class VisionSettings(_Section):
     group: str = "tocsin-vision"
     """Kafka consumer group and Redis namespace."""
 
-    model: str = ""
-    """Detector weights: a name of `tocsin models list`, or a file; empty for the bundled ones,
-    which know the simulated camera alone."""
+    model: str = "street"
+    """Detector weights: a name of `tocsin models list`, or a file. The bundled ``street`` knows the
+    simulated camera alone."""
 
     device: str = "auto"
     threads: Annotated[int, Field(ge=0)] = 0
     """CPU threads that decode pictures, and as many that detect; 0 for one a core."""
 
     rules: Path | None = None
-    """TOML file of what raises an alert, read again when it changes; unset, everything that is
-    tracked does."""
+    """TOML file of what raises an alert, read again when it changes; unset, a person or a vehicle
+    anywhere in the picture does."""
 
     policy: Literal["freshest", "keep-all"] = "freshest"
     """`freshest` skips frames that are older than `max_age_s`, oldest first, and what a camera

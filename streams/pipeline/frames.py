@@ -79,8 +79,8 @@ class FrameLimits:
     max_bytes: int
     max_pixels: int
     max_future_ms: int
-    simulated_only: bool
-    """Whether the weights know nothing but the simulated camera."""
+    refusal: str | None
+    """Why only the simulated camera is looked at; None where any is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,11 +173,8 @@ class FrameIntake:
         ahead_ms = headers.captured_at - now
         if ahead_ms > self._limits.max_future_ms:
             raise ValueError(f"captured_at is {ahead_ms / 1000:.0f} s ahead of the clock")
-        if self._limits.simulated_only and headers.source != "simulated":
-            raise ValueError(
-                "the bundled weights know the simulated camera alone: set vision.model to weights "
-                "of `tocsin models list`"
-            )
+        if self._limits.refusal is not None and headers.source != "simulated":
+            raise ValueError(self._limits.refusal)
 
     def _check_picture(self, headers: FrameHeaders, value: bytes) -> Header | None:
         if headers.state == "down":

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from models.errors import ArtifactError
 from models.vision.detector import ObjectDetector, Thresholds
+from models.vision.domain import REAL, require_domain_of
 from models.vision.loading import load_detector
 from models.vision.weights_cache import WeightsCache, default_folder, sha256_of
 from streams.schemas import ModelRef
@@ -11,21 +15,39 @@ from streams.settings import Settings
 
 def load_network(
     settings: Settings, threads: int, confidence: float
-) -> tuple[ObjectDetector, ModelRef, bool]:
-    """Load the detector; with whether it knows the simulated camera alone.
+) -> tuple[ObjectDetector, ModelRef, str | None]:
+    """Load the detector; with why it must not see a real camera, None where it may.
 
     `confidence` is that of the weakest object that is of use to the tracker.
 
     Raises:
         ModelError: the weights are missing or damaged, or the device is not there.
     """
-    vision = settings.vision
-    cache = WeightsCache(settings.models.cache_dir or default_folder())
-    weights = cache.resolve(vision.model, torch=vision.device.startswith("cuda"))
+    weights = _weights(settings)
     network = load_detector(
         weights,
-        device=vision.device,
+        device=settings.vision.device,
         threads=threads,
         thresholds=Thresholds(confidence=confidence),
     )
-    return network, ModelRef(weights.stem, "", sha256_of(weights)), False
+    try:
+        require_domain_of(weights, REAL)
+    except ArtifactError as error:
+        refusal: str | None = f"{error}; set vision.model"
+    else:
+        refusal = None
+    return network, ModelRef(weights.stem, "", sha256_of(weights)), refusal
+
+
+def check_weights(settings: Settings, source: str) -> None:
+    """Look whether the weights are there and fit for `source` (see `models.vision.domain`).
+
+    Raises:
+        ArtifactError: they are not.
+    """
+    require_domain_of(_weights(settings), source)
+
+
+def _weights(settings: Settings) -> Path:
+    cache = WeightsCache(settings.models.cache_dir or default_folder())
+    return cache.resolve(settings.vision.model, torch=settings.vision.device.startswith("cuda"))

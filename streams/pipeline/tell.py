@@ -18,12 +18,9 @@ from streams.pipeline.batch import Message
 from streams.pipeline.frames import Frame
 from streams.schemas import ModelRef, Source
 from streams.schemas import encode as encode_record
-from streams.state.pictures import PictureStore
+from streams.state.pictures import CROP, PictureStore
 
 log = logging.getLogger(__name__)
-
-CROP = ":crop"
-"""After an alert's id, the name of the picture that shows its object alone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,9 @@ from typing_extensions import override
 from streams.settings import RedisSettings, Settings
 from streams.state.redis import open_client, translated
 
+CROP: Final = ":crop"
+"""After a picture's name, that of the one that shows the alert's object alone."""
+
 # One script, so that several workers keep one account. The index is by time, the sizes stand in
 # the members' hash: what expired is taken off the account at the next picture.
 _PUT: Final = """
@@ -70,8 +73,7 @@ class RedisPictureStore(PictureStore):
         self, settings: RedisSettings, namespace: str, *, ttl_s: float, max_bytes: int
     ) -> None:
         self._client = open_client(settings)
-        # A namespace of its own, so that no sweep over the agent's rows meets pictures.
-        self._prefix = f"{namespace}-pictures:{{pictures}}:"
+        self._prefix = f"{picture_namespace(namespace)}:{{pictures}}:"
         self._ttl_ms, self._max_bytes = round(ttl_s * 1000), max_bytes
         self._put = self._client.register_script(_PUT)
 
@@ -126,6 +128,11 @@ class MemoryPictureStore(PictureStore):
     @override
     def close(self) -> None:
         """Nothing is open."""
+
+
+def picture_namespace(namespace: str) -> str:
+    """Name the place beside an agent's namespace where its pictures are: no sweep meets both."""
+    return f"{namespace}-pictures"
 
 
 def open_pictures(settings: Settings) -> PictureStore | None:

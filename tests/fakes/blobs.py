@@ -52,10 +52,10 @@ class BlobDetector:
         return Detections(boxes, np.full(len(x), 0.95, np.float32), (w > h).astype(np.int64))
 
 
-def load_blobs(settings: Settings, threads: int, confidence: float) -> tuple[Any, ModelRef, bool]:
+def load_blobs(settings: Settings, threads: int, confidence: float) -> tuple[Any, ModelRef, None]:
     """In place of `streams.pipeline.network.load_network`."""
     del settings, threads, confidence
-    return BlobDetector(), MODEL, False
+    return BlobDetector(), MODEL, None
 
 
 def street(*xs: int, width: int = WIDTH, height: int = HEIGHT) -> Picture:

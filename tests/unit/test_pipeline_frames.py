@@ -31,12 +31,12 @@ class Bed:
     """An intake whose clock the test sets."""
 
     def __init__(
-        self, *, keep_all: bool = False, gate: bool = True, simulated_only: bool = False
+        self, *, keep_all: bool = False, gate: bool = True, refusal: str | None = None
     ) -> None:
         self.now = NOW
         self.pasts: dict[tuple[str, int], CameraPast] = {}
         self.intake = FrameIntake(
-            limits=FrameLimits(100_000, 2_000_000, 60_000, simulated_only),
+            limits=FrameLimits(100_000, 2_000_000, 60_000, refusal),
             rules=FrameRules(keep_all, 2000, 30),
             motion=MotionRules(enabled=gate, threshold=0.02, heartbeat_ms=2000),
             size=(416, 416),
@@ -207,7 +207,7 @@ def test_cameras_are_compared_with_themselves() -> None:
 
 # -- weights that know the simulated camera alone, and cameras that are down -----------------------
 def test_the_bundled_weights_refuse_a_real_camera_with_the_remedy() -> None:
-    bed = Bed(simulated_only=True)
+    bed = Bed(refusal="know the simulated camera alone: set vision.model")
     taken = bed.take(shot(0, source="simulated"), shot(1, source="stream"), shot(2))
     assert [kept.offset for kept in taken.frames] == [0]
     assert len(taken.rejected) == 2
