@@ -26,11 +26,13 @@ from streams.pipeline.cameras import CameraPasts
 from streams.pipeline.dead_letter import DeadLetters
 from streams.pipeline.decide import DecisionRules
 from streams.pipeline.decode import LabelRules, TransactionRules
+from streams.pipeline.follow import Follower
 from streams.pipeline.frames import FrameIntake, FrameLimits, MotionRules
 from streams.pipeline.freshness import FrameRules
 from streams.pipeline.network import load_network
 from streams.pipeline.rulebooks import RuleBooks
 from streams.pipeline.tell import AlertRules, AlertTeller
+from streams.pipeline.tracks import TrackTeller
 from streams.schemas import ModelRef
 from streams.settings import Settings
 from streams.state.hidden import HiddenStates
@@ -220,6 +222,23 @@ def _vision(settings: Settings, status: Status, patience: Patience) -> Agent:
     metrics = FrameMetrics()
 
     # 3. What is decoded and looked at, and what is told.
+    follower = Follower(
+        tracking=tracking,
+        rules=RuleBooks(vision.rules, network.names),
+        alerts=AlertTeller(
+            AlertRules(
+                model=model,
+                threshold=tracking.high,
+                source_topic=topics.frames,
+                alerts_topic=topics.alerts,
+                blur=vision.snapshot_blur,
+                person=network.names.index("person") if "person" in network.names else None,
+            ),
+            open_pictures(settings),
+        ),
+        tracks=TrackTeller(topics.tracks, network.names) if vision.publish_tracks else None,
+        metrics=metrics,
+    )
     detector = VisionDetector(
         intake=FrameIntake(
             limits=FrameLimits(
@@ -244,19 +263,7 @@ def _vision(settings: Settings, status: Status, patience: Patience) -> Agent:
         ),
         pasts=pasts,
         network=network,
-        tracking=tracking,
-        rules=RuleBooks(vision.rules, network.names),
-        teller=AlertTeller(
-            AlertRules(
-                model=model,
-                threshold=tracking.high,
-                source_topic=topics.frames,
-                alerts_topic=topics.alerts,
-                blur=vision.snapshot_blur,
-                person=network.names.index("person") if "person" in network.names else None,
-            ),
-            open_pictures(settings),
-        ),
+        follower=follower,
         dead_letters=DeadLetters(topics.frames, dead_topic(settings, topics.frames)),
         metrics=metrics,
     )

@@ -19,6 +19,7 @@ from streams.frames import FrameHeaders
 from streams.schemas import (
     DEAD_LETTER_HEADERS,
     Alert,
+    FrameObjects,
     Label,
     ObjectLabel,
     Score,
@@ -36,6 +37,7 @@ _RECORDS: Final[dict[str, Any]] = {
     "label": Label,
     "alert": Alert,
     "score": Score,
+    "frame-objects": FrameObjects,
 }
 
 _LABELS: Final = (TransactionLabel, ObjectLabel)
@@ -59,6 +61,7 @@ _MESSAGES: Final = {
     "frames": _Message("frame", "camera_id", (), "A JPEG or PNG; about it, in the headers."),
     "alerts": _Message("alert", "entity", (Alert,), "Drop a repeated event_id, upsert by id."),
     "scores": _Message("score", "card_id", (Score,), "One scored transaction."),
+    "tracks": _Message("frameObjects", "camera_id", (FrameObjects,), "What is in one frame."),
 }
 
 
@@ -83,10 +86,11 @@ def asyncapi(settings: Settings) -> dict[str, Any]:
         "frames": names.frames,
         "alerts": names.alerts,
         "scores": names.scores,
+        "tracks": names.tracks,
     }
     table = {spec.name: spec for spec in topic_table(settings)}
     _, schemas = msgspec.json.schema_components(
-        [Transaction, *_LABELS, FrameHeaders, Alert, Score],
+        [Transaction, *_LABELS, FrameHeaders, Alert, Score, FrameObjects],
         ref_template="#/components/schemas/{name}",
     )
     channels = {

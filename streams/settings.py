@@ -84,6 +84,7 @@ class TopicSettings(_Section):
     frames: str = "frames"
     alerts: str = "alerts"
     scores: str = "scores"
+    tracks: str = "tracks"
     dead_suffix: str = ".dead"
     partitions: Annotated[int, Field(ge=1)] = 4
     replication_factor: Annotated[int, Field(ge=1)] = 1
@@ -194,6 +195,9 @@ class VisionSettings(_Section):
 
     snapshot_blur: bool = False
     """Blur the people in a picture that the alert is not about."""
+
+    publish_tracks: bool = False
+    """Publish everything that is in every frame."""
 
 
 class ModelsSettings(_Section):

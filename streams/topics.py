@@ -50,6 +50,12 @@ def topic_table(settings: Settings) -> tuple[TopicSpec, ...]:
         (names.frames, "camera pictures, keyed by camera", picture_bytes, hours_ms),
         (names.alerts, "alerts, keyed by card or camera", _RECORD_BYTES, days_ms),
         (names.scores, "every score, keyed by card (optional)", _RECORD_BYTES, days_ms),
+        (
+            names.tracks,
+            "what is in every frame, keyed by camera (optional)",
+            _RECORD_BYTES,
+            hours_ms,
+        ),
     )
     # A dead letter is as large as what it buries, and its headers come on top.
     dead = tuple(

@@ -30,7 +30,7 @@ POLL_S = 0.05
 
 TOCSIN = (sys.executable, "-c", "from streams.cli.main import main; main()")
 READY: list[str] = []
-TOPICS = ("transactions", "labels", "frames", "alerts", "scores")
+TOPICS = ("transactions", "labels", "frames", "alerts", "scores", "tracks")
 
 
 @dataclass

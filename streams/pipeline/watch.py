@@ -40,8 +40,9 @@ class _Version(Struct, frozen=True, array_like=True):
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """One frame's tracks, and what the rules make of them."""
+    """One frame's objects and tracks, in its pixels, and what the rules make of them."""
 
+    detections: Detections
     tracks: Tracks
     events: list[ObjectEvent]
 
@@ -84,7 +85,7 @@ class CameraWatch:
         self._rules, events = rules.evaluate(
             book, self._rules, tracks, time_ms=time_ms, width=width, height=height
         )
-        return Sight(tracks, events)
+        return Sight(self._last, tracks, events)
 
     def close(self, book: RuleBook, why: str) -> list[ObjectEvent]:
         """End everything that goes on, as of the last frame, and follow nothing further.

@@ -312,7 +312,7 @@ def test_cameras_beyond_the_capacity_come_back_from_the_store() -> None:
             worker.flush({0: offset})
             offset += 1
     assert len(worker.detector._pasts) <= 6
-    assert len(worker.detector._watches._watches) <= 6
+    assert len(worker.detector._follower.watches._watches) <= 6
     for camera in range(12):
         told = [alert for alert in worker.held if alert.entity == f"c{camera}"]
         assert [alert.status for alert in told if alert.status != "update"] == ["new"]
@@ -425,7 +425,7 @@ def test_every_frame_has_one_fate() -> None:
 def test_alerts_have_a_picture_and_a_crop_that_show_the_object(rules: Path) -> None:
     worker = Worker(rules=rules)
     worker.take(records(PASSING))
-    pictures = worker.detector._teller._pictures
+    pictures = worker.detector._follower._alerts._pictures
     for alert in worker.held:
         assert alert.snapshot is not None
         shown = decode(pictures.get(alert.snapshot))
@@ -456,7 +456,7 @@ def test_people_whom_the_alert_is_not_about_are_blurred(tmp_path: Path) -> None:
         picture[40:90:4, 20:40] = 205  # stripes, to be seen or not
         worker.take(records([vision.encode(picture, quality=95)] * 5))
         reference = worker.held[0].snapshot
-        shown[blur] = decode(worker.detector._teller._pictures.get(reference))
+        shown[blur] = decode(worker.detector._follower._alerts._pictures.get(reference))
     left, right = np.s_[50:80, 24:36], np.s_[48:85, 104:118]
     assert shown[True][left].std() < 5
     assert shown[False][left].std() > 10
@@ -469,7 +469,10 @@ def test_rules_are_read_again_when_the_file_changes_and_bad_ones_change_nothing(
 ) -> None:
     worker = Worker(rules=rules)
     clock = iter(range(10, 1000, 10))
-    worker.detector._rules._clock, worker.detector._rules._looked = lambda: next(clock), 0.0
+    worker.detector._follower._rules._clock, worker.detector._follower._rules._looked = (
+        lambda: next(clock),
+        0.0,
+    )
     worker.take(records(PASSING[:30]))
     assert {alert.detail["rule"] for alert in worker.held} == {"anyone", "right-half"}
 

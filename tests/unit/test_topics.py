@@ -20,6 +20,7 @@ def test_the_table_holds_every_topic_under_its_configured_name() -> None:
         "frames",
         "alerts",
         "scores",
+        "tracks",
         "tx.dlq",
         "labels.dlq",
         "frames.dlq",
@@ -28,7 +29,7 @@ def test_the_table_holds_every_topic_under_its_configured_name() -> None:
 
 def test_retention_is_explicit_and_nothing_is_compacted() -> None:
     for spec in topic_table(SETTINGS):
-        days = 6 / 24 if spec.name == "frames" else 3
+        days = 6 / 24 if spec.name in {"frames", "tracks"} else 3
         assert spec.config["retention.ms"] == str(round(days * 86_400_000))
         assert spec.config["cleanup.policy"] == "delete"
 
