@@ -214,7 +214,7 @@ def _vision(settings: Settings, status: Status, patience: Patience) -> Agent:
     threads = vision.threads or os.cpu_count() or 1
     # 1. The network, and what is known of it.
     tracking = TrackerConfig()
-    network, model, refusal = load_network(settings, threads, tracking.low)
+    network, model, refusal = load_network(settings, threads)
 
     # 2. The cameras' state, and the pictures beside it.
     store = patience(open_store(settings, vision.group, shared=False))

@@ -149,6 +149,9 @@ class VisionSettings(_Section):
     threads: Annotated[int, Field(ge=0)] = 0
     """CPU threads that decode pictures, and as many that detect; 0 for one a core."""
 
+    confidence: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Objects of which the detector is less sure are left out; the tracker has no use for them."""
+
     rules: Path | None = None
     """TOML file of what raises an alert, read again when it changes; unset, a person or a vehicle
     anywhere in the picture does."""

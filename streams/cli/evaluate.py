@@ -16,6 +16,7 @@ from models.fraud.evaluation import TEST_STARTS, VALIDATION_STARTS, fold_metrics
 from models.fraud.transactions import Transactions
 from streams.cli.evaluate_detector import detector
 from streams.cli.evaluate_tracker import tracker
+from streams.cli.evaluate_video import video
 from streams.cli.options import write_report
 from streams.cli.progress import progress_bar
 from streams.cli.start import start
@@ -159,3 +160,4 @@ async def _streamed(settings: Settings, topic: str, transactions: Transactions) 
 
 
 app.command()(tracker)
+app.command()(video)

@@ -13,12 +13,8 @@ from streams.schemas import ModelRef
 from streams.settings import Settings
 
 
-def load_network(
-    settings: Settings, threads: int, confidence: float
-) -> tuple[ObjectDetector, ModelRef, str | None]:
+def load_network(settings: Settings, threads: int) -> tuple[ObjectDetector, ModelRef, str | None]:
     """Load the detector; with why it must not see a real camera, None where it may.
-
-    `confidence` is that of the weakest object that is of use to the tracker.
 
     Raises:
         ModelError: the weights are missing or damaged, or the device is not there.
@@ -28,7 +24,7 @@ def load_network(
         weights,
         device=settings.vision.device,
         threads=threads,
-        thresholds=Thresholds(confidence=confidence),
+        thresholds=Thresholds(confidence=settings.vision.confidence),
     )
     try:
         require_domain_of(weights, REAL)

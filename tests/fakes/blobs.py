@@ -52,9 +52,9 @@ class BlobDetector:
         return Detections(boxes, np.full(len(x), 0.95, np.float32), (w > h).astype(np.int64))
 
 
-def load_blobs(settings: Settings, threads: int, confidence: float) -> tuple[Any, ModelRef, None]:
+def load_blobs(settings: Settings, threads: int) -> tuple[Any, ModelRef, None]:
     """In place of `streams.pipeline.network.load_network`."""
-    del settings, threads, confidence
+    del settings, threads
     return BlobDetector(), MODEL, None
 
 
