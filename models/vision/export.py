@@ -40,12 +40,15 @@ def write(
         network.config = replace(network.config, size=size or network.config.size)
     except ValueError as error:
         raise ArtifactError(str(error)) from None
+    given = _manifest_of(source)
     manifest = checkpoint.Manifest(
         name=stem.name,
         version="1",
         features={},
         config=asdict(network.config),
         classes=list(names),
+        domain=given.domain if given is not None else "",
+        limits=given.limits if given is not None else "",
         threshold=Thresholds().confidence,
         training={"converted_from": source.name, "sha256": sha256_of(source)},
         metrics={},
@@ -58,6 +61,13 @@ def write(
     except OSError as error:
         raise ArtifactError(f"cannot write {stem}: {error.strerror}") from error
     return sealed
+
+
+def _manifest_of(source: Path) -> checkpoint.Manifest | None:
+    """What vouched for the weights that were loaded: converting them lifts none of their limits."""
+    if not source.with_suffix(".json").is_file():
+        return None
+    return checkpoint.read_manifest(source)
 
 
 def to_onnx(network: Yolox, names: Sequence[str], path: Path, weights_sha256: str = "") -> None:
