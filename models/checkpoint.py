@@ -29,6 +29,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """Fields of the network's config dataclass."""
     classes: list[str] = []
     """Names of a detector's classes in the order of its outputs; empty for other networks."""
+    domain: str = ""
+    """What alone it is fit for, as ``simulated``; empty where its use is not limited."""
+    limits: str = ""
+    """What it cannot do, in words."""
     threshold: float
     """Score from which the network's training suggests an alert."""
     training: dict[str, Any]
@@ -68,7 +72,7 @@ def load(
     """
     stem = path.with_suffix("")
     manifest_path, weights_path = _beside(stem, ".json"), _beside(stem, ".safetensors")
-    manifest = _read_manifest(manifest_path)
+    manifest = read_manifest(manifest_path)
     data = _read(weights_path)
     if hashlib.sha256(data).hexdigest() != manifest.sha256:
         raise ArtifactError(
@@ -87,6 +91,19 @@ def load(
         raise ArtifactError(f"{weights_path} is no safetensors file: {error}") from error
 
 
+def read_manifest(path: Path) -> Manifest:
+    """Read a manifest without its weights, given either of the two files.
+
+    Raises:
+        ArtifactError: it is missing or is none.
+    """
+    path = _beside(path.with_suffix(""), ".json")
+    try:
+        return msgspec.json.decode(_read(path), type=Manifest)
+    except msgspec.MsgspecError as error:
+        raise ArtifactError(f"{path} is no model manifest: {error}") from error
+
+
 def _state(module: torch.nn.Module) -> dict[str, torch.Tensor]:
     return dict(module.state_dict())
 
@@ -94,13 +111,6 @@ def _state(module: torch.nn.Module) -> dict[str, torch.Tensor]:
 def _beside(stem: Path, suffix: str) -> Path:
     """`stem` plus a suffix; a version such as ``v1.2`` in the name is no suffix of its own."""
     return stem.with_name(stem.name + suffix)
-
-
-def _read_manifest(path: Path) -> Manifest:
-    try:
-        return msgspec.json.decode(_read(path), type=Manifest)
-    except msgspec.MsgspecError as error:
-        raise ArtifactError(f"{path} is no model manifest: {error}") from error
 
 
 def _read(path: Path) -> bytes:

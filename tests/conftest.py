@@ -177,16 +177,33 @@ def namespace() -> str:
     return f"test-{uuid.uuid4().hex[:12]}"
 
 
+def named_by(variable: str) -> Path:
+    """What an environment variable names; skips the test where it is not set."""
+    named = os.environ.get(variable)
+    if not named:
+        pytest.skip(f"{variable} does not name the data that this needs")
+    path = Path(named)
+    if not path.exists():
+        pytest.fail(f"{variable} names {named!r}, which is not there", pytrace=False)
+    return path
+
+
 @pytest.fixture(scope="session")
 def handbook() -> Path:
     """The public card transactions of the Fraud Detection Handbook, a Parquet file."""
-    named = os.environ.get("TOCSIN_HANDBOOK")
-    if not named:
-        pytest.skip("TOCSIN_HANDBOOK does not name the handbook's Parquet file")
-    path = Path(named)
-    if not path.is_file():
-        pytest.fail(f"TOCSIN_HANDBOOK names {named!r}, which is not a file", pytrace=False)
-    return path
+    return named_by("TOCSIN_HANDBOOK")
+
+
+@pytest.fixture(scope="session")
+def coco() -> Path:
+    """Pictures of COCO: a folder ``train2017`` and their boxes, ``instances_train2017.json``."""
+    return named_by("TOCSIN_COCO")
+
+
+@pytest.fixture(scope="session")
+def yolox_nano() -> Path:
+    """The official YOLOX-Nano weights, an ONNX file."""
+    return named_by("TOCSIN_YOLOX_NANO")
 
 
 @pytest.fixture(scope="session")

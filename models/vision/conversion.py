@@ -1,4 +1,4 @@
-"""Official YOLOX weights, from ONNX or a legacy checkpoint, into our network; ours into ONNX.
+"""Weights files of every kind into our network: ours, official ONNX, legacy checkpoints.
 
 Nothing is taken on trust: a checkpoint must have exactly the names and shapes of a network that we
 know, and what comes out of an ONNX file must compute what ONNX Runtime computes from that file.
@@ -6,15 +6,12 @@ know, and what comes out of an ONNX file must compute what ONNX Runtime computes
 
 from __future__ import annotations
 
-import copy
-import json
-import logging
 import math
 import pickle
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, replace
-from datetime import UTC, datetime
+import struct
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -27,13 +24,17 @@ from torch import nn
 from models import checkpoint
 from models.errors import ArtifactError
 from models.vision.classes import COCO
-from models.vision.detector import Thresholds
-from models.vision.network import PRESETS, ConvBlock, ServedYolox, Yolox, YoloxConfig, fold
-from models.vision.onnx_core import NAMES_KEY, WEIGHTS_KEY, OnnxCore
-from models.vision.weights_cache import sha256_of
+from models.vision.network import PRESETS, ConvBlock, ServedYolox, Yolox, YoloxConfig
+from models.vision.onnx_core import OnnxCore
 
 Named = tuple[Yolox, tuple[str, ...]]
 """A network and the names of its classes."""
+
+# What torch's safe unpickler was seen to raise over a thousand damaged files, and OSError.
+_UNREADABLE = (
+    *(pickle.UnpicklingError, struct.error, RuntimeError, EOFError, ValueError, OSError),
+    *(LookupError, AttributeError, AssertionError, TypeError),
+)
 
 
 def from_manifest(path: Path) -> Named:
@@ -62,8 +63,9 @@ def from_pth(path: Path) -> Named:
         ArtifactError: the file is damaged, would run code, or holds another network.
     """
     try:
-        found: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+        with warnings.catch_warnings(action="ignore"):  # of what is refused below
+            found: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except _UNREADABLE as error:
         raise ArtifactError(
             f"{path} is no checkpoint that can be read safely (tensors only): "
             "pull it again, or take the .onnx file"
@@ -84,13 +86,13 @@ def from_onnx(path: Path) -> Named:
 
     Its batch norms are folded into the convolutions. The network returned has them beside the
     convolutions again, doing nothing: the same function in evaluation, but no statistics to train
-    with. Fine-tune with its batch norms in evaluation mode, or from a checkpoint.
+    with: `models.vision.norms` measures them, for who wants to train on.
 
     Raises:
         ArtifactError: the file is damaged, or is no such network.
     """
     served = OnnxCore(path, threads=1)
-    onnx = _import("onnx", f"reading the weights of {path}")
+    onnx = optional("onnx", f"reading the weights of {path}")
     graph = onnx.load(path).graph
     tensors = {one.name: onnx.numpy_helper.to_array(one) for one in graph.initializer}
     convs = [list(node.input[1:]) for node in graph.node if node.op_type == "Conv"]
@@ -118,73 +120,6 @@ def from_onnx(path: Path) -> Named:
     # 3. Equal shapes may hide a swap: the outputs tell.
     _must_agree(path, network, served)
     return network, served.names
-
-
-def write(
-    network: Yolox,
-    names: Sequence[str],
-    stem: Path,
-    *,
-    source: Path,
-    size: tuple[int, int] | None = None,
-) -> checkpoint.Manifest:
-    """Write what was loaded from `source` as ``stem.safetensors``, ``stem.json``, ``stem.onnx``.
-
-    Raises:
-        ArtifactError: the exporter is not installed, or the network cannot have that input size.
-    """
-    try:
-        network.config = replace(network.config, size=size or network.config.size)
-    except ValueError as error:
-        raise ArtifactError(str(error)) from None
-    manifest = checkpoint.Manifest(
-        name=stem.name,
-        version="1",
-        features={},
-        config=asdict(network.config),
-        classes=list(names),
-        threshold=Thresholds().confidence,
-        training={"converted_from": source.name, "sha256": sha256_of(source)},
-        metrics={},
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
-    _import("onnxscript", "writing ONNX")  # before anything is written
-    sealed = checkpoint.save(stem, network, manifest)
-    to_onnx(network, names, stem.with_name(stem.name + ".onnx"), sealed.sha256)
-    return sealed
-
-
-def to_onnx(network: Yolox, names: Sequence[str], path: Path, weights_sha256: str = "") -> None:
-    """Write `network` as an ONNX file for any number of frames a call, its class names inside.
-
-    Args:
-        network: stays as it is.
-        names: of its classes.
-        path: where to; overwritten.
-        weights_sha256: checksum of the safetensors file that it was made from.
-
-    Raises:
-        ArtifactError: the exporter is not installed.
-    """
-    _import("onnxscript", "writing ONNX")
-    served = ServedYolox(fold(copy.deepcopy(network))).eval()
-    with _quiet("torch.onnx", "onnxscript", "onnx_ir"):
-        program = torch.onnx.export(
-            served,
-            (torch.zeros(2, 3, *network.config.size),),
-            input_names=["images"],
-            output_names=["output"],
-            dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
-            dynamo=True,
-            verbose=False,
-        )
-    if program is None:
-        raise ArtifactError(
-            "torch.onnx.export gave nothing to save: report it with torch's version"
-        )
-    program.model.metadata_props[NAMES_KEY] = json.dumps(list(names))
-    program.model.metadata_props[WEIGHTS_KEY] = weights_sha256
-    program.save(path, external_data=False)
 
 
 def _fitting(path: Path, classes: int, found: Any, shapes_of: Callable[[Yolox], Any]) -> Yolox:
@@ -239,7 +174,7 @@ def _shapes(state: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
     return {name: tuple(value.shape) for name, value in state.items()}
 
 
-def _import(name: str, why: str) -> Any:
+def optional(name: str, why: str) -> Any:
     """Import what only conversions need.
 
     Raises:
@@ -251,17 +186,3 @@ def _import(name: str, why: str) -> Any:
         raise ArtifactError(
             f"{why} needs the package {error.name}: pip install 'tocsin[export]'"
         ) from None
-
-
-@contextmanager
-def _quiet(*names: str) -> Iterator[None]:
-    """The exporter tells the log of each node that it folds, and of what is not installed."""
-    loggers = [logging.getLogger(name) for name in names]
-    before = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from models.errors import ArtifactError
 from models.vision.detector import Core, Thresholds, YoloxDetector
+from models.vision.domain import REAL, require_domain_of
 from models.vision.weights_cache import sha256_of
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def load_detector(
     backend: Backend = "auto",
     threads: int = 0,
     thresholds: Thresholds | None = None,
+    source: str = REAL,
 ) -> YoloxDetector:
     """Load a detector, ready to run.
 
@@ -35,14 +37,17 @@ def load_detector(
         backend: ``auto`` is ONNX Runtime on the CPU where there is an ONNX file, else torch.
         threads: of ONNX Runtime; 0 takes one per physical core. Torch's are the process's own.
         thresholds: what is reported; `Thresholds` if None.
+        source: where the frames come from; `models.vision.domain.SIMULATED` for the simulated
+            street camera, the one source that weights of that domain are let near.
 
     Raises:
-        ArtifactError: the file is missing, damaged, or no such network; or the backend cannot
-            read it.
+        ArtifactError: the file is missing, damaged, or no such network; the backend cannot read
+            it; or it was made for another source.
         DeviceError: there is no such device.
     """
     if weights.suffix not in SUFFIXES:
         raise ArtifactError(f"{weights}: weights are files in {', '.join(SUFFIXES)}")
+    require_domain_of(weights, source)
     found = _onnx_beside(weights)
     if suits_torch(device, backend) or (found is None and backend == "auto"):
         return YoloxDetector(_torch_core(weights, device), thresholds)

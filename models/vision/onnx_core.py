@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
@@ -82,7 +82,10 @@ class OnnxCore:
         if len(shape) != 3 or shape[1] != count or not isinstance(outputs, int) or outputs < 6:
             raise _unlike_yolox(path, f"outputs of shape {shape}")
         text = self.metadata.get(NAMES_KEY)
-        names = tuple(json.loads(text)) if text is not None else COCO
+        try:
+            names = COCO if text is None else msgspec.json.decode(text, type=tuple[str, ...])
+        except msgspec.MsgspecError:
+            raise _unlike_yolox(path, f"metadata {NAMES_KEY!r} that is no list") from None
         if len(names) != outputs - 5:
             raise _unlike_yolox(path, f"{outputs - 5} classes, of which {len(names)} have names")
         return names

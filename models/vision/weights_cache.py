@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from models.errors import ArtifactError
+from models.vision.domain import STREET_NAME, STREET_WEIGHTS
 from models.vision.weights import FORMATS, Weights, WeightsFile, find
 
 Trust = Literal["given", "known", "recorded", "first use"]
@@ -74,7 +76,8 @@ class WeightsCache:
         except OSError as error:
             raise ArtifactError(f"cannot write to {self.folder}: {error.strerror}") from error
         finally:
-            part.unlink(missing_ok=True)
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
         return Receipt(place, found, trust)
 
     def state(self, file: WeightsFile) -> State:
@@ -104,7 +107,7 @@ class WeightsCache:
         )
 
     def resolve(self, given: str, *, torch: bool = False) -> Path:
-        """The file that a command's ``--weights NAME|FILE`` means.
+        """The file that a command's ``--weights NAME|FILE`` means; ``street`` is the bundled one.
 
         Raises:
             ArtifactError: there is no such file and no such name; or see `locate`.
@@ -112,6 +115,8 @@ class WeightsCache:
         weights = find(given)
         if weights is not None and not Path(given).is_file():
             return self.locate(weights, torch=torch)
+        if given == STREET_NAME and not Path(given).is_file():
+            return STREET_WEIGHTS
         if not Path(given).is_file():
             raise ArtifactError(
                 f"{given} is neither a file nor a name that tocsin models list shows"

@@ -1,9 +1,9 @@
-"""`tocsin evaluate detector`: average precision on annotated pictures."""
+"""`tocsin evaluate detector`: average precision on annotated pictures, or on drawn scenes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,9 +13,10 @@ from rich.console import Console
 from rich.table import Table
 
 from models.errors import DataError
-from models.vision.annotations import Annotations, read_annotations
+from models.vision.annotations import Truth, read_annotations
 from models.vision.boxes import Detections
 from models.vision.detector import ObjectDetector
+from models.vision.domain import REAL, SIMULATED
 from models.vision.evaluation import (
     RANKED,
     Precision,
@@ -23,6 +24,7 @@ from models.vision.evaluation import (
     in_classes_of,
     matched_classes,
 )
+from models.vision.examples import TEST_WORLDS, SceneExamples
 from models.vision.loading import load_detector, suits_torch
 from models.vision.preprocess import Frame
 from streams.cli.models import cache_of
@@ -40,10 +42,16 @@ def detector(
     weights: Annotated[
         str, typer.Option(metavar="NAME|FILE", help="A pulled network, or a weights file.")
     ],
-    images: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the pictures.")],
+    images: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of the pictures.")
+    ] = None,
     annotations: Annotated[
-        Path, typer.Option(metavar="FILE", help="Their boxes, in COCO's format.")
-    ],
+        Path | None, typer.Option(metavar="FILE", help="Their boxes, in COCO's format.")
+    ] = None,
+    scenes: Annotated[
+        int | None,
+        typer.Option(min=1, help="That many scenes of the simulated street camera instead."),
+    ] = None,
     classes: Annotated[
         str, typer.Option(metavar="NAME,...", help="Judge these classes only.")
     ] = "",
@@ -57,16 +65,20 @@ def detector(
 ) -> None:
     """Print COCO's average precision, overall and by class.
 
-    The detector's classes and those of the annotations are matched by name.
+    The detector's classes and those of the annotations are matched by name. Scenes are of worlds
+    that no training draws; objects of which less than half is visible do not count.
     """
     settings = start()
-    data = read_annotations(annotations)
+    data = _data(images, annotations, scenes)
     path = cache_of(settings).resolve(weights, torch=suits_torch(device, backend))
-    subject = load_detector(path, device=device, backend=backend, thresholds=RANKED)
+    subject = load_detector(
+        path, device=device, backend=backend, thresholds=RANKED, source=data.source
+    )
     matched = matched_classes(subject.names, data.names)
     judged = _judged(classes, matched, subject.names, data)
-    found = [in_classes_of(matched, one) for one in _detect(subject, images, data)]
-    overall, each = average_precision(data.truths, found, judged)
+    truths, detected = _detect(subject, data)
+    found = [in_classes_of(matched, one) for one in detected]
+    overall, each = average_precision(truths, found, judged)
     _show(overall, each)
     unknown = sorted(set(data.names) - {data.names[place] for place in matched.values()})
     if unknown and not classes:
@@ -74,15 +86,49 @@ def detector(
     result = {
         **asdict(overall),
         "classes": {name: asdict(precision) for name, precision in each.items()},
-        "images": len(data.file_names),
+        "images": data.number,
         "weights": path.name,
         "size": list(subject.size),
     }
     write_report(report, result)
 
 
+@dataclass(frozen=True, slots=True)
+class _Data:
+    """Pictures with their truths, read or drawn one at a time."""
+
+    names: tuple[str, ...]
+    number: int
+    picture: Callable[[int], tuple[Frame, Truth]]
+    source: str
+
+
+def _data(images: Path | None, annotations: Path | None, scenes: int | None) -> _Data:
+    """What to judge by.
+
+    Raises:
+        SettingsError: none or both of the two sources are named.
+    """
+    if scenes is not None and images is None and annotations is None:
+        drawn = SceneExamples(scenes, first=TEST_WORLDS)
+
+        def scene(index: int) -> tuple[Frame, Truth]:
+            example = drawn[index]
+            return example.image, example.truth
+
+        return _Data(drawn.names, scenes, scene, SIMULATED)
+    if scenes is not None or images is None or annotations is None:
+        raise SettingsError("give --images and --annotations together, or --scenes")
+    folder, read = images, read_annotations(annotations)
+
+    def picture(index: int) -> tuple[Frame, Truth]:
+        return _read(folder / read.file_names[index], read.sizes[index]), read.truths[index]
+
+    return _Data(read.names, len(read.file_names), picture, REAL)
+
+
 def _judged(
-    wanted: str, matched: dict[int, int], known: Sequence[str], data: Annotations
+    wanted: str, matched: dict[int, int], known: Sequence[str], data: _Data
 ) -> dict[int, str]:
     """Names of the classes to judge, by the class ids of the data.
 
@@ -104,16 +150,16 @@ def _judged(
     return {shared[name]: name for name in names}
 
 
-def _detect(subject: ObjectDetector, folder: Path, data: Annotations) -> list[Detections]:
+def _detect(subject: ObjectDetector, data: _Data) -> tuple[list[Truth], list[Detections]]:
+    truths: list[Truth] = []
     found: list[Detections] = []
-    with progress_bar("pictures", len(data.file_names)) as advance:
-        for begin in range(0, len(data.file_names), _BATCH):
-            batch = range(begin, min(begin + _BATCH, len(data.file_names)))
-            found += subject.detect(
-                [_read(folder / data.file_names[i], data.sizes[i]) for i in batch]
-            )
+    with progress_bar("pictures", data.number) as advance:
+        for begin in range(0, data.number, _BATCH):
+            batch = [data.picture(i) for i in range(begin, min(begin + _BATCH, data.number))]
+            truths += [truth for _, truth in batch]
+            found += subject.detect([frame for frame, _ in batch])
             advance(len(found), "")
-    return found
+    return truths, found
 
 
 def _read(path: Path, size: tuple[int, int] | None) -> Frame:

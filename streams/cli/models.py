@@ -129,7 +129,7 @@ def export(
 ) -> None:
     """Convert weights into Tocsin's own files: for torch, and for ONNX Runtime with any batch."""
     settings = start()
-    from models.vision.conversion import write  # noqa: PLC0415  imports torch
+    from models.vision.export import write  # noqa: PLC0415  imports torch
     from models.vision.loading import load_network  # noqa: PLC0415
 
     path = cache_of(settings).resolve(weights)

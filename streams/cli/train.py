@@ -1,4 +1,4 @@
-"""`tocsin train`: weights from transactions."""
+"""`tocsin train`: weights from transactions, and from pictures."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from models.fraud.simulator import simulate
 from models.fraud.transactions import Transactions
 from streams.cli.progress import progress_bar
 from streams.cli.start import start
+from streams.cli.train_detector import detector
 from streams.producers.files import column_map, read_transactions
 from streams.producers.transactions import world
 
@@ -21,6 +22,9 @@ app = typer.Typer(rich_markup_mode="markdown", no_args_is_help=True, help="Train
 @app.callback()
 def group() -> None:
     """Train a network."""
+
+
+app.command()(detector)
 
 
 @app.command()

@@ -62,7 +62,9 @@ class Lighting:
         lamps = self._backdrop.lamps[..., None] * (_LAMP * (1.0 - day))
         self._light = np.minimum(ambient + lamps, _FULL).astype(np.float32)  # (H / 4, W / 4, 3)
         # In bytes, where OpenCV is ten times as fast as numpy with floats.
-        light = cv2.resize((self._light * (255.0 / _FULL)).astype(np.uint8), self._backdrop.day.shape[1::-1])
+        light = cv2.resize(
+            (self._light * (255.0 / _FULL)).astype(np.uint8), self._backdrop.day.shape[1::-1]
+        )
         lit = cv2.multiply(self._backdrop.day, light, scale=_FULL / 255.0)
         lit = cv2.addWeighted(lit, 1.0, self._backdrop.windows, 1.0 - day, 0.0)
         self._image = np.asarray(lit, np.uint8)

@@ -83,15 +83,15 @@ class Street:
 
 def draw_street(rng: np.random.Generator, width: int, height: int) -> Street:
     """A new street under a new camera."""
-    far_kerb = float(rng.uniform(23.0, 25.5))
+    far_kerb = float(rng.uniform(18.5, 20.5))
     return Street(
         width=width,
         height=height,
         camera_m=float(rng.uniform(4.0, 5.0)),
         horizon_px=float(rng.uniform(0.05, 0.16)) * height,
-        houses_z=far_kerb + float(rng.uniform(3.0, 4.5)),
+        houses_z=far_kerb + float(rng.uniform(2.6, 3.6)),
         far_kerb_z=far_kerb,
-        near_kerb_z=float(rng.uniform(14.5, 16.0)),
-        crossing_x=float(rng.uniform(-5.0, 5.0)),
+        near_kerb_z=float(rng.uniform(11.8, 13.0)),
+        crossing_x=float(rng.uniform(-4.0, 4.0)),
         crossing_m=float(rng.uniform(2.6, 3.6)),
     )

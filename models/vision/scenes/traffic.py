@@ -120,7 +120,7 @@ class Traffic:
         if rng.random() > 0.25:
             return [first]
         # A companion: the same way, a step behind and beside.
-        back, aside = float(rng.uniform(0.3, 0.8)), float(rng.choice([-0.4, 0.4]))
+        back, aside = float(rng.uniform(0.5, 1.0)), float(rng.choice([-0.4, 0.4]))
         return [
             first,
             Actor(
@@ -163,7 +163,7 @@ def _stroll(
 ) -> Actor:
     """Along a pavement; one in five stops for a while."""
     low, high = (
-        (9.6, street.near_kerb_z - 0.6)
+        (7.6, street.near_kerb_z - 0.5)
         if stream.near
         else (
             street.far_kerb_z + 0.6,
@@ -188,7 +188,7 @@ def _cross(
     rng: np.random.Generator, street: Street, stream: _Stream, begin: float, identity: int
 ) -> Actor:
     """From one pavement, over the crossing, to the other; waits at the kerb."""
-    far, near = (street.far_kerb_z + street.houses_z) / 2, float(rng.uniform(10.0, 12.5))
+    far, near = (street.far_kerb_z + street.houses_z) / 2, float(rng.uniform(8.0, 10.5))
     x = street.crossing_x + float(rng.uniform(-0.35, 0.35)) * street.crossing_m
     side = float(rng.choice([-1.0, 1.0]))
     start, end = (far, near) if stream.direction > 0 else (near, far)
@@ -212,7 +212,7 @@ def _parked(rng: np.random.Generator, street: Street) -> tuple[Actor, ...]:
     for number in range(int(rng.integers(0, 3))):
         look = vehicles.draw_look(rng)
         x = (number - 0.5) * reach + float(rng.uniform(-0.35, 0.35)) * reach
-        if look.body in ("lorry", "bus") or abs(x - street.crossing_x) < 4.5:
+        if look.body in ("lorry", "bus") or abs(x - street.crossing_x) < 4.3:
             continue
         ever = (0.0, math.inf)
         parked.append(Actor(len(parked) + 1, look, ever, (x, x), (z, z)))
