@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from models.checkpoint import read_manifest
 from models.errors import ArtifactError
 from models.vision.detector import ObjectDetector, Thresholds
 from models.vision.domain import REAL, require_domain_of
@@ -32,7 +33,7 @@ def load_network(settings: Settings, threads: int) -> tuple[ObjectDetector, Mode
         refusal: str | None = f"{error}; set vision.model"
     else:
         refusal = None
-    return network, ModelRef(weights.stem, "", sha256_of(weights)), refusal
+    return network, _reference(weights), refusal
 
 
 def check_weights(settings: Settings, source: str) -> None:
@@ -42,6 +43,14 @@ def check_weights(settings: Settings, source: str) -> None:
         ArtifactError: they are not.
     """
     require_domain_of(_weights(settings), source)
+
+
+def _reference(weights: Path) -> ModelRef:
+    """Name the weights: by their manifest where they have one, else by their file."""
+    if weights.suffix in {".json", ".safetensors"}:
+        manifest = read_manifest(weights)
+        return ModelRef(manifest.name, manifest.version, manifest.sha256)
+    return ModelRef(weights.stem, "", sha256_of(weights))
 
 
 def _weights(settings: Settings) -> Path:
