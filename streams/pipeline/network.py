@@ -7,7 +7,7 @@ from pathlib import Path
 from models.checkpoint import read_manifest
 from models.errors import ArtifactError
 from models.vision.detector import ObjectDetector, Thresholds
-from models.vision.domain import REAL, require_domain_of
+from models.vision.domain import REAL, SIMULATED, require_domain_of
 from models.vision.loading import load_detector
 from models.vision.weights_cache import WeightsCache, default_folder, sha256_of
 from streams.schemas import ModelRef
@@ -26,6 +26,7 @@ def load_network(settings: Settings, threads: int) -> tuple[ObjectDetector, Mode
         device=settings.vision.device,
         threads=threads,
         thresholds=Thresholds(confidence=settings.vision.confidence),
+        source=SIMULATED,  # each frame says where it comes from: see the refusal below
     )
     try:
         require_domain_of(weights, REAL)
