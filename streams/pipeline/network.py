@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from models.checkpoint import read_manifest
 from models.errors import ArtifactError
 from models.vision.detector import ObjectDetector, Thresholds
 from models.vision.domain import REAL, SIMULATED, require_domain_of
@@ -49,6 +48,8 @@ def check_weights(settings: Settings, source: str) -> None:
 def _reference(weights: Path) -> ModelRef:
     """Name the weights: by their manifest where they have one, else by their file."""
     if weights.suffix in {".json", ".safetensors"}:
+        from models.checkpoint import read_manifest  # noqa: PLC0415  imports torch
+
         manifest = read_manifest(weights)
         return ModelRef(manifest.name, manifest.version, manifest.sha256)
     return ModelRef(weights.stem, "", sha256_of(weights))
