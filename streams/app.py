@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,22 +13,35 @@ from models.device import pick
 from models.fraud.features import new_card_state
 from models.fraud.network import load_fraud
 from models.fraud.profile import new_profiles
+from models.vision.tracker import TrackerConfig
 from streams.agents.fraud import FraudDetector
 from streams.agents.labels import LabelsDetector
+from streams.agents.resume import ResumeObjects
+from streams.agents.vision import VisionDetector
 from streams.errors import SettingsError
+from streams.frame_metrics import FrameMetrics
 from streams.metrics import Metrics
 from streams.pipeline.batch import Detector
 from streams.pipeline.budget import Budget
+from streams.pipeline.cameras import CameraPasts
 from streams.pipeline.dead_letter import DeadLetters
 from streams.pipeline.decide import DecisionRules
 from streams.pipeline.decode import LabelRules, TransactionRules
 from streams.pipeline.drift import DriftWatch
+from streams.pipeline.follow import Follower
+from streams.pipeline.frames import FrameIntake, FrameLimits, MotionRules
+from streams.pipeline.freshness import FrameRules
+from streams.pipeline.network import load_network
 from streams.pipeline.policy import AlertBudget, AlertPolicy, FixedThreshold
+from streams.pipeline.rulebooks import RuleBooks
+from streams.pipeline.tell import AlertRules, AlertTeller
+from streams.pipeline.tracks import TrackTeller
 from streams.schemas import ModelRef
 from streams.settings import FraudSettings, Settings
 from streams.state.cards import CardHistory
 from streams.state.hidden import HiddenStates
 from streams.state.memory import MemoryServer, MemoryStateStore
+from streams.state.pictures import open_pictures
 from streams.state.redis import RedisStateStore
 from streams.state.store import StateStore
 from streams.state.table import EntityTable
@@ -35,13 +49,14 @@ from streams.state.terminals import TerminalProfiles
 from streams.status import Status
 from streams.topics import dead_topic
 
-AgentName = Literal["fraud", "labels"]
+AgentName = Literal["fraud", "labels", "vision"]
 Patience = Callable[[StateStore], StateStore]
 """Wraps a store so that an outage becomes a named wait."""
 
-MEMORY_URL = "memory://"
-
 FLOAT_BYTES = 4
+
+BATCHES_UNFLUSHED = 8
+"""Of frames: they hold their pictures, and a flush waits for the batches under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +69,22 @@ class Agent:
     """Kafka consumer group and Redis namespace."""
 
     store: StateStore
-    table: EntityTable
     detector: Detector
     model: str
     """Identity of the weights that the state belongs to; empty for an agent without a network."""
+
+    max_batch: int
+    max_unflushed: int
+    """Records that may be read and not yet flushed."""
+
+    table: EntityTable | None = None
+    """Its rows, where they are of one width."""
+
+    batch_wait_s: float = 0.0
+    resume: ResumeObjects | None = None
+    """For an agent with an outbox, whose state is not rebuilt from the topic."""
+
+    metrics: FrameMetrics | None = None
 
     sized: Callable[[int], object] = lambda partitions: None
     """Told the number of the topic's partitions, before anything of it is consumed."""
@@ -75,14 +102,15 @@ def build_agent(
         ModelError: the network cannot be loaded, or the device is not there.
         SettingsError: a capacity is too small for the batches.
     """
-    return (_fraud if name == "fraud" else _labels)(settings, status, patience)
+    builders = {"fraud": _fraud, "labels": _labels, "vision": _vision}
+    return builders[name](settings, status, patience)
 
 
 def open_store(
     settings: Settings, group: str, *, shared: bool, server: MemoryServer | None = None
 ) -> StateStore:
     """Open the store of a namespace as `settings.redis` says."""
-    if settings.redis.url == MEMORY_URL:
+    if settings.redis.in_process:
         return MemoryStateStore(server, shared=shared)
     return RedisStateStore(settings.redis, group, shared=shared)
 
@@ -156,13 +184,15 @@ def _fraud(settings: Settings, status: Status, patience: Patience) -> Agent:
         drift.observe(metrics)
 
     return Agent(
-        "fraud",
-        topics.transactions,
-        fraud.group,
-        store,
-        cards,
-        detector,
-        manifest.sha256,
+        name="fraud",
+        topic=topics.transactions,
+        group=fraud.group,
+        store=store,
+        table=cards,
+        detector=detector,
+        model=manifest.sha256,
+        max_batch=settings.delivery.max_batch,
+        max_unflushed=_unflushed(cards),
         sized=policy.sized,
         observe=observe_both,
     )
@@ -203,12 +233,105 @@ def _labels(settings: Settings, status: Status, patience: Patience) -> Agent:
         ),
         dead_letters=DeadLetters(topics.labels, dead_topic(settings, topics.labels)),
     )
-    return Agent("labels", topics.labels, labels.group, store, table, detector, "")
+    return Agent(
+        name="labels",
+        topic=topics.labels,
+        group=labels.group,
+        store=store,
+        table=table,
+        detector=detector,
+        model="",
+        max_batch=settings.delivery.max_batch,
+        max_unflushed=_unflushed(table),
+    )
+
+
+def _unflushed(table: EntityTable) -> int:
+    """Half the rows may be unflushed: the other half can be evicted for new ones."""
+    return table.capacity // 2
+
+
+def _vision(settings: Settings, status: Status, patience: Patience) -> Agent:
+    del status  # nothing is rebuilt
+    topics, vision = settings.topics, settings.vision
+    threads = vision.threads or os.cpu_count() or 1
+    # 1. The network, and what is known of it.
+    tracking = TrackerConfig()
+    network, model, refusal = load_network(settings, threads)
+
+    # 2. The cameras' state, and the pictures beside it.
+    store = patience(open_store(settings, vision.group, shared=False))
+    pasts = CameraPasts(store, capacity=vision.cameras)
+    metrics = FrameMetrics()
+
+    # 3. What is decoded and looked at, and what is told.
+    follower = Follower(
+        tracking=tracking,
+        rules=RuleBooks(vision.rules, network.names),
+        alerts=AlertTeller(
+            AlertRules(
+                model=model,
+                threshold=tracking.high,
+                source_topic=topics.frames,
+                alerts_topic=topics.alerts,
+                blur=vision.snapshot_blur,
+                person=network.names.index("person") if "person" in network.names else None,
+            ),
+            open_pictures(settings),
+        ),
+        tracks=TrackTeller(topics.tracks, network.names) if vision.publish_tracks else None,
+        metrics=metrics,
+    )
+    detector = VisionDetector(
+        intake=FrameIntake(
+            limits=FrameLimits(
+                max_bytes=vision.max_frame_bytes,
+                max_pixels=vision.max_pixels,
+                max_future_ms=round(vision.max_future_s * 1000),
+                refusal=refusal,
+            ),
+            rules=FrameRules(
+                keep_all=vision.policy == "keep-all",
+                max_age_ms=vision.max_age_s * 1000,
+                max_fps=vision.max_fps,
+            ),
+            motion=MotionRules(
+                enabled=vision.motion_gate,
+                threshold=vision.motion_threshold,
+                heartbeat_ms=vision.heartbeat_s * 1000,
+            ),
+            size=network.size,
+            threads=threads,
+            past=pasts.of,
+        ),
+        pasts=pasts,
+        network=network,
+        follower=follower,
+        dead_letters=DeadLetters(topics.frames, dead_topic(settings, topics.frames)),
+        metrics=metrics,
+    )
+    return Agent(
+        name="vision",
+        topic=topics.frames,
+        group=vision.group,
+        store=store,
+        detector=detector,
+        model=model.sha256,
+        max_batch=vision.max_batch,
+        max_unflushed=BATCHES_UNFLUSHED * vision.max_batch,
+        batch_wait_s=vision.batch_wait_s,
+        resume=ResumeObjects(store, settings),
+        metrics=metrics,
+    )
 
 
 def observe(agent: Agent, metrics: Metrics) -> None:
-    """Publish the counts that an agent's table keeps."""
+    """Publish the counts that an agent keeps."""
+    if agent.metrics is not None:
+        agent.metrics.register(metrics.registry)
     table: Any = agent.table
+    if table is None:
+        return
     metrics.rows.set_function(lambda: len(table))
     metrics.cache_hits.set_function(lambda: table.hits)
     metrics.cache_misses.set_function(lambda: table.misses)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -15,12 +15,17 @@ _WAIT_MS = 500
 
 
 async def read_topic(
-    kafka: KafkaSettings, topic: str, *, from_beginning: bool, follow: bool
+    kafka: KafkaSettings,
+    topic: str,
+    *,
+    from_beginning: bool,
+    follow: bool,
+    since_ms: int | None = None,
 ) -> AsyncGenerator[list[Any], None]:
     """Yield the records of `topic` as lists of aiokafka's records, in order of each partition.
 
     From the log start or from what arrives next; without `follow` it ends at the log end that
-    it finds when it starts, with it never.
+    it finds when it starts, with it never. `since_ms` leaves out what was sent before (ms, epoch).
 
     Raises:
         BrokerError: no broker answers, it refuses us, or the topic does not exist.
@@ -40,6 +45,8 @@ async def read_topic(
             await consumer.start()
             consumer.assign(list(ends))
             starts = await consumer.beginning_offsets(list(ends)) if from_beginning else ends
+            if since_ms is not None:
+                starts = await _since(consumer, starts, ends, since_ms)
             for partition, start in starts.items():
                 consumer.seek(partition, start)
             left = {partition for partition in ends if starts[partition] < ends[partition]}
@@ -51,3 +58,17 @@ async def read_topic(
                         left.discard(partition)
         finally:
             await consumer.stop()
+
+
+async def _since(
+    consumer: Any,
+    starts: Mapping[TopicPartition, int],
+    ends: Mapping[TopicPartition, int],
+    since_ms: int,
+) -> dict[TopicPartition, int]:
+    found = await consumer.offsets_for_times(dict.fromkeys(starts, since_ms))
+    return {
+        partition: max(start, ends[partition] if at is None else at.offset)
+        for partition, start in starts.items()
+        for at in [found.get(partition)]
+    }

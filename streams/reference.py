@@ -15,9 +15,11 @@ import msgspec
 from msgspec import Struct
 
 from streams.alerts.envelope import CLOUD_EVENT_HEADERS
+from streams.frames import FrameHeaders
 from streams.schemas import (
     DEAD_LETTER_HEADERS,
     Alert,
+    FrameObjects,
     Label,
     ObjectLabel,
     Score,
@@ -31,9 +33,11 @@ _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 _RECORDS: Final[dict[str, Any]] = {
     "transaction": Transaction,
+    "frame-headers": FrameHeaders,
     "label": Label,
     "alert": Alert,
     "score": Score,
+    "frame-objects": FrameObjects,
 }
 
 _LABELS: Final = (TransactionLabel, ObjectLabel)
@@ -54,8 +58,10 @@ _MESSAGES: Final = {
     "labels": _Message(
         "label", "terminal_id or camera_id", _LABELS, "A verdict; the later labelled_at wins."
     ),
+    "frames": _Message("frame", "camera_id", (), "A JPEG or PNG; about it, in the headers."),
     "alerts": _Message("alert", "entity", (Alert,), "Drop a repeated event_id, upsert by id."),
     "scores": _Message("score", "card_id", (Score,), "One scored transaction."),
+    "tracks": _Message("frameObjects", "camera_id", (FrameObjects,), "What is in one frame."),
 }
 
 
@@ -77,22 +83,24 @@ def asyncapi(settings: Settings) -> dict[str, Any]:
     addresses = {
         "transactions": names.transactions,
         "labels": names.labels,
+        "frames": names.frames,
         "alerts": names.alerts,
         "scores": names.scores,
+        "tracks": names.tracks,
     }
     table = {spec.name: spec for spec in topic_table(settings)}
     _, schemas = msgspec.json.schema_components(
-        [Transaction, *_LABELS, Alert, Score],
+        [Transaction, *_LABELS, FrameHeaders, Alert, Score, FrameObjects],
         ref_template="#/components/schemas/{name}",
     )
     channels = {
         channel: _channel(table[addresses[channel]], message.name)
         for channel, message in _MESSAGES.items()
     }
-    for channel in ("transactions", "labels"):
+    received = ("transactions", "labels", "frames")
+    for channel in received:
         address = f"{addresses[channel]}{names.dead_suffix}"
         channels[f"{channel}Dead"] = _channel(table[address], "deadLetter")
-    received = {"transactions", "labels"}
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -139,6 +147,8 @@ def _channel(spec: TopicSpec, message: str) -> dict[str, Any]:
 
 
 def _message(message: _Message) -> dict[str, Any]:
+    if not message.records:
+        return _picture(message)
     payloads = [{"$ref": f"#/components/schemas/{record.__name__}"} for record in message.records]
     described: dict[str, Any] = {
         "name": message.name,
@@ -149,6 +159,17 @@ def _message(message: _Message) -> dict[str, Any]:
     if Alert in message.records:
         described["headers"] = _headers(CLOUD_EVENT_HEADERS)
     return described
+
+
+def _picture(message: _Message) -> dict[str, Any]:
+    return {
+        "name": message.name,
+        "summary": message.summary,
+        "contentType": "image/jpeg",
+        "payload": {"description": "A JPEG, or a PNG; none in a record that says `state`."},
+        "headers": {"$ref": f"#/components/schemas/{FrameHeaders.__name__}"},
+        "bindings": {"kafka": {"key": {"type": "string", "description": message.key}}},
+    }
 
 
 def _dead_letter() -> dict[str, Any]:

@@ -176,6 +176,38 @@ class Score(Struct, gc=False, frozen=True):
     version: str
 
 
+class DetectedObject(Struct, frozen=True):
+    """What the detector found: a box in pixels of the frame, at its full size."""
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+    confidence: float
+    class_name: str = msgspec.field(name="class")
+
+
+class TrackedObject(DetectedObject, frozen=True):
+    """A confirmed track that was seen in the frame."""
+
+    tracker_id: int
+
+
+class FrameObjects(Struct, frozen=True, kw_only=True):
+    """Everything in one frame, on `tracks`, keyed by `camera_id`."""
+
+    camera_id: str
+    seq: int | None
+    captured_at: Millis
+    width: int
+    height: int
+    is_still: bool
+    """Nothing had moved, so that `detections` are those of the frame before."""
+
+    detections: list[DetectedObject]
+    tracks: list[TrackedObject]
+
+
 DEAD_LETTER_HEADERS: Final = (
     "tocsin-reason",
     "tocsin-step",
@@ -253,6 +285,7 @@ decode_transaction = msgspec.json.Decoder(Transaction).decode
 decode_label = msgspec.json.Decoder(Label).decode
 decode_alert = msgspec.json.Decoder(Alert).decode
 decode_score = msgspec.json.Decoder(Score).decode
+decode_frame_objects = msgspec.json.Decoder(FrameObjects).decode
 
 _encoder = msgspec.json.Encoder()
 

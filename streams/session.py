@@ -20,6 +20,7 @@ from faust.types import TP
 
 from models.errors import ModelError
 from streams import admin
+from streams.agents.resume import ResumeObjects
 from streams.app import Agent
 from streams.errors import (
     RESTART,
@@ -70,10 +71,10 @@ class Session:
             metrics=metrics,
             status=status,
             limits=Limits(
-                max_batch=delivery.max_batch,
-                # Half the rows may be unflushed: the other half can be evicted for new ones.
-                max_unflushed=agent.table.capacity // 2,
+                max_batch=agent.max_batch,
+                max_unflushed=agent.max_unflushed,
                 flush_interval_s=delivery.flush_interval_s,
+                batch_wait_s=agent.batch_wait_s,
             ),
             fail=self._fail,
         )
@@ -146,7 +147,7 @@ class Session:
             datadir=self._datadir.name,
         )
         app.drain_timeout_s, app.give_up = delivery.drain_timeout_s, self._fail
-        topic = app.topic(agent.topic, schema=BatchSchema(max_records=delivery.max_batch))
+        topic = app.topic(agent.topic, schema=BatchSchema(max_records=agent.max_batch))
 
         @app.agent(topic, name=f"tocsin.{agent.name}")  # type: ignore[untyped-decorator]
         async def deliver(stream: Any) -> None:
@@ -195,6 +196,9 @@ class Session:
             marker = self._delivery.markers.get(tp.partition)
             check_marker(tp.topic, tp.partition, marker, ends[tp.partition])
             first = earliest[tp]
+            if self._agent.resume is not None:
+                starts[tp] = await self._resume(self._agent.resume, tp, commit, first)
+                continue
             stored = 0 if marker is None else marker + 1
             if stored < first and (marker is not None or commit is not None):
                 log.error(
@@ -207,6 +211,32 @@ class Session:
             starts[tp] = start
         self._status.joined()
         return starts
+
+    async def _resume(self, resume: ResumeObjects, tp: TP, commit: int | None, first: int) -> int:
+        """Start an agent with an outbox at the commit: nothing is rebuilt.
+
+        1. A partition whose marker is gone, or older than the commit, has lost its state.
+        2. What must be known before its first record goes out: pending alerts, or ends.
+        3. What the marker covers is done with.
+        """
+        marker = self._delivery.markers.get(tp.partition)
+        lost = commit is not None and (marker is None or marker + 1 < commit)  # Step 1.
+        if lost:
+            await asyncio.to_thread(self._agent.store.forget, tp.partition)
+            marker = None
+            self._delivery.markers.pop(tp.partition, None)
+        with self._status.waiting("Kafka") as wait:  # Step 2.
+            while True:
+                try:
+                    messages = await resume.messages(tp.partition, lost=lost)
+                    break
+                except BrokerError as error:
+                    await asyncio.sleep(wait.because(error))
+        await self._publisher.publish(messages)
+        start = first if commit is None else max(commit, first)
+        done_below = 0 if marker is None else marker + 1  # Step 3.
+        self._delivery.begin(tp.partition, start, done_below=done_below)
+        return start
 
     async def _ask(self, question: Callable[[KafkaSettings, str], Awaitable[T]]) -> T:
         """Ask the cluster about the agent's topic; wait for a broker that is away."""

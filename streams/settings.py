@@ -70,18 +70,27 @@ class RedisSettings(_Section):
     password: SecretStr = SecretStr("")
     timeout_s: Seconds = 5.0
 
+    @property
+    def in_process(self) -> bool:
+        """Whether there is no Redis at all."""
+        return self.url == "memory://"
+
 
 class TopicSettings(_Section):
     """Topic names and how `tocsin topics create` makes them."""
 
     transactions: str = "transactions"
     labels: str = "labels"
+    frames: str = "frames"
     alerts: str = "alerts"
     scores: str = "scores"
+    tracks: str = "tracks"
     dead_suffix: str = ".dead"
     partitions: Annotated[int, Field(ge=1)] = 4
     replication_factor: Annotated[int, Field(ge=1)] = 1
     retention_days: Annotated[int, Field(ge=1)] = 60
+    frames_retention_hours: Annotated[int, Field(ge=1)] = 6
+    """Pictures are large and soon worthless: no state is ever rebuilt from them."""
 
 
 class FraudSettings(_Section):
@@ -146,6 +155,74 @@ class LabelsSettings(_Section):
     """Event time that live precision and recall cover; 0 does without them."""
 
 
+class VisionSettings(_Section):
+    """The vision agent."""
+
+    group: str = "tocsin-vision"
+    """Kafka consumer group and Redis namespace."""
+
+    model: str = "street"
+    """Detector weights: a name of `tocsin models list`, or a file. The bundled ``street`` knows the
+    simulated camera alone."""
+
+    device: str = "auto"
+    threads: Annotated[int, Field(ge=0)] = 0
+    """CPU threads that decode pictures, and as many that detect; 0 for one a core."""
+
+    confidence: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Objects of which the detector is less sure are left out; the tracker has no use for them."""
+
+    rules: Path | None = None
+    """TOML file of what raises an alert, read again when it changes; unset, a person or a vehicle
+    anywhere in the picture does."""
+
+    policy: Literal["freshest", "keep-all"] = "freshest"
+    """`freshest` skips frames that are older than `max_age_s`, oldest first, and what a camera
+    sends beyond `max_fps`; `keep-all` skips neither."""
+
+    max_age_s: Seconds = 2.0
+    max_fps: Seconds = 30.0
+    max_batch: Annotated[int, Field(ge=1, le=1024)] = 16
+    """Frames that go through the network at once, of all cameras and partitions."""
+
+    batch_wait_s: Annotated[float, Field(ge=0)] = 0.02
+    """While a batch is under way, the next one waits this long to fill up."""
+
+    motion_gate: bool = True
+    """Skip the network on frames in which nothing moves."""
+
+    motion_threshold: Annotated[float, Field(gt=0, lt=1)] = 0.02
+    """Largest share of full brightness by which a cell of a still picture changes."""
+
+    heartbeat_s: Seconds = 2.0
+    """Detect this often even where nothing moves."""
+
+    max_frame_bytes: Annotated[int, Field(ge=1024)] = 4 * 1024 * 1024
+    """Also the record size of the topic."""
+
+    max_pixels: Annotated[int, Field(ge=256)] = 25_000_000
+    max_future_s: Annotated[float, Field(ge=0)] = 60.0
+    """A frame captured further ahead of the clock than this is a dead letter."""
+
+    cameras: Annotated[int, Field(ge=1)] = 256
+    """Cameras held in memory; those that are seen again come back from Redis."""
+
+    lost_lookback_h: Seconds = 24.0
+    """Where state is lost, alerts of the last so many hours that are open are ended."""
+
+    snapshot_ttl_h: Seconds = 72.0
+    """Pictures of alerts are deleted after this long."""
+
+    snapshot_max_bytes: Annotated[int, Field(ge=0)] = 256 * 1024 * 1024
+    """Pictures of alerts that Redis holds at most, the oldest go first; 0 takes none."""
+
+    snapshot_blur: bool = False
+    """Blur the people in a picture that the alert is not about."""
+
+    publish_tracks: bool = False
+    """Publish everything that is in every frame."""
+
+
 class ModelsSettings(_Section):
     """Published detector weights."""
 
@@ -195,6 +272,7 @@ class Settings(BaseSettings):
     topics: TopicSettings = TopicSettings()
     fraud: FraudSettings = FraudSettings()
     labels: LabelsSettings = LabelsSettings()
+    vision: VisionSettings = VisionSettings()
     models: ModelsSettings = ModelsSettings()
     delivery: DeliverySettings = DeliverySettings()
     health: HealthSettings = HealthSettings()

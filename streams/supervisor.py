@@ -26,7 +26,7 @@ from streams.settings import Settings
 
 log = logging.getLogger(__name__)
 
-AGENTS = ("fraud", "labels")
+AGENTS = ("fraud", "labels", "vision")
 
 POLL_S = 0.2
 
@@ -206,7 +206,7 @@ def health_ports(settings: Settings) -> dict[str, int]:
     if not first:
         return dict(zip(AGENTS, free_ports(len(AGENTS)), strict=True))
     if first + len(AGENTS) > 65_536:
-        raise SettingsError(f"health.port {first} leaves no port for the second agent")
+        raise SettingsError(f"health.port {first} leaves no port for the other agents")
     return {name: first + place for place, name in enumerate(AGENTS)}
 
 

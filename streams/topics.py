@@ -11,7 +11,11 @@ from streams.settings import Settings
 # cluster with another default does not accept records that our consumers would not fetch.
 _RECORD_BYTES = 1024 * 1024 + 12
 
-_DAY_MS = 86_400_000
+_HEADER_BYTES = 64 * 1024
+"""What headers may add to a picture, those of a trace included."""
+
+_HOUR_MS = 3_600_000
+_DAY_MS = 24 * _HOUR_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,24 +41,38 @@ def topic_table(settings: Settings) -> tuple[TopicSpec, ...]:
     policy is always delete: compaction would drop alerts and verdicts that share a key.
     """
     names = settings.topics
+    days_ms = settings.topics.retention_days * _DAY_MS
+    hours_ms = settings.topics.frames_retention_hours * _HOUR_MS
+    picture_bytes = settings.vision.max_frame_bytes + _HEADER_BYTES
     live = (
-        (names.transactions, "card payments, keyed by card"),
-        (names.labels, "verdicts, keyed by terminal or camera"),
-        (names.alerts, "alerts, keyed by card or camera"),
-        (names.scores, "every score, keyed by card (optional)"),
+        (names.transactions, "card payments, keyed by card", _RECORD_BYTES, days_ms),
+        (names.labels, "verdicts, keyed by terminal or camera", _RECORD_BYTES, days_ms),
+        (names.frames, "camera pictures, keyed by camera", picture_bytes, hours_ms),
+        (names.alerts, "alerts, keyed by card or camera", _RECORD_BYTES, days_ms),
+        (names.scores, "every score, keyed by card (optional)", _RECORD_BYTES, days_ms),
+        (
+            names.tracks,
+            "what is in every frame, keyed by camera (optional)",
+            _RECORD_BYTES,
+            hours_ms,
+        ),
     )
+    # A dead letter is as large as what it buries, and its headers come on top.
     dead = tuple(
-        (dead_topic(settings, name), f"what could not be processed on {name}")
-        for name in (names.transactions, names.labels)
+        (
+            dead_topic(settings, name),
+            f"what could not be processed on {name}",
+            settings.kafka.max_request_bytes,
+            days_ms,
+        )
+        for name in (names.transactions, names.labels, names.frames)
     )
-    return tuple(_spec(settings, name, purpose, _RECORD_BYTES) for name, purpose in live) + tuple(
-        # A dead letter is as large as what it buries, and its headers come on top.
-        _spec(settings, name, purpose, settings.kafka.max_request_bytes)
-        for name, purpose in dead
-    )
+    return tuple(_spec(settings, *row) for row in live + dead)
 
 
-def _spec(settings: Settings, name: str, purpose: str, max_message_bytes: int) -> TopicSpec:
+def _spec(
+    settings: Settings, name: str, purpose: str, max_message_bytes: int, retention_ms: int
+) -> TopicSpec:
     return TopicSpec(
         name=name,
         purpose=purpose,
@@ -63,6 +81,6 @@ def _spec(settings: Settings, name: str, purpose: str, max_message_bytes: int) -
         config={
             "cleanup.policy": "delete",
             "max.message.bytes": str(max_message_bytes),
-            "retention.ms": str(settings.topics.retention_days * _DAY_MS),
+            "retention.ms": str(retention_ms),
         },
     )

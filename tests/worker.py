@@ -28,8 +28,9 @@ from tests.conftest import ROOT
 DEADLINE_S = 60.0
 POLL_S = 0.05
 
-COMMAND = "from streams.cli.main import main; main()"
+TOCSIN = (sys.executable, "-c", "from streams.cli.main import main; main()")
 READY: list[str] = []
+TOPICS = ("transactions", "labels", "frames", "alerts", "scores", "tracks")
 
 
 @dataclass
@@ -83,10 +84,13 @@ class Bed:
         with connect(self.settings.kafka) as cluster:
             return cluster.ends(topic)
 
-    def worker(self, name: str = "fraud", **environment: str) -> WorkerProcess:
-        """Make a worker; it is not started yet."""
+    def worker(
+        self, name: str = "fraud", *, command: Sequence[str] = (), **environment: str
+    ) -> WorkerProcess:
+        """Make a worker, `command` in place of `tocsin worker NAME`; it is not started yet."""
         log = self.folder / f"{name}-{len(self.workers)}.log"
-        worker = WorkerProcess(name, {**_environment(self.settings), **environment}, log)
+        given = {**_environment(self.settings), **environment}
+        worker = WorkerProcess(command or (*TOCSIN, "worker", name), given, log)
         self.workers.append(worker)
         return worker
 
@@ -115,11 +119,10 @@ def bed_on(bootstrap: str, redis_url: str, name: str, folder: Path, **fraud: Any
             "rebalance_timeout_s": 3.0,  # the embedded broker lets a group wait for half of it
         },
         redis={"url": redis_url, "timeout_s": 2.0},
-        topics={
-            topic: f"{name}-{topic}" for topic in ("transactions", "labels", "alerts", "scores")
-        },
+        topics={topic: f"{name}-{topic}" for topic in TOPICS},
         fraud={"group": f"{name}-fraud", "device": "cpu", **fraud},
         labels={"group": f"{name}-labels"},
+        vision={"group": f"{name}-vision"},
         health={"port": 0},
     )
     return Bed(settings, folder)
@@ -136,17 +139,17 @@ def _environment(settings: Settings) -> dict[str, str]:
 
 
 class WorkerProcess:
-    """`tocsin worker NAME`; a context manager that kills what is left of it."""
+    """One worker; a context manager that kills what is left of it."""
 
-    def __init__(self, name: str, environment: Mapping[str, str], log: Path) -> None:
-        self._name, self._environment, self._log = name, environment, log
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+        self._command, self._environment, self._log = command, environment, log
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Self:
         ours = {key: value for key, value in os.environ.items() if not key.startswith("TOCSIN_")}
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", COMMAND, "worker", self._name],
+                self._command,
                 env={**ours, **self._environment, "PYTHONPATH": str(ROOT)},
                 cwd=self._log.parent,
                 stdin=subprocess.DEVNULL,

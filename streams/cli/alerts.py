@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from streams.cli.alerts_show import show
 from streams.cli.start import start
 from streams.reading import read_topic
 from streams.schemas import DECODE_ERRORS, Alert, decode_alert
@@ -54,6 +55,9 @@ def tail(
     asyncio.run(
         _tail(settings, raw=json_, from_beginning=from_beginning, limit=limit, follow=follow)
     )
+
+
+app.command()(show)
 
 
 async def _tail(
@@ -104,6 +108,8 @@ def one_line(alert: Alert) -> Text:
         line.append(
             f" {detail.get('amount')} {detail.get('currency')} at {detail.get('terminal_id')}"
         )
+    else:
+        line.append(f" {alert.detail.get('class')} {alert.detail.get('rule')}")
     if alert.rebuilding:
         line.append(" (rebuilding)", "dim")
     if alert.reasons:

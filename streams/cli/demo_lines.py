@@ -22,6 +22,7 @@ class LineView:
     def __init__(self, run: Demo, ground: Ground, console: Console) -> None:
         self._run, self._ground, self._console = run, ground, console
         self._shown: Alert | None = None
+        self._shown_object: Alert | None = None
         self._state = ""
         self._last = 0, time.monotonic()
 
@@ -65,6 +66,25 @@ class LineView:
         if run.newest is not None and run.newest is not self._shown:
             self._shown = run.newest
             self._console.print("      ", one_line(run.newest), soft_wrap=True)
+        if run.scenario.cameras:
+            self._show_video(run)
+
+    def _show_video(self, run: Demo) -> None:
+        vision = run.gauges["vision"]
+        counts = [
+            f"{fate} {vision.count('tocsin_frames_total', fate=fate)}"
+            for fate in ("detected", "still")
+        ]
+        self._print(
+            f"        camera: {run.filmed.frames} frames  {'  '.join(counts)}  "
+            f"dropped {run.frames_dropped}  {vision.mean_ms('tocsin_detect_seconds'):.0f} ms each  "
+            f"latency p50 {vision.recent_latency.p50:.0f} ms  alerts {run.tally.things}  "
+            f"going on {len(run.tally.ongoing)}"
+        )
+        newest = run.newest_object
+        if newest is not None and newest is not self._shown_object:
+            self._shown_object = newest
+            self._console.print("      ", one_line(newest), soft_wrap=True)
 
     def summary(self) -> None:
         """Print the figures of the run."""

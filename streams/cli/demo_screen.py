@@ -27,6 +27,8 @@ _BARS = "".join(map(chr, range(0x2581, 0x2589)))  # lower one eighth block to fu
 
 _BARS_SHOWN = 14
 
+_CAMERA_ROWS = 6
+
 # One alert a second goes on the list, so that it is still there when its label comes.
 _LIST_EVERY_S = 1.0
 
@@ -68,11 +70,15 @@ class ScreenView:
         """Draw the present state."""
         self._observe()
         layout = Layout()
+        below = len(self._run.gauges) + 4
+        camera = [Layout(self._camera(), size=_CAMERA_ROWS)] if self._run.scenario.cameras else []
+        rows = self._console.height - 8 - below - _CAMERA_ROWS * len(camera)
         layout.split_column(
             Layout(self._title(), size=1),
             Layout(name="figures", size=7),
-            Layout(self._alert_list(self._console.height - 14), name="alerts"),
-            Layout(self._servers(), size=6),
+            Layout(self._alert_list(rows), name="alerts"),
+            *camera,
+            Layout(self._servers(), size=below),
         )
         layout["figures"].split_row(
             Layout(self._throughput()), Layout(self._latency()), Layout(self._detection())
@@ -90,6 +96,12 @@ class ScreenView:
             f"{tally.confirmed} confirmed as fraud and {tally.dismissed} as genuine so far, "
             f"{report['dead_letters']} dead letters"
         )
+        if run.scenario.cameras:
+            self._console.print(
+                f"{report['frames_in']} frames, {report['frames_detected']} of them through the "
+                f"network at {report['detect_ms']:.0f} ms each, {report['frames_dropped']} "
+                f"dropped, {report['object_alerts']} object alerts"
+            )
 
     def _observe(self) -> None:
         run, now = self._run, time.monotonic()
@@ -117,7 +129,7 @@ class ScreenView:
         limit = run.scenario.duration_s
         passed = _clock(run.elapsed_s) + (f" of {_clock(limit)}" if limit else "")
         title.add_row(
-            Text.assemble((" TOCSIN ", "bold white on red"), "  fraud alerts, live"),
+            Text.assemble((" TOCSIN ", "bold white on red"), "  fraud and object alerts, live"),
             Text(f"{clock}{passed}   Ctrl-C ends it ", "dim"),
         )
         return title
@@ -193,6 +205,32 @@ class ScreenView:
                 table.add_row(*self._row(alert))
             body = table
         return Panel(body, title="alerts as they come, one a second", title_align="left")
+
+    def _camera(self) -> RenderableType:
+        """What the camera's frames came to, and what goes on before it."""
+        run, vision = self._run, self._run.gauges["vision"]
+        detected = vision.count("tocsin_frames_total", fate="detected")
+        counts = Text.assemble(
+            (f"{run.filmed.frames:,} frames", "bold blue"),
+            f"   {detected:,} through the network, {run.frames_dropped:,} dropped",
+            f"   {vision.mean_ms('tocsin_detect_seconds'):.0f} ms each",
+            f"   frame to alert p50 {vision.recent_latency.p50:,.0f} ms",
+            f"   {run.tally.things:,} alerts",
+        )
+        grid = Table.grid(padding=(0, 2))
+        ongoing = list(run.tally.ongoing.values())[-(_CAMERA_ROWS - 3) :]
+        if not ongoing and run.newest_object is not None:
+            ongoing = [run.newest_object]
+        for alert in reversed(ongoing):
+            grid.add_row(
+                Text(f"{datetime.fromtimestamp(alert.updated_at / 1000, UTC):%H:%M:%S}", "dim"),
+                Text(alert.severity, SEVERITY_STYLES[alert.severity]),
+                Text(alert.status, "bold" if alert.status == "new" else ""),
+                str(alert.detail["rule"]),
+                "; ".join(reason.text for reason in alert.reasons),
+            )
+        where = ", ".join(f"{name} ({source})" for name, source in run.scenario.cameras.items())
+        return Panel(Group(counts, grid), title=f"camera {where}", title_align="left")
 
     def _row(self, alert: Alert) -> tuple[RenderableType, ...]:
         when = datetime.fromtimestamp(alert.event_time / 1000, UTC)

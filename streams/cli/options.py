@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from streams.errors import SettingsError
+
+if TYPE_CHECKING:
+    from streams.producers.sources import Source
 
 _UNITS_MS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
@@ -30,6 +34,37 @@ def moment_ms(text: str) -> int:
     except ValueError:
         raise typer.BadParameter(f"{text!r} is not a date: write 2018-07-25") from None
     return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def size_of(text: str | None) -> tuple[int, int] | None:
+    """Parse ``640x360`` into width and height."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"([1-9]\d{1,4})x([1-9]\d{1,4})", text.strip())
+    if match is None:
+        raise typer.BadParameter(f"{text!r} is not a size: write 640x360")
+    return int(match[1]), int(match[2])
+
+
+def cameras_of(source: str | None, named: Sequence[str]) -> dict[str, Source]:
+    """Parse the cameras of a command: one without a name, or ``NAME=SOURCE`` each.
+
+    Raises:
+        SettingsError: a source is none, or two cameras have one name.
+    """
+    from streams.producers.sources import parse_source  # noqa: PLC0415  imports OpenCV
+
+    if source is not None and named:
+        raise SettingsError("give one SOURCE or several --camera NAME=SOURCE, not both")
+    cameras: dict[str, Source] = {}
+    for text in named or [f"camera-1={source or 'sim'}"]:
+        name, given, target = text.partition("=")
+        if not given or not name:
+            raise SettingsError(f"--camera {text}: write NAME=SOURCE, for example gate=rtsp://...")
+        if name in cameras:
+            raise SettingsError(f"two cameras are called {name!r}")
+        cameras[name] = parse_source(target)
+    return cameras
 
 
 def write_report(path: Path | None, report: dict[str, Any]) -> None:

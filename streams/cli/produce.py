@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from models.fraud.simulator import SimulatorConfig
+from streams.cli.options import cameras_of, size_of
 from streams.cli.progress import progress_bar
 from streams.cli.start import start
 from streams.errors import SettingsError
@@ -20,7 +21,9 @@ from streams.producers.transactions import simulated_days, world
 from streams.settings import Settings
 
 app = typer.Typer(
-    rich_markup_mode="markdown", no_args_is_help=True, help="Produce simulated events."
+    rich_markup_mode="markdown",
+    no_args_is_help=True,
+    help="Produce simulated events, or frames of cameras.",
 )
 
 _DEFAULT_RATE = 100.0
@@ -29,7 +32,7 @@ _DAY_MS = 86_400_000
 
 @app.callback()
 def group() -> None:
-    """Produce simulated events."""
+    """Produce events, or frames of cameras."""
 
 
 @app.command()
@@ -72,6 +75,74 @@ def transactions(
     delay_ms = round(label_delay * _DAY_MS)
     labelling = Labelling(delay_ms, "simulator") if delay_ms else None
     asyncio.run(_produce(start(), config, pace, labelling, Limits(count, duration)))
+
+
+@app.command()
+def video(
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            help="A video file, a folder of pictures, rtsp://..., http://..., a webcam's number, "
+            "or sim[:SEED] for the simulated street (the default)."
+        ),
+    ] = None,
+    *,
+    camera: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=SOURCE", help="A camera by name; may be repeated."),
+    ] = None,
+    fps: Annotated[
+        float | None, typer.Option(min=0.01, max=1000, help="Frames a second of each camera.")
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option(metavar="WxH", help="Scale to so many pixels.")
+    ] = None,
+    quality: Annotated[int, typer.Option(min=1, max=100, help="Of the JPEGs.")] = 80,
+    duration: Annotated[
+        float | None, typer.Option(min=0, metavar="S", help="Stop after S seconds.")
+    ] = None,
+    count: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Stop after N frames of all cameras.")
+    ] = None,
+    loop: Annotated[bool, typer.Option("--loop", help="Begin a file again at its end.")] = False,
+    flat_out: Annotated[
+        bool,
+        typer.Option(
+            "--flat-out",
+            help="Send a file as fast as it can be read; for vision.policy keep-all, because its "
+            "pictures are then of the past.",
+        ),
+    ] = False,
+) -> None:
+    """Send what cameras see: one SOURCE, or several by --camera.
+
+    A live camera that is lost is tried again for ever, later each time; the agent is told. What
+    the broker is too slow for is dropped and counted. Ends with its files, or by Ctrl-C.
+    """
+    from streams.producers.camera import Shape  # noqa: PLC0415  imports OpenCV
+    from streams.producers.video import Until, send_video  # noqa: PLC0415
+
+    if loop and flat_out:
+        raise SettingsError("--loop has no last picture for --flat-out to be of now")
+    cameras = cameras_of(source, camera or [])
+    shape = Shape(quality, size_of(size), fps, flat_out, loop)
+    settings, begun = start(), time.monotonic()
+    with progress_bar("frames", count) as advance:
+        sent = asyncio.run(
+            send_video(
+                settings,
+                cameras,
+                shape,
+                until=Until(count, duration),
+                progress=lambda sent: advance(sent.frames, f"{len(sent.by_camera)} cameras"),
+            )
+        )
+    seconds = time.monotonic() - begun
+    print(
+        f"sent {sent.frames} frames of {len(sent.by_camera)} cameras in {seconds:.1f} s "
+        f"({sent.frames / max(seconds, 1e-9):.0f} frames/s), dropped {sent.dropped}, "
+        f"refused {sent.refused}"
+    )
 
 
 async def _produce(

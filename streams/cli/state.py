@@ -17,8 +17,6 @@ app = typer.Typer(
     rich_markup_mode="markdown", no_args_is_help=True, help="Look after the agents' state in Redis."
 )
 
-_IN_PROCESS = "memory://"
-
 
 @app.callback()
 def group() -> None:
@@ -27,19 +25,20 @@ def group() -> None:
 
 @app.command()
 def rebuild(
-    agent: Annotated[Literal["fraud", "labels"], typer.Argument(help="Whose state.")],
+    agent: Annotated[Literal["fraud", "labels", "vision"], typer.Argument(help="Whose state.")],
     *,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Delete an agent's state, so that its next start rebuilds it from Kafka.
 
     The worker then reads its topic again from the oldest record; what it had processed before is
-    applied without raising alerts again. Stop the agent's workers first.
+    applied without raising alerts again. The vision agent reads nothing again: its next start
+    ends the alerts that are open. Stop the agent's workers first.
     """
     settings = start()
-    if settings.redis.url == _IN_PROCESS:
+    if settings.redis.in_process:
         raise SettingsError("redis.url is memory://, which keeps no state to rebuild")
-    name = settings.fraud.group if agent == "fraud" else settings.labels.group
+    name: str = getattr(settings, agent).group
     _refuse_while_in_use(settings, name)
     if not yes:
         if not sys.stdin.isatty():
@@ -48,7 +47,8 @@ def rebuild(
     store = RedisStateStore(settings.redis, name)
     count = store.clear()
     store.close()
-    print(f"deleted {count} keys of {name!r}: the next start of the {agent} agent rebuilds them")
+    then = "ends what is open" if agent == "vision" else "rebuilds them"
+    print(f"deleted {count} keys of {name!r}: the next start of the {agent} agent {then}")
 
 
 def _refuse_while_in_use(settings: Settings, name: str) -> None:

@@ -11,7 +11,9 @@ import typer
 from streams.cli.start import start
 from streams.supervisor import Patience, Supervisor, agent_specs, health_ports
 
-app = typer.Typer(no_args_is_help=True, help="Run the agents: fraud, labels, or all of them.")
+app = typer.Typer(
+    no_args_is_help=True, help="Run the agents: fraud, labels, vision, or all of them."
+)
 
 # What an agent may take to end after its drain has timed out.
 _GRACE_S = 10.0
@@ -36,11 +38,18 @@ def labels() -> None:
     _run("labels")
 
 
+@app.command()
+def vision() -> None:
+    """Find and follow objects in camera frames, and raise alerts by rules."""
+    _run("vision")
+
+
 @app.command(name="all")
 def all_() -> None:
     """Run every agent in a process of its own, and start again what crashed.
 
-    Health and metrics of the fraud agent are at health.port, of the labels agent one above.
+    Health and metrics of the fraud agent are at health.port, of the labels agent one above, of
+    the vision agent two above.
     SIGTERM or Ctrl-C ends them all.
     """
     settings = start()

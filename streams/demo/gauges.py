@@ -49,9 +49,13 @@ class Gauge:
         self._total = self._total.plus(step)
         self._recent.append(step)
 
-    def count(self, name: str) -> int:
+    def count(self, name: str, **labels: str) -> int:
         """Return counter `name` of this run, for example ``tocsin_events_total``."""
-        return round(self._total.get(name))
+        return round(self._total.get(name, **labels))
+
+    def mean_ms(self, name: str) -> float:
+        """Return the mean of a histogram of seconds over this run; 0 where there is nothing."""
+        return 1000 * self._total.get(f"{name}_sum") / max(self._total.get(f"{name}_count"), 1)
 
     @property
     def lag(self) -> int:

@@ -16,6 +16,7 @@ from streams import admin
 from streams.devstack import EmbeddedBroker, EmbeddedRedis
 from streams.errors import TocsinError
 from streams.settings import Settings, load_settings
+from streams.state.pictures import picture_namespace
 from streams.state.redis import RedisStateStore
 from streams.topics import topic_table
 
@@ -31,6 +32,9 @@ _PARTITIONS = 1
 _ANY_FUTURE_S = 1e10
 
 _LOG_LINES = 8
+
+STREET_RULES = Path(__file__).with_name("street.toml")
+"""What raises an alert before the simulated camera."""
 
 Overrides = dict[str, dict[str, Any]]
 
@@ -57,10 +61,13 @@ class Ground:
 
 
 @contextmanager
-def prepared(bootstrap: str | None, redis_url: str | None) -> Iterator[Ground]:
+def prepared(
+    bootstrap: str | None, redis_url: str | None, vision: Mapping[str, Any] | None = None
+) -> Iterator[Ground]:
     """Start the servers that are not given, and create the topics.
 
-    On a given server every name carries a mark of this run, and everything is removed again.
+    `vision` holds settings of the vision agent. On a given server every name carries a mark of
+    this run, and everything is removed again.
 
     Raises:
         ServerMissing: the packages with the embedded servers are not installed.
@@ -78,7 +85,9 @@ def prepared(bootstrap: str | None, redis_url: str | None) -> Iterator[Ground]:
             "labels": {},
             "redis": {},
             "topics": {},
+            "vision": {},
         }
+        overrides["vision"].update(vision or {})
         # 1. Servers.
         if bootstrap is None:
             overrides["kafka"]["security_protocol"] = "PLAINTEXT"
@@ -116,9 +125,9 @@ def prepared(bootstrap: str | None, redis_url: str | None) -> Iterator[Ground]:
 
 def _mark(overrides: Overrides) -> None:
     mark = f"demo-{uuid.uuid4().hex[:6]}"
-    for agent in ("fraud", "labels"):
+    for agent in ("fraud", "labels", "vision"):
         overrides[agent]["group"] = f"{mark}-{agent}"
-    for topic in ("transactions", "labels", "alerts", "scores"):
+    for topic in ("transactions", "labels", "frames", "alerts", "scores", "tracks"):
         overrides["topics"][topic] = f"{mark}-{topic}"
 
 
@@ -138,12 +147,18 @@ def _place(url: str) -> str:
 
 def _clear(settings: Settings) -> None:
     try:
-        for group in (settings.fraud.group, settings.labels.group):
-            store = RedisStateStore(settings.redis, group)
+        groups = _groups(settings)
+        # Pictures have a namespace beside their agent's.
+        for namespace in (*groups, picture_namespace(settings.vision.group)):
+            store = RedisStateStore(settings.redis, namespace)
             store.clear()
             store.close()
     except TocsinError as error:
         log.warning("the demo's state stays in Redis: %s", error)
+
+
+def _groups(settings: Settings) -> list[str]:
+    return [settings.fraud.group, settings.labels.group, settings.vision.group]
 
 
 def _delete(settings: Settings) -> None:
@@ -151,7 +166,7 @@ def _delete(settings: Settings) -> None:
         with admin.connect(settings.kafka) as cluster:
             cluster.delete(
                 topics=[spec.name for spec in topic_table(settings)],
-                groups=[settings.fraud.group, settings.labels.group],
+                groups=_groups(settings),
             )
     except TocsinError as error:
         log.warning("the demo's topics stay on the broker: %s", error)

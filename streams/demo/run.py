@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,11 +16,15 @@ from models.fraud.transactions import Transactions
 from streams.demo.gauges import Gauge
 from streams.demo.tally import Tally
 from streams.errors import WorkerError
+from streams.producers.camera import Shape
 from streams.producers.kafka import KeyedProducer
 from streams.producers.pace import AtRate, Pace
 from streams.producers.play import Limits, Sent, play
 from streams.producers.records import Labelling
+from streams.producers.sources import Source
 from streams.producers.transactions import simulated_days, world
+from streams.producers.video import Sent as Filmed
+from streams.producers.video import Until, send_video
 from streams.reading import read_topic
 from streams.schemas import Alert, TransactionLabel, decode_alert, decode_label
 from streams.settings import Settings
@@ -29,6 +33,7 @@ from streams.supervisor import POLL_S, Supervisor
 T = TypeVar("T")
 
 START = "2018-04-01"
+DROPPED = ("late", "stale", "too often")
 _LABEL_DELAY_MS = 7 * 86_400_000
 
 # A card pays 1.9 times a day, so this many for each transaction a second make a simulated day last
@@ -54,6 +59,11 @@ class Scenario:
     rate: float
     seed: int = 0
     duration_s: float | None = None
+    cameras: Mapping[str, Source] = field(default_factory=dict)
+    """What the vision agent sees; empty for a demo without it."""
+
+    fps: float | None = None
+    """Frames a second of each camera; None for the source's own."""
 
     def world(self) -> SimulatorConfig:
         """Size the simulated world so that its calendar runs at the same speed at any rate."""
@@ -83,6 +93,8 @@ class Demo:
         """When the first transaction went out (monotonic)."""
 
         self.newest: Alert | None = None
+        self.newest_object: Alert | None = None
+        self.filmed = Filmed()
 
     @property
     def elapsed_s(self) -> float:
@@ -117,7 +129,25 @@ class Demo:
             "precision_so_far": round(self.tally.precision, 4),
             "frauds_seen": self.tally.frauds_seen,
             "dead_letters": self._count("tocsin_dead_letters_total"),
+            **(self._video_report() if self.scenario.cameras else {}),
         }
+
+    def _video_report(self) -> dict[str, Any]:
+        vision = self.gauges["vision"]
+        return {
+            "frames_in": self.filmed.frames,
+            "frames_detected": vision.count("tocsin_frames_total", fate="detected"),
+            "frames_dropped": self.frames_dropped,
+            "object_alerts": self.tally.things,
+            "detect_ms": round(vision.mean_ms("tocsin_detect_seconds"), 2),
+        }
+
+    @property
+    def frames_dropped(self) -> int:
+        """Frames that the vision agent skipped, or the producer before it."""
+        vision = self.gauges["vision"]
+        skipped = (vision.count("tocsin_frames_total", fate=fate) for fate in DROPPED)
+        return self.filmed.dropped + sum(skipped)
 
     # -- the scenario -------------------------------------------------------------------------
     async def _scenario(self) -> dict[str, Any]:
@@ -127,6 +157,18 @@ class Demo:
 
         # 2. Transactions, and labels as their time comes.
         self.began = time.monotonic()
+        await asyncio.gather(self._pay(), self._film())
+
+        # 3. Everything scored and applied; then, briefly, everything read back by us too.
+        if not await self._until(self._is_drained, _DRAIN_S):
+            raise WorkerError(
+                f"the workers did not catch up in {_DRAIN_S:.0f} s: {self.report()}, "
+                f"{self.sent.labels} labels sent"
+            )
+        await self._until(self._is_read_back, _SETTLE_S)
+        return self.report()
+
+    async def _pay(self) -> None:
         async with KeyedProducer(self.settings.kafka) as producer:
             await play(
                 producer,
@@ -138,14 +180,19 @@ class Demo:
                 progress=self._progress,
             )
 
-        # 3. Everything scored and applied; then, briefly, everything read back by us too.
-        if not await self._until(self._is_drained, _DRAIN_S):
-            raise WorkerError(
-                f"the workers did not catch up in {_DRAIN_S:.0f} s: {self.report()}, "
-                f"{self.sent.labels} labels sent"
-            )
-        await self._until(self._is_read_back, _SETTLE_S)
-        return self.report()
+    async def _film(self) -> None:
+        if not self.scenario.cameras:
+            return
+        self.filmed = await send_video(
+            self.settings,
+            self.scenario.cameras,
+            Shape(fps=self.scenario.fps, loop=True),
+            until=Until(duration_s=self.scenario.duration_s),
+            progress=self._filming,
+        )
+
+    def _filming(self, filmed: Filmed) -> None:
+        self.filmed = filmed
 
     def _not_ready(self) -> list[str]:
         return [
@@ -153,14 +200,13 @@ class Demo:
         ]
 
     def _is_drained(self) -> bool:
-        produced = self.sent.transactions + self.sent.labels
+        produced = self.sent.transactions + self.sent.labels + self.filmed.frames
         done = self._count("tocsin_events_total") + self._count("tocsin_dead_letters_total")
         return done >= produced and not any(gauge.lag for gauge in self.gauges.values())
 
     def _is_read_back(self) -> bool:
-        return self.tally.labels >= self.sent.labels and self.tally.alerts >= self.gauges[
-            "fraud"
-        ].count("tocsin_alerts_total")
+        raised = self.gauges["fraud"].count("tocsin_alerts_total")
+        return self.tally.labels >= self.sent.labels and self.tally.alerts >= raised
 
     def _count(self, name: str) -> int:
         return sum(gauge.count(name) for gauge in self.gauges.values())
@@ -188,7 +234,10 @@ class Demo:
 
     def _take_alert(self, value: bytes) -> None:
         alert = decode_alert(value)
-        if self.tally.alert(alert):
+        if alert.kind == "object":
+            if self.tally.object_alert(alert):
+                self.newest_object = alert
+        elif self.tally.alert(alert):
             self.newest = alert
 
     def _take_label(self, value: bytes) -> None:

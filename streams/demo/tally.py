@@ -24,6 +24,13 @@ class Tally:
 
         self.confirmed = 0
         self.dismissed = 0
+        self.things = 0
+        """Things before cameras that raised an alert."""
+
+        self.ongoing: dict[str, Alert] = {}
+        """Those that go on, by id."""
+
+        self._revisions: OrderedDict[str, int] = OrderedDict()
         self._pending: set[str] = set()
         self._judged: OrderedDict[str, bool] = OrderedDict()
         self._verdicts: OrderedDict[str, bool] = OrderedDict()
@@ -49,6 +56,20 @@ class Tally:
             self._pending.add(tx_id)
         else:
             self._judge(tx_id, verdict)
+        return True
+
+    def object_alert(self, alert: Alert) -> bool:
+        """Count one alert of a camera; False if it, or a later one on the thing, is known."""
+        known = self._revisions.get(alert.id, -1)
+        if alert.revision <= known:
+            return False
+        self.things += known < 0
+        self._revisions[alert.id] = alert.revision
+        if len(self._revisions) > _REMEMBERED:
+            self._revisions.popitem(last=False)
+        self.ongoing.pop(alert.id, None)
+        if alert.status != "end":
+            self.ongoing[alert.id] = alert
         return True
 
     def label(self, label: TransactionLabel) -> None:

@@ -25,6 +25,10 @@ class Batch:
     quiet_below: Mapping[int, int] = field(default_factory=dict)
     """Partitions that are being rebuilt: offsets below are applied without any output."""
 
+    done_below: Mapping[int, int] = field(default_factory=dict)
+    """Offsets below had their fate, all of it stored, before the process started; only for agents
+    with an outbox, whose rows do not know what they have seen."""
+
     @property
     def ends(self) -> dict[int, int]:
         """Return the highest offset by partition."""
@@ -46,6 +50,7 @@ class Batch:
             self.partitions[start:stop],
             self.sequence,
             self.quiet_below,
+            self.done_below,
         )
 
 
@@ -74,6 +79,10 @@ class Outcome:
     dead_letters: int = 0
     replayed: int = 0
     """Events that the state had applied before; dropped."""
+
+    held: list[Message] = field(default_factory=list)
+    """Alerts that leave after the flush that covers the batch, which must have stored them: an
+    outbox. For a detector whose replay of a batch may decide differently."""
 
 
 class Publisher(Protocol):
@@ -109,7 +118,10 @@ class Detector(Protocol):
         """Copy the rows that changed since the last freeze, up to batch `sequence`."""
 
     def pack(self, frozen: Any, markers: Mapping[int, int]) -> Iterable[PartitionSnapshot]:
-        """Turn frozen rows into what the store writes, one snapshot for each partition."""
+        """Turn frozen rows into what the store writes, one snapshot for each partition.
+
+        What `infer` has held since the last call goes with them.
+        """
 
     def flushed(self, sequence: int) -> None:
         """Note that everything up to batch `sequence` is in the store."""

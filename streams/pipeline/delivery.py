@@ -7,11 +7,14 @@ One partition batch after another goes through these steps, and their order is t
 3. Score in batches, in offset order by entity         (inference thread)
 4. Publish alerts and dead letters, await the broker   (event loop)
 5. Flush rows and marker in one fenced transaction     (flush thread, about every 200 ms)
-6. Acknowledge to Faust, which commits to Kafka        (event loop)
+6. Publish what the flush stored as pending            (event loop)
+7. Acknowledge to Faust, which commits to Kafka        (event loop)
 
-A crash between 4 and 5 publishes the same ids again, one between 5 and 6 replays records that
-step 2 drops. A batch that fails is never retried in place, because preparing it has advanced its
-rows: see `streams.pipeline.recovery`.
+A crash between 4 and 5 publishes the same ids again, one between 5 and 7 replays records that
+step 2 drops. Alerts that a replay might not raise again, because it sees other frames, are held
+for step 6: the flush stores them, and a start publishes what it finds pending. A batch that fails
+is never retried in place, because preparing it has advanced its rows: see
+`streams.pipeline.recovery`.
 """
 
 from __future__ import annotations
@@ -19,8 +22,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +31,8 @@ import numpy as np
 
 from streams.errors import ForeignState
 from streams.metrics import Metrics
-from streams.pipeline.batch import Batch, Outcome, Publisher
+from streams.pipeline.backlog import Backlog
+from streams.pipeline.batch import Batch, Message, Outcome, Publisher
 from streams.pipeline.lane import Lane
 from streams.pipeline.recovery import Recovery
 from streams.state.store import StateStore
@@ -49,8 +53,8 @@ class Job:
     batch: Batch
     ends: dict[int, int]
     events: list[Any]
-    done: asyncio.Future[None]
-    """Settled when the batch's output is acknowledged by the broker, or with its failure."""
+    done: asyncio.Future[Outcome]
+    """Settled when the broker has acknowledged all but what is held, or with the failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,8 @@ class Limits:
     """Records accepted and not yet acknowledged; beyond it the agent stops taking more."""
 
     flush_interval_s: float
+    batch_wait_s: float = 0.0
+    """While a batch is under way, one that is not full waits this long for more records."""
 
 
 class Delivery:
@@ -82,17 +88,20 @@ class Delivery:
         self._metrics, self._status, self._limits = metrics, status, limits
         self._fail = fail
         self._acknowledge: Acknowledge | None = None
-        self._recovery = Recovery(lane, self._publish, self._write)
-        self._backlog: deque[tuple[Any, float]] = deque()  # events and when they came
+        self._recovery = Recovery(lane, self._publish, self._write, self._release)
+        self._backlog = Backlog(max_records=limits.max_batch, wait_s=limits.batch_wait_s)
         self._jobs: list[Job] = []  # submitted since the last flush, in order
         self._running = 0
         self._sequence = 0
         self._unflushed = 0
         self._broken = False
         self._room = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._alarm: asyncio.TimerHandle | None = None
         self._flushing = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._quiet_below: dict[int, int] = {}
+        self._done_below: dict[int, int] = {}
         self._begun: dict[int, int] = {}
         self._next: dict[int, int] = {}
         self.markers: dict[int, int] = {}
@@ -106,12 +115,16 @@ class Delivery:
             self._spawn(self._flush_for_ever())
         self._acknowledge = acknowledge
 
-    def begin(self, partition: int, first: int, *, quiet_below: int) -> None:
+    def begin(
+        self, partition: int, first: int, *, quiet_below: int = 0, done_below: int = 0
+    ) -> None:
         """Expect the partition's records from offset `first` on.
 
         Those below `quiet_below` are applied without any output: the state is being rebuilt.
+        Those below `done_below` are known to be done with.
         """
         self._begun[partition] = self._next[partition] = first
+        self._done_below[partition] = done_below
         if first < quiet_below and partition not in self._quiet_below:
             self._quiet_below[partition] = quiet_below
             self._status.rebuild(partition, first, quiet_below)
@@ -124,7 +137,7 @@ class Delivery:
         """
         records = len(event.value.records)
         self._check_order(event.value)
-        self._backlog.append((event, time.perf_counter()))
+        self._backlog.add(event)
         self._unflushed += records
         self._pump()
         while self._unflushed > self._limits.max_unflushed:
@@ -160,8 +173,9 @@ class Delivery:
         await self._lane.drop(partitions)
         await asyncio.to_thread(self._store.release, sorted(partitions))
         for partition in partitions:
-            for known in (self._quiet_below, self._begun, self._next, self.markers):
+            for known in (self._quiet_below, self._done_below, self._begun, self._next):
                 known.pop(partition, None)
+            self.markers.pop(partition, None)
             self._status.rebuilt(partition)
             self._metrics.forget_partition(partition)
 
@@ -178,6 +192,8 @@ class Delivery:
     # -- steps 1 to 4 -------------------------------------------------------------------------
     def _pump(self) -> None:
         while self._backlog and self._running < DEPTH and not self._broken:
+            if self._fills_up():
+                return
             job = self._next_job()
             self._running += 1
             self._jobs.append(job)
@@ -185,20 +201,25 @@ class Delivery:
             # in front of its snapshot.
             self._spawn(self._run(job, self._lane.submit(job.batch)))
 
+    def _fills_up(self) -> bool:
+        """Whether the next batch waits for more records; then a timer comes back to it.
+
+        Never while nothing is under way: idle threads gain nothing by waiting.
+        """
+        left_s = self._backlog.fills_for() if self._running else 0.0
+        if left_s > 0 and self._alarm is None:
+            self._alarm = asyncio.get_running_loop().call_later(left_s, self._wake)
+        return left_s > 0
+
+    def _wake(self) -> None:
+        self._alarm = None
+        self._pump()
+
     def _next_job(self) -> Job:
-        """Join waiting partition batches into one batch of at most `max_batch` records."""
-        events: list[Any] = []
-        records: list[Any] = []
-        sizes: list[int] = []
-        waiting = self._backlog
-        arrived = waiting[0][1]
-        while waiting:
-            more = waiting[0][0].value.records
-            if records and len(records) + len(more) > self._limits.max_batch:
-                break
-            events.append(waiting.popleft()[0])
-            records.extend(more)
-            sizes.append(len(more))
+        """Join waiting partition batches into one batch."""
+        events, waited_s = self._backlog.take()
+        records = [record for event in events for record in event.value.records]
+        sizes = [len(event.value.records) for event in events]
         homes = [event.value.tp.partition for event in events]
         # To the end of what was fetched: behind the last record may lie transaction markers.
         ends = {
@@ -208,9 +229,11 @@ class Delivery:
             self._metrics.started_at.set(time.time())
         self._sequence += 1
         self._metrics.batch_size.observe(len(records))
-        self._metrics.batch_wait.observe(time.perf_counter() - arrived)
+        self._metrics.batch_wait.observe(waited_s)
         partitions = np.repeat(np.array(homes, np.int32), sizes)
-        batch = Batch(records, partitions, self._sequence, dict(self._quiet_below))
+        batch = Batch(
+            records, partitions, self._sequence, dict(self._quiet_below), dict(self._done_below)
+        )
         return Job(batch, ends, events, asyncio.get_running_loop().create_future())
 
     async def _run(self, job: Job, scored: asyncio.Future[Outcome]) -> None:
@@ -224,26 +247,34 @@ class Delivery:
             self._running -= 1
         self._pump()
         await self._publish(outcome)
-        job.done.set_result(None)
+        job.done.set_result(outcome)
+        if outcome.held:
+            self._hurry.set()  # they wait for the flush
 
     async def _publish(self, outcome: Outcome) -> None:
         metrics = self._metrics
-        if outcome.messages:
-            with metrics.stage("publish"):
-                await self._publisher.publish(outcome.messages)
-            now = time.time()
-            for message in outcome.messages:
-                if message.sent_at:
-                    metrics.latency.observe(now - message.sent_at / 1000)
+        await self._send(outcome.messages)
         metrics.events.inc(outcome.events)
         metrics.alerts.inc(outcome.alerts)
         metrics.dead_letters.inc(outcome.dead_letters)
         metrics.replayed.inc(outcome.replayed)
 
-    # -- steps 5 and 6 ------------------------------------------------------------------------
+    async def _send(self, messages: Sequence[Message]) -> None:
+        if not messages:
+            return
+        with self._metrics.stage("publish"):
+            await self._publisher.publish(messages)
+        now = time.time()
+        for message in messages:
+            if message.sent_at:
+                self._metrics.latency.observe(now - message.sent_at / 1000)
+
+    # -- steps 5 to 7 ------------------------------------------------------------------------
     async def _flush_for_ever(self) -> None:
         while True:
-            await asyncio.sleep(self._limits.flush_interval_s)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), self._limits.flush_interval_s)
+            self._hurry.clear()
             await self.flush()
 
     async def _flush(self, jobs: list[Job]) -> None:
@@ -252,6 +283,7 @@ class Delivery:
         failure = next((result for result in done if isinstance(result, BaseException)), None)
         if failure is None:
             await self._write(await snapshot, jobs[-1].batch.sequence)
+            await self._release([outcome for outcome in done if isinstance(outcome, Outcome)])
         else:
             await self._recover(jobs, failure)
         for job in jobs:
@@ -262,9 +294,15 @@ class Delivery:
     async def _write(self, snapshots: list[Any], sequence: int) -> None:
         with self._metrics.stage("flush"):
             await asyncio.to_thread(self._write_all, snapshots)
-        self._metrics.flushed_rows.inc(sum(len(snapshot.values) for snapshot in snapshots))
+        self._metrics.flushed_rows.inc(sum(len(s.values) + len(s.blobs) for s in snapshots))
         self.markers.update({snapshot.partition: snapshot.marker for snapshot in snapshots})
         await self._lane.flushed(sequence)
+
+    async def _release(self, outcomes: Sequence[Outcome]) -> None:
+        """Publish what was held until it was stored."""
+        held = [message for outcome in outcomes for message in outcome.held]
+        await self._send(held)
+        self._metrics.alerts.inc(len(held))
 
     def _write_all(self, snapshots: list[Any]) -> None:
         for snapshot in snapshots:

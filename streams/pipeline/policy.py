@@ -154,7 +154,7 @@ class AlertBudget(AlertPolicy):
         """Add the hours that changed."""
         self._forget()
         return [
-            replace(snapshot, beside=(*snapshot.beside, self._sketches[snapshot.partition].dirty()))
+            replace(snapshot, blobs=[*snapshot.blobs, *self._sketches[snapshot.partition].dirty()])
             if snapshot.partition in self._sketches
             else snapshot
             for snapshot in snapshots

@@ -24,6 +24,7 @@ class Recovery:
         lane: whose rows are dropped first, so that each batch finds them as they were flushed.
         publish: step 4 of the delivery contract.
         write: step 5; takes snapshots and the sequence that they cover.
+        release: step 6; publishes what was held until then.
     """
 
     def __init__(
@@ -31,8 +32,10 @@ class Recovery:
         lane: Lane,
         publish: Callable[[Outcome], Awaitable[None]],
         write: Callable[[list[Any], int], Awaitable[None]],
+        release: Callable[[Sequence[Outcome]], Awaitable[None]],
     ) -> None:
         self._lane, self._publish, self._write = lane, publish, write
+        self._release = release
         self._held: list[tuple[Batch, str]] = []
 
     async def replay(self, batches: Sequence[Batch]) -> None:
@@ -52,7 +55,8 @@ class Recovery:
         """Score `batch`, or halve it until the record that fails stands alone.
 
         1. Try it. 2. If it fails, go back to the last flush. 3. Halve it, or hold the one record.
-        4. Publish. 5. Flush, so that a later failure does not come back to here.
+        4. Publish. 5. Flush, so that a later failure does not come back to here; then what was
+        held goes out.
         """
         try:
             outcome = await self._lane.submit(batch)  # Step 1.
@@ -68,6 +72,7 @@ class Recovery:
             return
         before = await self._bury(outcome)  # Step 4.
         await self._flush(batch, {**before, **batch.ends})  # Step 5.
+        await self._release([outcome])
 
     def _hold(self, batch: Batch, error: Exception) -> None:
         """Keep a record that fails alone until another one succeeds: then it is the record."""

@@ -88,9 +88,9 @@ class MemoryStateStore(StateStore):
         if self.server.markers.get(partition) not in (marker, snapshot.marker):
             raise Fenced(f"the state of partition {partition} went back in time")
         home = -1 if self._shared else partition
-        for block in snapshot.blocks:
-            for key, value in zip(block.digests, block.values, strict=True):
-                self.server.rows[home, key.tobytes()] = value.tobytes()
+        for key, value in zip(snapshot.digests, snapshot.values, strict=True):
+            self.server.rows[home, key.tobytes()] = value.tobytes()
+        self.server.rows.update({(home, key): value for key, value in snapshot.blobs})
         self.server.markers[partition] = snapshot.marker
         self.server.owners[partition] = owner
         self.server.version += 1
@@ -99,6 +99,13 @@ class MemoryStateStore(StateStore):
     @override
     def agree(self, name: bytes, value: bytes) -> bytes:
         return self.server.agreed.setdefault(name, value)
+
+    @override
+    def forget(self, partition: int) -> None:
+        self._mine[partition] = self._mine[partition][0], None
+        self.server.markers.pop(partition, None)
+        for home, key in [at for at in self.server.rows if at[0] == partition]:
+            del self.server.rows[home, key]
 
     @override
     def version(self) -> bytes:

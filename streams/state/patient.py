@@ -71,6 +71,10 @@ class PatientStateStore(StateStore):
         return self._patiently(lambda: self._store.agree(name, value))
 
     @override
+    def forget(self, partition: int) -> None:
+        self._patiently(lambda: self._store.forget(partition))
+
+    @override
     def version(self) -> bytes:
         return self._patiently(self._store.version)
 

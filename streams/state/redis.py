@@ -20,7 +20,6 @@ from streams.settings import RedisSettings
 from streams.state import wire
 from streams.state.store import (
     AGREED_DAYS,
-    Block,
     Bytes2D,
     Owner,
     PartitionSnapshot,
@@ -48,17 +47,7 @@ class RedisStateStore(StateStore):
     """
 
     def __init__(self, settings: RedisSettings, namespace: str, *, shared: bool = False) -> None:
-        password = settings.password.get_secret_value() or None
-        extra: dict[str, Any] = {"password": password} if password else {}
-        # Any: redis-py's types are those of its sync and its async client at once.
-        self._client: Any = redis.Redis.from_url(
-            settings.url,
-            socket_timeout=settings.timeout_s,
-            socket_connect_timeout=settings.timeout_s,
-            retry=Retry(NoBackoff(), 0),
-            protocol=2,
-            **extra,
-        )
+        self._client = open_client(settings)
         self._namespace = namespace
         self._shared = shared
         self._mine: dict[int, tuple[bytes, bytes | None]] = {}
@@ -89,7 +78,7 @@ class RedisStateStore(StateStore):
     @override
     def identify(self, identity: bytes) -> None:
         """See `StateStore.identify`; also refuses a Redis that may evict rows by itself."""
-        with _translated():
+        with translated():
             policy = self._client.info("memory").get("maxmemory_policy", "noeviction")
             if str(policy).startswith("allkeys"):
                 raise StoreRefused(
@@ -106,13 +95,13 @@ class RedisStateStore(StateStore):
 
     @override
     def identity(self) -> bytes | None:
-        with _translated():
+        with translated():
             held = self._client.get(self._identity_key)
         return None if held is None else bytes(held)
 
     @override
     def markers(self, partitions: Sequence[int]) -> Mapping[int, int | None]:
-        with _translated():
+        with translated():
             found = {p: self._client.get(self._fence_keys(p)[1]) for p in partitions}
         return {p: None if marker is None else int(marker) for p, marker in found.items()}
 
@@ -121,7 +110,7 @@ class RedisStateStore(StateStore):
         owner = Owner.new(generation).encode()
         markers: dict[int, int | None] = {}
         for partition in partitions:
-            with _translated():
+            with translated():
                 marker = self._client.transaction(
                     partial(self._claim_one, partition, owner),
                     *self._fence_keys(partition),
@@ -184,7 +173,7 @@ class RedisStateStore(StateStore):
         owner, marker = self._mine[partition]
         owner_key, marker_key = self._fence_keys(partition)
         written = b"%d" % snapshot.marker
-        with _translated(), self._connection() as connection:
+        with translated(), self._connection() as connection:
             # Step 1.
             connection.send_packed_command(
                 [
@@ -199,9 +188,18 @@ class RedisStateStore(StateStore):
                 connection.disconnect()
                 raise Fenced(self._fence_message(partition, held, owner, found, marker))
             # Step 3.
+            rows = (
+                [wire.mset(self._row_keys(snapshot), snapshot.values)]
+                if len(snapshot.values)
+                else []
+            )
             parts = [
                 wire.command(b"MULTI"),
-                *(wire.mset(self._row_keys(partition, b), b.values) for b in snapshot.blocks),
+                *rows,
+                *(
+                    wire.command(b"SET", self._prefix(partition) + key, value)
+                    for key, value in snapshot.blobs
+                ),
                 wire.command(b"SET", marker_key, written),
                 wire.command(b"SET", owner_key, owner, b"PX", b"%d" % OWNER_TTL_MS),
                 *([wire.command(b"INCR", self._version_key)] if self._shared else []),
@@ -214,8 +212,9 @@ class RedisStateStore(StateStore):
                 raise Fenced(f"partition {partition} of {self._namespace!r} was taken over")
         self._mine[partition] = owner, written
 
-    def _row_keys(self, partition: int, block: Block) -> Bytes2D:
-        return self._keys(np.full(len(block.digests), partition, np.int32), block.digests)
+    def _row_keys(self, snapshot: PartitionSnapshot) -> Bytes2D:
+        partitions = np.full(len(snapshot.digests), snapshot.partition, np.int32)
+        return self._keys(partitions, snapshot.digests)
 
     def _fence_message(
         self,
@@ -233,22 +232,32 @@ class RedisStateStore(StateStore):
     @override
     def agree(self, name: bytes, value: bytes) -> bytes:
         key = f"{self._namespace}:agreed:".encode() + name
-        with _translated():
+        with translated():
             self._client.set(key, value, nx=True, px=AGREED_DAYS * _DAY_MS)
             # Gone between the two it cannot be: it lives for days.
             return bytes(self._client.get(key) or value)
 
     @override
+    def forget(self, partition: int) -> None:
+        owner_key, _ = self._fence_keys(partition)
+        with translated():
+            self._unlink(self._prefix(partition) + b"*", but=owner_key)
+        self._mine[partition] = self._mine[partition][0], None
+
+    @override
     def version(self) -> bytes:
-        with _translated():
+        with translated():
             return bytes(self._client.get(self._version_key) or b"0")
 
     @override
     def clear(self) -> int:
-        with _translated():
-            keys = list(self._client.scan_iter(f"{self._namespace}:*", count=10_000))
-            for start in range(0, len(keys), LOAD_CHUNK):
-                self._client.unlink(*keys[start : start + LOAD_CHUNK])
+        with translated():
+            return self._unlink(f"{self._namespace}:*".encode())
+
+    def _unlink(self, pattern: bytes, *, but: bytes = b"") -> int:
+        keys = [key for key in self._client.scan_iter(pattern, count=10_000) if key != but]
+        for start in range(0, len(keys), LOAD_CHUNK):
+            self._client.unlink(*keys[start : start + LOAD_CHUNK])
         return len(keys)
 
     @override
@@ -269,13 +278,28 @@ class RedisStateStore(StateStore):
             pool.release(connection)
 
     def _exchange(self, commands: list[bytes]) -> list[Any]:
-        with _translated(), self._connection() as connection:
+        with translated(), self._connection() as connection:
             connection.send_packed_command(commands)
             return [connection.read_response(disable_decoding=True) for _ in commands]
 
 
+def open_client(settings: RedisSettings) -> Any:
+    """Make a client; it connects when it is used. Each call is tried once: the caller waits."""
+    password = settings.password.get_secret_value() or None
+    extra: dict[str, Any] = {"password": password} if password else {}
+    # Any: redis-py's types are those of its sync and its async client at once.
+    return redis.Redis.from_url(
+        settings.url,
+        socket_timeout=settings.timeout_s,
+        socket_connect_timeout=settings.timeout_s,
+        retry=Retry(NoBackoff(), 0),
+        protocol=2,
+        **extra,
+    )
+
+
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
     """Map redis-py's errors to ours, here and nowhere else."""
     try:
         yield

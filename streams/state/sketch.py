@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.errors import ForeignState
-from streams.state.store import DIGEST_BYTES, Block, Bytes2D
+from streams.state.store import DIGEST_BYTES, Bytes2D
 
 WINDOW_MS = 3_600_000
 DAY = 24
@@ -90,12 +90,11 @@ class ScoreSketch:
         row["alerts"] += np.uint32(alerts)
         self._dirty[slot] = True
 
-    def dirty(self) -> Block:
-        """Take the rows that changed since the last call."""
-        slots = np.flatnonzero(self._dirty)
+    def dirty(self) -> list[tuple[bytes, bytes]]:
+        """Take the rows that changed since the last call, with their keys."""
+        slots = np.flatnonzero(self._dirty).tolist()
         self._dirty[slots] = False
-        values = np.ascontiguousarray(self.rows[slots]).view(np.uint8)
-        return Block(KEYS[slots], values.reshape(len(slots), ROW.itemsize))
+        return [(KEYS[slot].tobytes(), self.rows[slot].tobytes()) for slot in slots]
 
     @classmethod
     def parse(cls, stored: Sequence[bytes | None]) -> ScoreSketch:

@@ -6,7 +6,7 @@ import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -66,13 +66,6 @@ class Owner:
         return int(encoded.split(b":", 1)[0])
 
 
-class Block(NamedTuple):
-    """Rows of one width."""
-
-    digests: Bytes2D  # (N, 16) uint8
-    values: Bytes2D  # (N, row bytes) uint8
-
-
 @dataclass(frozen=True, slots=True)
 class PartitionSnapshot:
     """The dirty rows of one partition and the offset that they cover."""
@@ -83,14 +76,8 @@ class PartitionSnapshot:
     marker: int
     """Highest offset that the rows cover; every record up to it has had its fate."""
 
-    beside: tuple[Block, ...] = ()
-    """Rows of other widths, written in the same transaction."""
-
-    @property
-    def blocks(self) -> list[Block]:
-        """All that there is to write, without what is empty."""
-        every = (Block(self.digests, self.values), *self.beside)
-        return [block for block in every if len(block.values)]
+    blobs: Sequence[tuple[bytes, bytes]] = ()
+    """16-byte keys and values of any length, for what is not of one width; loaded as rows are."""
 
 
 class StateStore(Protocol):
@@ -143,6 +130,12 @@ class StateStore(Protocol):
         Atomic among all workers of the namespace and remembered for at least `AGREED_DAYS`;
         durable as the store is when it returns. Not fenced: a worker that lost its partitions
         can still have a say, and everybody then keeps to it.
+        """
+
+    def forget(self, partition: int) -> None:
+        """Delete the rows, blobs and marker of a partition that we own; we go on owning it.
+
+        Not for a shared namespace, where rows do not belong to one partition.
         """
 
     def version(self) -> bytes:

@@ -24,7 +24,7 @@ from streams.state.cards import CardHistory
 from streams.state.memory import MemoryServer, MemoryStateStore
 from streams.state.patient import PatientStateStore
 from streams.state.redis import LOAD_CHUNK, OWNER_TTL_MS, RedisStateStore
-from streams.state.store import Block, Identity, Owner, PartitionSnapshot, StateStore, digests
+from streams.state.store import Identity, Owner, PartitionSnapshot, StateStore, digests
 from streams.state.table import ROW_VERSION, row_dtype
 from streams.status import Status
 from tests.conftest import started
@@ -579,28 +579,7 @@ def test_an_owner_reads_back_its_generation() -> None:
     assert Owner.new(12) != Owner.new(12)
 
 
-# -- rows of another width, and what is agreed on -------------------------------------------------
-def test_rows_of_another_width_are_stored_in_the_same_transaction(bed: Bed) -> None:
-    store = bed.worker()
-    store.claim([0], 1)
-    narrow = Block(digests(["sketch"]), np.full((1, 5), 9, np.uint8))
-    store.flush(PartitionSnapshot(0, *rows_of(["a"], 1), 3, (narrow,)))
-    alone = Block(digests(["sketch"]), np.full((1, 5), 8, np.uint8))
-    store.flush(PartitionSnapshot(0, *rows_of([], 1), 4, (alone,)))
-
-    assert load(store, ["a", "sketch"]) == [row(1), b"\x08" * 5]
-
-
-def test_rows_of_another_width_are_fenced_as_all_are(bed: Bed) -> None:
-    old, new = bed.worker(), bed.worker()
-    old.claim([0], 1)
-    new.claim([0], 2)
-    block = Block(digests(["sketch"]), np.full((1, 5), 9, np.uint8))
-    with pytest.raises(Fenced):
-        old.flush(PartitionSnapshot(0, *rows_of([], 1), 3, (block,)))
-    assert load(new, ["sketch"]) == [None]
-
-
+# -- what is agreed on ----------------------------------------------------------------------------
 def test_the_first_to_speak_is_agreed_with(bed: Bed) -> None:
     first, second = bed.worker(), bed.worker()
     assert first.agree(b"threshold:7", b"\x00one") == b"\x00one"
@@ -614,3 +593,53 @@ def test_what_was_agreed_is_forgotten_with_the_rest(bed: Bed) -> None:
     store.agree(b"threshold:7", b"one")
     assert store.clear() >= 1
     assert store.agree(b"threshold:7", b"two") == b"two"
+
+
+# -- values of any length -------------------------------------------------------------------------
+BLOB = b"blob".ljust(16, b"\0")
+
+
+def blob_snapshot(marker: int, *blobs: bytes, partition: int = 0) -> PartitionSnapshot:
+    empty = np.zeros((0, 16), np.uint8), np.zeros((0, 0), np.uint8)
+    return PartitionSnapshot(partition, *empty, marker, [(BLOB, blob) for blob in blobs])
+
+
+def load_blob(store: StateStore, partition: int = 0) -> bytes | None:
+    key = np.frombuffer(BLOB, np.uint8).reshape(1, 16)
+    (found,) = store.load(np.array([partition], np.int32), key)
+    return found
+
+
+def test_values_of_any_length_are_stored_with_the_marker(bed: Bed) -> None:
+    store = bed.worker()
+    store.claim([0], 1)
+    assert load_blob(store) is None
+    for marker, value in enumerate([b"", b"\r\n$3\r\n", bytes(200_000)]):
+        store.flush(blob_snapshot(marker, value))
+        assert load_blob(store) == value
+        assert store.markers([0]) == {0: marker}
+
+
+def test_a_fenced_flush_stores_no_value_of_any_length(bed: Bed) -> None:
+    old, new = bed.worker(), bed.worker()
+    old.claim([0], 1)
+    new.claim([0], 2)
+    with pytest.raises(Fenced):
+        old.flush(blob_snapshot(1, b"stale"))
+    assert load_blob(new) is None
+
+
+def test_forgetting_a_partition_leaves_the_others_and_its_owner(bed: Bed) -> None:
+    store = bed.worker()
+    store.claim([0, 1], 1)
+    for partition in (0, 1):
+        store.flush(snapshot(["a"], 1, 5, partition=partition))
+        store.flush(blob_snapshot(6, b"kept", partition=partition))
+
+    store.forget(0)
+
+    assert (load(store, ["a"]), load_blob(store)) == ([None], None)
+    assert (load(store, ["a"], 1), load_blob(store, 1)) == ([row(1)], b"kept")
+    assert store.markers([0, 1]) == {0: None, 1: 6}
+    store.flush(blob_snapshot(2, b"again"))
+    assert load_blob(store) == b"again"

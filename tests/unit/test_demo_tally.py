@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from streams.demo.tally import Tally
 from streams.schemas import Alert, ModelRef, Source, TransactionLabel
 
@@ -77,3 +79,22 @@ def test_an_alert_that_was_sent_twice_counts_once() -> None:
     assert not tally.alert(alert("a"))
 
     assert (tally.alerts, tally.confirmed) == (1, 1)
+
+
+# -- cameras --------------------------------------------------------------------------------------
+def thing(name: str, revision: int, status: str) -> Alert:
+    return msgspec.structs.replace(
+        alert("t"), id=name, revision=revision, status=status, kind="object"
+    )
+
+
+def test_one_thing_counts_once_and_goes_on_until_its_end() -> None:
+    tally = Tally()
+    assert tally.object_alert(thing("a", 0, "new"))
+    assert tally.object_alert(thing("b", 0, "new"))
+    assert tally.object_alert(thing("a", 1, "update"))
+    assert not tally.object_alert(thing("a", 0, "new"))  # sent again
+    assert (tally.things, sorted(tally.ongoing)) == (2, ["a", "b"])
+    assert tally.object_alert(thing("a", 2, "end"))
+    assert not tally.object_alert(thing("a", 1, "update"))
+    assert (tally.things, sorted(tally.ongoing)) == (2, ["b"])

@@ -665,3 +665,120 @@ def test_a_partition_that_comes_back_goes_on_where_its_state_ends() -> None:
 
 def _snapshot(partition: int) -> PartitionSnapshot:
     return PartitionSnapshot(partition, digests([]), np.empty((0, 18), np.uint8), 50)
+
+
+# -- alerts that are held until they are stored ---------------------------------------------------
+def test_what_is_held_is_stored_then_published_then_acknowledged() -> None:
+    async def scenario(bed: Bed) -> None:
+        bed.detector.holds = True
+        event = event_of([b"a", b"b"])
+        await bed.accept(event)
+        await bed.settled(event)
+        assert bed.store.outbox() == b"a b"
+
+    bed = run(scenario)
+    assert bed.journal == [
+        ("stored", 0, 1),
+        ("published", [b"a", b"b"]),
+        ("acknowledged", 0, 1),
+    ]
+    assert bed.sample("alerts_total") == 2
+
+
+def test_what_is_held_does_not_wait_for_the_next_regular_flush() -> None:
+    async def scenario(bed: Bed) -> None:
+        bed.detector.holds = True
+        event = event_of([b"a"])
+        await bed.accept(event)
+        await bed.settled(event)
+
+    run(scenario, flush_interval_s=1000.0)
+
+
+def test_nothing_held_leaves_when_the_flush_is_refused() -> None:
+    async def scenario(bed: Bed) -> None:
+        def fenced() -> None:
+            raise Fenced("another owner")
+
+        bed.detector.holds = True
+        bed.store.fault = fenced
+        await bed.accept(event_of([b"a"]))
+        await bed.failed.wait()
+
+    assert run(scenario).publisher.sent == []
+
+
+def test_a_crash_after_the_flush_leaves_what_was_held_in_the_store() -> None:
+    server = MemoryServer()
+
+    async def crash(bed: Bed) -> None:
+        bed.detector.holds = True
+        bed.publisher.gate.clear()
+        await bed.accept(event_of([b"a", b"b"]))
+        await bed.until(bed.store.outbox)
+
+    bed = run(crash, server=server)
+    assert bed.publisher.sent == []
+    assert bed.store.outbox() == b"a b"
+    assert server.markers == {0: 1}
+
+
+def test_recovery_stores_what_is_held_before_it_publishes_it() -> None:
+    async def scenario(bed: Bed) -> None:
+        bed.detector.holds = True
+        bed.detector.on_infer = poisoned(b"5")
+        events = [event_of(values(4 * i, 4), first=4 * i) for i in range(3)]
+        await bed.accept(*events)
+        await bed.settled(*events)
+
+    bed = run(scenario)
+    assert bed.publisher.counts("dead") == {b"5": 1}
+    assert set(bed.publisher.values()) == set(values(0, 12)) - {b"5"}
+    stored = -1
+    for step, *what in bed.journal:
+        if step == "stored":
+            stored = what[1]
+        elif step == "published" and b"5" not in what[0]:
+            assert max(map(int, what[0])) <= stored
+
+
+def test_what_is_done_with_is_named_in_the_batch() -> None:
+    async def scenario(bed: Bed) -> None:
+        seen: list[Batch] = []
+        bed.detector.on_prepare = seen.append
+        bed.delivery.begin(0, 0, done_below=3)
+        event = event_of(values(0, 5))
+        await bed.accept(event)
+        await bed.settled(event)
+        assert seen[0].done_below[0] == 3
+        assert seen[0].part(1, 2).done_below == seen[0].done_below
+
+    run(scenario)
+
+
+# -- waiting for a fuller batch -------------------------------------------------------------------
+def test_the_first_batch_goes_at_once_and_the_next_ones_wait_to_fill_up() -> None:
+    async def scenario(bed: Bed) -> None:
+        hold = threading.Event()
+        bed.detector.on_infer = lambda _: hold.wait(10)
+        events = [event_of(values(i, 1), first=i) for i in range(9)]
+        await bed.accept(*events)
+        await asyncio.sleep(0.05)
+        assert bed.detector.sizes == [1, 8]  # the ninth record filled the second batch
+        hold.set()
+        await bed.settled(*events)
+
+    run(scenario, batch_wait_s=1000.0)
+
+
+def test_a_batch_that_does_not_fill_up_goes_when_its_time_is_over() -> None:
+    async def scenario(bed: Bed) -> None:
+        hold = threading.Event()
+        bed.detector.on_infer = lambda _: hold.wait(10)
+        events = [event_of(values(i, 1), first=i) for i in range(3)]
+        await bed.accept(*events)
+        await bed.until(lambda: bed.detector.sizes == [1, 2])
+        hold.set()
+        await bed.settled(*events)
+
+    run(scenario, batch_wait_s=0.05)

@@ -15,6 +15,7 @@ import pytest
 from streams.errors import SettingsError, WorkerError
 from streams.settings import HealthSettings, Settings
 from streams.supervisor import (
+    AGENTS,
     ChildSpec,
     Patience,
     Supervisor,
@@ -121,23 +122,24 @@ def test_a_child_gets_its_environment_and_its_output_goes_where_it_should(tmp_pa
         step_until(supervisor, lambda: log.read_text() == "here\n")
 
 
-def test_the_second_agent_has_the_port_above_the_firsts() -> None:
+def test_each_agent_has_the_port_above_the_one_before() -> None:
     ports = health_ports(Settings(health=HealthSettings(port=7000)))
 
-    assert ports == {"fraud": 7000, "labels": 7001}
+    assert ports == {"fraud": 7000, "labels": 7001, "vision": 7002}
     assert [spec.environment["TOCSIN_HEALTH__PORT"] for spec in agent_specs(ports)] == [
         "7000",
         "7001",
+        "7002",
     ]
 
 
 def test_port_zero_picks_free_ports_that_a_restart_keeps() -> None:
     ports = health_ports(Settings(health=HealthSettings(port=0)))
 
-    assert len(set(ports.values())) == 2
+    assert len(set(ports.values())) == len(AGENTS)
     assert 0 not in ports.values()
 
 
-def test_the_last_port_leaves_none_for_the_second_agent() -> None:
+def test_the_last_port_leaves_none_for_the_other_agents() -> None:
     with pytest.raises(SettingsError, match="65535"):
         health_ports(Settings(health=HealthSettings(port=65_535)))

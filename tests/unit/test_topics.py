@@ -17,16 +17,20 @@ def test_the_table_holds_every_topic_under_its_configured_name() -> None:
     assert [spec.name for spec in topic_table(SETTINGS)] == [
         "tx",
         "labels",
+        "frames",
         "alerts",
         "scores",
+        "tracks",
         "tx.dlq",
         "labels.dlq",
+        "frames.dlq",
     ]
 
 
 def test_retention_is_explicit_and_nothing_is_compacted() -> None:
     for spec in topic_table(SETTINGS):
-        assert spec.config["retention.ms"] == str(3 * 86_400_000)
+        days = 6 / 24 if spec.name in {"frames", "tracks"} else 3
+        assert spec.config["retention.ms"] == str(round(days * 86_400_000))
         assert spec.config["cleanup.policy"] == "delete"
 
 
@@ -35,3 +39,4 @@ def test_a_dead_letter_may_be_as_large_as_any_record_that_we_produce() -> None:
 
     assert sizes["tx.dlq"] == 5_000_000
     assert sizes["tx"] == 1024 * 1024 + 12
+    assert sizes["frames"] > SETTINGS.vision.max_frame_bytes

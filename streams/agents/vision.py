@@ -1,0 +1,110 @@
+"""The vision agent: frames in, object alerts out.
+
+`VisionDetector` holds the two halves of the data path as `streams.pipeline.delivery` runs them:
+`prepare` on one thread, `infer` on another, one batch behind. What a camera's frames bring about
+depends on which of them were fresh and moved, so a replay would not bring it about again: alerts
+are held until the flush has stored them with the tracks that they follow from.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from models.vision.boxes import Detections
+from models.vision.detector import ObjectDetector
+from models.vision.preprocess import Letterboxed
+from streams.frame_metrics import FrameMetrics
+from streams.pipeline.batch import Batch, Outcome
+from streams.pipeline.cameras import CameraPasts, Changes
+from streams.pipeline.dead_letter import DeadLetters
+from streams.pipeline.decode import Rejected
+from streams.pipeline.follow import Follower
+from streams.pipeline.frames import FrameIntake, Intake
+from streams.state.store import PartitionSnapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A batch between its two halves."""
+
+    intake: Intake
+    changes: Changes
+    canvas: Letterboxed | None
+    """The frames that are neither still nor a camera's last word, in their order."""
+
+    outcome: Outcome
+
+
+class VisionDetector:
+    """Finds objects, follows them, and tells what the rules make of it.
+
+    See `streams.pipeline.batch.Detector` for the contract of each method.
+    """
+
+    def __init__(
+        self,
+        *,
+        intake: FrameIntake,
+        pasts: CameraPasts,
+        network: ObjectDetector,
+        follower: Follower,
+        dead_letters: DeadLetters,
+        metrics: FrameMetrics,
+    ) -> None:
+        self._intake, self._pasts, self._network = intake, pasts, network
+        self._follower = follower
+        self._dead_letters, self._metrics = dead_letters, metrics
+
+    def prepare(self, batch: Batch) -> Prepared:
+        """Check and decode frames, skip those that nobody needs, letterbox the rest."""
+        # 1. First fates.
+        self._pasts.begin(batch.sequence)
+        intake = self._intake.take(batch)
+        outcome = self._dead_letters.outcome(batch, intake.rejected)
+        outcome.replayed = intake.replayed
+        outcome.events = len(intake.frames) + len(intake.skipped)
+
+        # 2. What the network will see.
+        moving = [f.picture for f in intake.frames if f.picture is not None and not f.is_still]
+        canvas = self._network.pre(moving) if moving else None
+        return Prepared(intake, self._pasts.changes(), canvas, outcome)
+
+    def infer(self, prepared: Prepared) -> Outcome:
+        """Find objects in all frames at once, then follow them camera by camera."""
+        self._follower.apply(prepared.changes)
+        found = self._detect(prepared.canvas)
+        self._follower.follow(prepared.intake, found, prepared.outcome)
+        return prepared.outcome
+
+    def reject(self, batch: Batch, reason: str) -> Outcome:
+        """Bury frames that cannot be looked at."""
+        everything = [Rejected(place, reason) for place in range(len(batch.records))]
+        return self._dead_letters.outcome(batch, everything, step="detect")
+
+    def freeze(self, sequence: int) -> Changes:
+        """Nothing but news: the watches belong to the inference thread, which packs them."""
+        del sequence
+        return self._pasts.changes()
+
+    def pack(self, frozen: Changes, markers: Mapping[int, int]) -> Iterable[PartitionSnapshot]:
+        """Encode the cameras that were watched, and the alerts that wait for this flush."""
+        self._follower.apply(frozen)
+        return self._follower.watches.pack(markers)
+
+    def flushed(self, sequence: int) -> None:
+        """Cameras up to batch `sequence` may be forgotten."""
+        self._pasts.flushed(sequence)
+
+    def drop(self, partitions: set[int] | None) -> None:
+        """Forget cameras; the inference thread learns of it with the next batch or flush."""
+        self._pasts.drop(partitions)
+
+    def _detect(self, canvas: Letterboxed | None) -> list[Detections]:
+        if canvas is None:
+            return []
+        begun = time.perf_counter()
+        found = self._network.post(self._network.core(canvas), canvas)
+        self._metrics.detected(len(canvas), time.perf_counter() - begun)
+        return found

@@ -1,0 +1,101 @@
+"""Metrics of frames and cameras: beside `streams.metrics`, for the vision agent alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.registry import Collector
+
+from streams.metrics import STAGE_BUCKETS
+
+Fate = Literal["detected", "still", "late", "stale", "too often", "rejected", "replayed"]
+
+FATES: tuple[Fate, ...] = (
+    "detected",
+    "still",
+    "late",
+    "stale",
+    "too often",
+    "rejected",
+    "replayed",
+)
+
+
+class FrameMetrics:
+    """What became of frames, and how the cameras are.
+
+    Series of a camera go when the agent forgets it; the sums over all cameras stay.
+    """
+
+    def __init__(self) -> None:
+        self.frames = Counter(
+            "tocsin_frames", "Frames by what became of them", ["fate"], registry=None
+        )
+        self.camera_frames = Counter(
+            "tocsin_camera_frames",
+            "Frames of a camera by what became of them",
+            ["camera", "fate"],
+            registry=None,
+        )
+        self.camera_up = Gauge(
+            "tocsin_camera_up", "0 when the camera's reader has lost it", ["camera"], registry=None
+        )
+        self.camera_seen = Gauge(
+            "tocsin_camera_frame_timestamp_seconds",
+            "Capture time of the camera's last frame, epoch",
+            ["camera"],
+            registry=None,
+        )
+        self.detect = Histogram(
+            "tocsin_detect_seconds",
+            "Time of a frame in the network, its share of the batch",
+            buckets=STAGE_BUCKETS,
+            registry=None,
+        )
+        self.batch = Histogram(
+            "tocsin_detect_batch_size",
+            "Frames that go through the network at once",
+            buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024),
+            registry=None,
+        )
+        for fate in FATES:
+            self.frames.labels(fate)
+
+    def count(self, camera: str, fate: Fate) -> None:
+        """Count one frame of a camera."""
+        self.frames.labels(fate).inc()
+        self.camera_frames.labels(camera, fate).inc()
+
+    def count_unknown(self, fate: Fate, frames: int) -> None:
+        """Count frames without asking whose they are."""
+        self.frames.labels(fate).inc(frames)
+
+    def seen(self, camera: str, captured_at: int, *, up: bool) -> None:
+        """Note a camera's last word (ms); `up` is False for the word that it is down."""
+        self.camera_up.labels(camera).set(up)
+        if up:
+            self.camera_seen.labels(camera).set(captured_at / 1000)
+
+    def detected(self, frames: int, seconds: float) -> None:
+        """Note a batch that went through the network."""
+        self.batch.observe(frames)
+        for _ in range(frames):
+            self.detect.observe(seconds / frames)
+
+    def forget(self, cameras: Iterable[str]) -> None:
+        """Drop the series of cameras."""
+        for camera in cameras:
+            for family in (self.camera_up, self.camera_seen):
+                family.remove_by_labels({"camera": camera})
+            self.camera_frames.remove_by_labels({"camera": camera})
+
+    def register(self, registry: CollectorRegistry) -> None:
+        """Publish everything in a worker's registry."""
+        families: tuple[Collector, ...] = (
+            *(self.frames, self.camera_frames, self.camera_up),
+            *(self.camera_seen, self.detect, self.batch),
+        )
+        for family in families:
+            registry.register(family)

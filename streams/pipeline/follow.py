@@ -1,0 +1,97 @@
+"""The second half of a frame: its objects go into its camera's watch, and come out as messages."""
+
+from __future__ import annotations
+
+from models.vision.boxes import Detections
+from models.vision.tracker import TrackerConfig
+from streams.frame_metrics import FrameMetrics
+from streams.pipeline.batch import Message, Outcome
+from streams.pipeline.cameras import CameraWatches, Changes
+from streams.pipeline.frames import Frame, Intake
+from streams.pipeline.rulebooks import RuleBooks
+from streams.pipeline.tell import AlertTeller
+from streams.pipeline.tracks import TrackTeller
+from streams.pipeline.watch import Sight, scaled
+
+
+class Follower:
+    """Follows what is before all cameras. The inference thread calls it.
+
+    Args:
+        tracking: thresholds of the tracker.
+        rules: of every camera.
+        alerts: says what they make of it.
+        tracks: says what is in every frame, for whoever wants to know; None says nothing.
+        metrics: counts frames by what became of them.
+    """
+
+    def __init__(
+        self,
+        *,
+        tracking: TrackerConfig,
+        rules: RuleBooks,
+        alerts: AlertTeller,
+        tracks: TrackTeller | None,
+        metrics: FrameMetrics,
+    ) -> None:
+        self._tracking, self._rules = tracking, rules
+        self._alerts, self._tracks, self._metrics = alerts, tracks, metrics
+        self.watches = CameraWatches()
+
+    def apply(self, changes: Changes) -> None:
+        """Learn of cameras that came, went or are to be forgotten."""
+        forgotten = self.watches.apply(changes)
+        self._metrics.forget(forgotten)
+        self._rules.forget(forgotten)
+
+    def follow(self, intake: Intake, found: list[Detections], outcome: Outcome) -> None:
+        """Take the frames of a batch in, in their order.
+
+        Args:
+            intake: the frames.
+            found: objects of those that are neither still nor word of a camera that is down, in
+                pixels of the picture as it was decoded.
+            outcome: takes what is to be published: alerts are held, for a replay that sees other
+                frames would not raise them again.
+        """
+        self._rules.refresh()
+        objects = iter(found)
+        for frame in intake.frames:
+            seen = None if frame.is_still or frame.is_down else next(objects)
+            for message in self._one(frame, seen, outcome):
+                outcome.held.append(message)
+                self.watches.hold(frame.partition, message)
+        self._count(intake)
+
+    def _one(self, frame: Frame, found: Detections | None, outcome: Outcome) -> list[Message]:
+        """Take one frame in; `found` is None where nothing is new in it."""
+        watch, book = self.watches.of(frame.camera, frame.partition), self._rules.of(frame.camera)
+        messages: list[Message] = []
+        # 1. What cannot go on ends, as of the last frame that was seen.
+        if (why := "the camera is down" if frame.is_down else frame.broken) is not None:
+            messages = self._alerts.tell(frame, watch.alerts, watch.close(book, why))
+        self._metrics.seen(frame.camera, frame.headers.captured_at, up=not frame.is_down)
+        if frame.picture is None:
+            return messages
+        # 2. What is there goes on, or begins.
+        if found is not None:
+            found = scaled(found, frame.picture.shape[:2], frame.shape)
+        sight: Sight = watch.look(
+            found,
+            book,
+            time_ms=frame.headers.captured_at,
+            shape=frame.shape,
+            config=self._tracking,
+        )
+        if self._tracks is not None:
+            outcome.messages.append(self._tracks.tell(frame, sight))
+        return messages + self._alerts.tell(frame, watch.alerts, sight.events, sight.tracks)
+
+    def _count(self, intake: Intake) -> None:
+        for frame in intake.frames:
+            if frame.picture is not None:
+                self._metrics.count(frame.camera, "still" if frame.is_still else "detected")
+        for camera, why in intake.skipped:
+            self._metrics.count(camera, why)
+        self._metrics.count_unknown("rejected", len(intake.rejected))
+        self._metrics.count_unknown("replayed", intake.replayed)

@@ -1,0 +1,60 @@
+"""The detector that the settings name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from models.errors import ArtifactError
+from models.vision.detector import ObjectDetector, Thresholds
+from models.vision.domain import REAL, SIMULATED, require_domain_of
+from models.vision.loading import load_detector
+from models.vision.weights_cache import WeightsCache, default_folder, sha256_of
+from streams.schemas import ModelRef
+from streams.settings import Settings
+
+
+def load_network(settings: Settings, threads: int) -> tuple[ObjectDetector, ModelRef, str | None]:
+    """Load the detector; with why it must not see a real camera, None where it may.
+
+    Raises:
+        ModelError: the weights are missing or damaged, or the device is not there.
+    """
+    weights = _weights(settings)
+    network = load_detector(
+        weights,
+        device=settings.vision.device,
+        threads=threads,
+        thresholds=Thresholds(confidence=settings.vision.confidence),
+        source=SIMULATED,  # each frame says where it comes from: see the refusal below
+    )
+    try:
+        require_domain_of(weights, REAL)
+    except ArtifactError as error:
+        refusal: str | None = f"{error}; set vision.model"
+    else:
+        refusal = None
+    return network, _reference(weights), refusal
+
+
+def check_weights(settings: Settings, source: str) -> None:
+    """Look whether the weights are there and fit for `source` (see `models.vision.domain`).
+
+    Raises:
+        ArtifactError: they are not.
+    """
+    require_domain_of(_weights(settings), source)
+
+
+def _reference(weights: Path) -> ModelRef:
+    """Name the weights: by their manifest where they have one, else by their file."""
+    if weights.suffix in {".json", ".safetensors"}:
+        from models.checkpoint import read_manifest  # noqa: PLC0415  imports torch
+
+        manifest = read_manifest(weights)
+        return ModelRef(manifest.name, manifest.version, manifest.sha256)
+    return ModelRef(weights.stem, "", sha256_of(weights))
+
+
+def _weights(settings: Settings) -> Path:
+    cache = WeightsCache(settings.models.cache_dir or default_folder())
+    return cache.resolve(settings.vision.model, torch=settings.vision.device.startswith("cuda"))

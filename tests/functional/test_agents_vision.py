@@ -1,0 +1,499 @@
+"""The vision agent over a store in memory: frames in, object alerts out, in any batches."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+import streams.app
+from models.errors import DataError
+from models.vision.images import decode
+from streams.alerts.envelope import CLOUD_EVENT_HEADERS
+from streams.app import build_agent
+from streams.frames import FrameHeaders
+from streams.pipeline.batch import Batch, Outcome
+from streams.schemas import Alert, decode_alert
+from streams.settings import load_settings
+from streams.state.memory import MemoryServer, MemoryStateStore
+from streams.state.outbox import load_outbox
+from streams.status import Status
+from tests.fakes import blobs as vision
+from tests.fakes.blobs import empty, load_blobs, walk
+from tests.fakes.pictures import frame
+from tests.fakes.records import FakeRecord
+
+NOW = 1_700_000_000_000
+STEP_MS = 100
+PARTITIONS = (0, 1)
+
+RULES = """
+[zones]
+picture = [[0, 0], [1, 0], [1, 1], [0, 1]]
+right = [[0.5, 0], [1, 0], [1, 1], [0.5, 1]]
+
+[[rule]]
+name = "anyone"
+kind = "enter"
+zone = "picture"
+classes = ["person"]
+severity = "low"
+gone_s = 0.5
+
+[[rule]]
+name = "right-half"
+kind = "enter"
+zone = "right"
+classes = ["person"]
+severity = "high"
+gone_s = 0.5
+"""
+
+
+@pytest.fixture(autouse=True)
+def blobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams.app, "load_network", load_blobs)
+
+
+class Worker:
+    """One agent and what it has said."""
+
+    def __init__(
+        self, server: MemoryServer | None = None, *, rules: Path | None = None, **settings: Any
+    ) -> None:
+        self.server = server or MemoryServer()
+        given = {"policy": "keep-all", "threads": 1, "rules": rules, **settings}
+        self.agent = build_agent(
+            "vision",
+            load_settings(redis={"url": "memory://"}, vision=given),
+            Status(),
+            lambda _: MemoryStateStore(self.server),
+        )
+        self.agent.store.claim(PARTITIONS, 1)
+        self.detector: Any = self.agent.detector
+        self.sequence = 0
+        self.held: list[Alert] = []
+        self.letters: list[str] = []
+
+    def take(self, records: Sequence[FakeRecord], partition: int = 0, **batch: Any) -> Outcome:
+        """Put one batch through both halves."""
+        self.sequence += 1
+        partitions = np.full(len(records), partition, np.int32)
+        prepared = self.detector.prepare(Batch(list(records), partitions, self.sequence, **batch))
+        outcome: Outcome = self.detector.infer(prepared)
+        self.held += [decode_alert(message.value or b"") for message in outcome.held]
+        self.letters += [
+            dict(message.headers)["tocsin-reason"].decode()  # type: ignore[union-attr]
+            for message in outcome.messages
+        ]
+        return outcome
+
+    def flush(self, markers: dict[int, int]) -> None:
+        """Store everything, as the delivery does."""
+        frozen = self.detector.freeze(self.sequence)
+        for snapshot in self.detector.pack(frozen, markers):
+            self.agent.store.flush(snapshot)
+        self.detector.flushed(self.sequence)
+
+    def metric(self, name: str, **labels: str) -> float:
+        family = getattr(self.agent.metrics, name)
+        for metric in family.collect():
+            for sample in metric.samples:
+                if sample.labels == labels and not sample.name.endswith("_created"):
+                    return float(sample.value)
+        return 0.0
+
+
+@pytest.fixture
+def rules(tmp_path: Path) -> Path:
+    path = tmp_path / "rules.toml"
+    path.write_text(RULES)
+    return path
+
+
+def records(
+    values: Sequence[bytes | None], first: int = 0, camera: str = "gate", **headers: Any
+) -> list[FakeRecord]:
+    return [
+        frame(
+            first + i,
+            value,
+            camera_id=camera,
+            captured_at=NOW + STEP_MS * (first + i),
+            **headers,
+        )
+        for i, value in enumerate(values)
+    ]
+
+
+def story(alerts: Sequence[Alert]) -> list[tuple[str, str, int]]:
+    return [(alert.detail["rule"], alert.status, alert.revision) for alert in alerts]
+
+
+PASSING = [*walk(50), *empty(12)]
+"""Somebody walks through the picture and is gone for longer than `gone_s`."""
+
+
+# -- one thing that happens -----------------------------------------------------------------------
+def test_an_empty_batch_passes() -> None:
+    assert Worker().take([]) == Outcome()
+
+
+def test_who_walks_through_the_picture_is_one_alert_of_each_rule(rules: Path) -> None:
+    worker = Worker(rules=rules)
+    worker.take(records(PASSING))
+
+    told = worker.held
+    assert {alert.kind for alert in told} == {"object"}
+    for rule in ("anyone", "right-half"):
+        mine = [alert for alert in told if alert.detail["rule"] == rule]
+        assert mine[0].status == "new"
+        assert mine[-1].status == "end"
+        assert {alert.status for alert in mine[1:-1]} <= {"update"}
+        assert [alert.revision for alert in mine] == list(range(len(mine)))
+        (name,) = {alert.id for alert in mine}
+        topic, partition, offset, track, ruled = name.split(":")
+        assert (topic, partition, track, ruled) == ("frames", "0", "1", rule)
+        assert int(offset) == mine[0].source.offset
+        assert all(alert.event_id == f"{name}:{alert.revision}" for alert in mine)
+        assert mine[-1].ended_at is not None
+        assert mine[-1].started_at == mine[0].started_at
+    first, second = (
+        next(alert for alert in told if alert.detail["rule"] == rule)
+        for rule in ("anyone", "right-half")
+    )
+    assert first.source.offset < second.source.offset
+    assert (first.severity, second.severity) == ("low", "high")
+    assert first.entity == "gate"
+    assert first.model == vision.MODEL
+    assert first.reasons[0].code == "enter"
+    assert 0 <= float(first.detail["x1"]) < float(first.detail["x2"]) <= 1  # type: ignore[arg-type]
+
+
+def test_alerts_carry_cloud_events_headers_and_the_frames_trace(rules: Path) -> None:
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    outcome = Worker(rules=rules).take(records(PASSING, traceparent=trace))
+    for message in outcome.held:
+        names = [name for name, _ in message.headers]
+        assert names == [*CLOUD_EVENT_HEADERS, "traceparent"]
+        assert dict(message.headers)["traceparent"] == trace.encode()
+        assert message.key == b"gate"
+        assert message.sent_at >= NOW
+
+
+@hypothesis_settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(1, 20), min_size=1, max_size=30), st.booleans())
+def test_batches_of_any_size_tell_the_same_story(sizes: list[int], gate: bool) -> None:
+    everything = records(PASSING)
+    whole = Worker(motion_gate=gate)
+    whole.take(everything)
+    split, at = Worker(motion_gate=gate), 0
+    for size in [*sizes, len(everything)]:
+        split.take(everything[at : at + size])
+        at += size
+    assert [a.event_id for a in split.held] == [a.event_id for a in whole.held]
+    assert [a.detail for a in split.held] == [a.detail for a in whole.held]
+
+
+def test_cameras_in_one_batch_do_not_disturb_one_another() -> None:
+    apart, together = Worker(motion_gate=False), Worker(motion_gate=False)
+    for camera in ("gate", "door"):
+        apart.take(records(PASSING, camera=camera))
+    mixed = [
+        record
+        for pair in zip(*(records(PASSING, camera=c) for c in ("gate", "door")), strict=True)
+        for record in pair
+    ]
+    together.take(mixed)
+    key = lambda alert: (alert.entity, alert.event_id)  # noqa: E731
+    assert sorted(map(key, apart.held)) == sorted(map(key, together.held))
+    assert apart.detector._network.batches == [62, 62]
+    assert together.detector._network.batches == [124]
+
+
+# -- across a restart -----------------------------------------------------------------------------
+@pytest.mark.parametrize("at", [12, 30, 45, 52])
+def test_ids_survive_a_restart_and_each_new_has_one_end(rules: Path, at: int) -> None:
+    everything = records(PASSING)
+    whole = Worker(rules=rules)
+    whole.take(everything)
+
+    first = Worker(rules=rules)
+    first.take(everything[:at])
+    first.flush({0: at - 1})
+    second = Worker(first.server, rules=rules)
+    second.take(everything, done_below={0: at})
+
+    told = [*first.held, *second.held]
+    assert {alert.id for alert in told} == {alert.id for alert in whole.held}
+    for status in ("new", "end"):
+        assert sorted(a.id for a in told if a.status == status) == sorted(
+            {a.id for a in whole.held}
+        )
+    assert len({alert.event_id for alert in told}) == len(told)
+
+
+def test_what_was_not_flushed_is_told_again_with_the_same_ids(rules: Path) -> None:
+    everything = records(PASSING)
+    first = Worker(rules=rules, motion_gate=False)
+    first.take(everything[:10])
+    first.flush({0: 9})
+    first.held.clear()
+    first.take(everything[10:40])
+    second = Worker(first.server, rules=rules, motion_gate=False)
+    second.take(everything[10:40])
+    assert [a.event_id for a in first.held] == [a.event_id for a in second.held] != []
+
+
+def test_the_flush_stores_what_is_held_and_the_next_one_clears_it(rules: Path) -> None:
+    worker = Worker(rules=rules)
+    outcome = worker.take(records(PASSING[:30]))
+    worker.flush({0: 29, 1: 4})
+    stored = load_outbox(worker.agent.store, 0)
+    assert [pending.value for pending in stored] == [message.value for message in outcome.held]
+    assert [pending.headers for pending in stored] == [m.headers for m in outcome.held]
+    assert load_outbox(worker.agent.store, 1) == []
+
+    worker.take(records(PASSING[30:32], first=30))
+    worker.flush({0: 31})
+    assert load_outbox(worker.agent.store, 0) == []
+    assert worker.server.markers == {0: 31, 1: 4}
+
+
+def test_a_dropped_batch_leaves_nothing_behind(rules: Path) -> None:
+    everything = records(PASSING)
+    worker = Worker(rules=rules, motion_gate=False)
+    worker.take(everything[:10])
+    worker.flush({0: 9})
+    worker.take(everything[10:40])  # fails after this, say
+    worker.detector.drop(None)
+    worker.held = [alert for alert in worker.held if alert.source.offset < 10]
+    worker.take(everything[10:11])
+    worker.flush({0: 10})
+    assert load_outbox(worker.agent.store, 0) == []
+
+    worker.take(everything[11:])
+    whole = Worker(rules=rules, motion_gate=False)
+    whole.take(everything)
+    assert {a.event_id for a in worker.held} == {a.event_id for a in whole.held}
+
+
+def test_a_partition_that_went_elsewhere_is_loaded_again(rules: Path) -> None:
+    everything = records(PASSING)
+    worker = Worker(rules=rules, motion_gate=False)
+    worker.take(everything[:20])
+    worker.flush({0: 19})
+    worker.detector.drop({0})
+    other = Worker(worker.server, rules=rules, motion_gate=False)
+    other.take(everything[20:40])
+    other.flush({0: 39})
+    worker.agent.store.claim([0], 3)
+    worker.held.clear()
+    worker.take(everything[40:])
+    assert [alert.status for alert in worker.held if alert.status != "update"] == ["end", "end"]
+
+
+# -- cameras --------------------------------------------------------------------------------------
+def test_cameras_beyond_the_capacity_come_back_from_the_store() -> None:
+    worker = Worker(cameras=4, motion_gate=False)
+    offset = 0
+    for step in range(40):
+        for camera in range(12):
+            value = PASSING[10 + step]
+            captured = NOW + STEP_MS * step
+            worker.take([frame(offset, value, camera_id=f"c{camera}", captured_at=captured)])
+            worker.flush({0: offset})
+            offset += 1
+    assert len(worker.detector._pasts) <= 6
+    assert len(worker.detector._follower.watches._watches) <= 6
+    for camera in range(12):
+        told = [alert for alert in worker.held if alert.entity == f"c{camera}"]
+        assert [alert.status for alert in told if alert.status != "update"] == ["new"]
+    series = [s for m in worker.agent.metrics.camera_up.collect() for s in m.samples]
+    assert len(series) <= 6
+
+
+def test_a_camera_that_is_down_ends_its_alerts_and_shows(rules: Path) -> None:
+    worker = Worker(rules=rules)
+    worker.take(records(PASSING[:40]))
+    assert worker.metric("camera_up", camera="gate") == 1
+    worker.held.clear()
+
+    down = FrameHeaders(camera_id="gate", captured_at=NOW + 40 * STEP_MS, state="down")
+    outcome = worker.take([FakeRecord(40, None, b"gate", down.to_headers())])
+
+    assert {(a.status, a.detail["cause"]) for a in worker.held} == {("end", "closed")}
+    assert "the camera is down" in worker.held[0].reasons[0].text
+    assert len(worker.held) == 2
+    assert worker.metric("camera_up", camera="gate") == 0
+    assert (outcome.events, outcome.dead_letters) == (1, 0)
+    worker.held.clear()
+    worker.take(records(PASSING[40:44], first=41))
+    assert worker.metric("camera_up", camera="gate") == 1
+    assert {a.source.offset for a in worker.held} <= set(range(41, 45))  # other alerts
+
+
+def test_a_clock_that_is_set_back_ends_what_was_followed(rules: Path) -> None:
+    worker = Worker(rules=rules)
+    worker.take(records(PASSING[:40]))
+    worker.held.clear()
+    back = [frame(40 + i, PASSING[i], captured_at=NOW - 3_600_000 + STEP_MS * i) for i in range(20)]
+    worker.take(back)
+    assert [alert.status for alert in worker.held[:2]] == ["end", "end"]
+    assert "clock was set back" in worker.held[0].reasons[0].text
+    assert {a.id.split(":")[3] for a in worker.held[2:]} == {"2"}  # ids are not used again
+
+
+def test_the_rules_of_a_camera_are_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "rules.toml"
+    path.write_text(RULES.replace('classes = ["person"]', 'classes = ["person"]\ncameras = ["d*"]'))
+    worker = Worker(rules=path)
+    worker.take(records(PASSING))
+    assert worker.held == []
+    worker.take(records(PASSING, camera="door"))
+    assert worker.held != []
+
+
+# -- the network sees what it must ----------------------------------------------------------------
+def test_still_frames_keep_their_objects_without_the_network() -> None:
+    standing = [walk(50)[25]] * 60
+    worker = Worker(heartbeat_s=2.0)
+    worker.take(records(standing))
+    assert worker.detector._network.batches == [3]  # at 0, 2 and 4 s
+    assert [alert.status for alert in worker.held if alert.status != "update"] == ["new"]
+    assert worker.metric("frames", fate="detected") == 3
+    assert worker.metric("frames", fate="still") == 57
+
+
+def test_boxes_are_in_shares_of_the_picture_however_it_was_decoded(rules: Path) -> None:
+    big = [vision.encode(np.kron(vision.street(60), np.ones((8, 8, 1), np.uint8)))] * 4
+    small = [vision.encode(vision.street(60))] * 4
+    boxes = []
+    for values in (big, small):
+        worker = Worker(rules=rules, motion_gate=False)
+        worker.take(records(values))
+        boxes.append([worker.held[0].detail[name] for name in ("x1", "y1", "x2", "y2")])
+    assert boxes[0] == pytest.approx(boxes[1], abs=0.02)
+    assert boxes[1] == pytest.approx([60 / 160, 40 / 120, 80 / 160, 90 / 120], abs=0.02)
+
+
+def test_sizes_that_change_do_not_end_the_camera() -> None:
+    values = [vision.encode(vision.street(10 + 2 * i, width=160 + 40 * (i % 3))) for i in range(12)]
+    worker = Worker(motion_gate=False)
+    outcome = worker.take(records(values))
+    assert (outcome.events, outcome.dead_letters) == (12, 0)
+
+
+def test_bad_frames_are_buried_and_the_others_tell_the_same_story() -> None:
+    clean, mixed = Worker(motion_gate=False), Worker(motion_gate=False)
+    clean.take(records(PASSING))
+    everything: list[FakeRecord] = records(PASSING)
+    bad = [b"", b"hello", PASSING[0][:-40]]
+    for at, value in zip((40, 20, 3), bad, strict=True):
+        everything.insert(at, frame(1000 + at, value, captured_at=NOW + STEP_MS * at))
+    outcome = mixed.take(everything)
+    assert [a.event_id for a in mixed.held] == [a.event_id for a in clean.held]
+    assert outcome.dead_letters == 3
+    assert min(mixed.letters).startswith("damaged")
+    assert mixed.metric("frames", fate="rejected") == 3
+
+
+def test_every_frame_has_one_fate() -> None:
+    worker = Worker(policy="freshest")
+    worker.detector._intake._clock = lambda: NOW + 6000
+    values: list[bytes | None] = [*PASSING]
+    values[10] = b"no picture"
+    outcome = worker.take(records(values))
+    fates = sum(
+        s.value
+        for m in worker.agent.metrics.frames.collect()
+        for s in m.samples
+        if s.name.endswith("_total")
+    )
+    assert fates == len(values) == outcome.events + outcome.dead_letters
+    assert worker.metric("camera_frames", camera="gate", fate="stale") > 20
+
+
+# -- pictures -------------------------------------------------------------------------------------
+def test_alerts_have_a_picture_and_a_crop_that_show_the_object(rules: Path) -> None:
+    worker = Worker(rules=rules)
+    worker.take(records(PASSING))
+    pictures = worker.detector._follower._alerts._pictures
+    for alert in worker.held:
+        assert alert.snapshot is not None
+        shown = decode(pictures.get(alert.snapshot))
+        assert shown.shape == (120, 160, 3)
+        cut = decode(pictures.get(alert.snapshot + ":crop"))
+        assert (cut > 200).mean() > 0.1
+
+
+def test_without_room_for_pictures_alerts_go_out_all_the_same() -> None:
+    worker = Worker(snapshot_max_bytes=0)
+    worker.take(records(PASSING))
+    assert worker.held
+    assert {alert.snapshot for alert in worker.held} == {None}
+
+
+def test_people_whom_the_alert_is_not_about_are_blurred(tmp_path: Path) -> None:
+    path = tmp_path / "rules.toml"
+    path.write_text(
+        RULES.replace(
+            'name = "anyone"\nkind = "enter"\nzone = "picture"',
+            'name = "anyone"\nkind = "enter"\nzone = "right"',
+        )
+    )
+    shown = {}
+    for blur in (False, True):
+        worker = Worker(rules=path, snapshot_blur=blur, motion_gate=False)
+        picture = vision.street(20, 100)
+        picture[40:90:4, 20:40] = 205  # stripes, to be seen or not
+        worker.take(records([vision.encode(picture, quality=95)] * 5))
+        reference = worker.held[0].snapshot
+        shown[blur] = decode(worker.detector._follower._alerts._pictures.get(reference))
+    left, right = np.s_[50:80, 24:36], np.s_[48:85, 104:118]
+    assert shown[True][left].std() < 5
+    assert shown[False][left].std() > 10
+    assert np.abs(shown[True][right].astype(int) - shown[False][right]).mean() < 3
+
+
+# -- rules ----------------------------------------------------------------------------------------
+def test_rules_are_read_again_when_the_file_changes_and_bad_ones_change_nothing(
+    rules: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = Worker(rules=rules)
+    clock = iter(range(10, 1000, 10))
+    worker.detector._follower._rules._clock, worker.detector._follower._rules._looked = (
+        lambda: next(clock),
+        0.0,
+    )
+    worker.take(records(PASSING[:30]))
+    assert {alert.detail["rule"] for alert in worker.held} == {"anyone", "right-half"}
+
+    rules.write_text("[[rule]]\nname = 3")
+    with caplog.at_level(logging.ERROR):
+        worker.take(records(PASSING[30:31], first=30))
+        worker.take(records(PASSING[31:32], first=31))
+    assert [m for m in caplog.messages if "the rules stay as they were" in m] == caplog.messages
+    assert len(caplog.messages) == 1
+
+    worker.held.clear()
+    rules.write_text(RULES[: RULES.rindex("[[rule]]")])
+    worker.take(records(PASSING[32:33], first=32))
+    assert story(worker.held)[0][:2] == ("right-half", "end")
+    assert worker.held[0].detail["cause"] == "rule removed"
+
+
+def test_a_rules_file_that_does_not_parse_keeps_the_agent_from_starting(tmp_path: Path) -> None:
+    path = tmp_path / "rules.toml"
+    with pytest.raises(DataError, match=r"cannot read the rules .*rules\.toml"):
+        Worker(rules=path)
+    path.write_text("rule = 3")
+    with pytest.raises(DataError, match=r"rules\.toml"):
+        Worker(rules=path)
