@@ -14,6 +14,7 @@ import kafka.errors
 from kafka import KafkaAdminClient
 
 from streams.alerts.envelope import build_fraud_alert, cloud_events_headers
+from streams.alerts.explanation import Explanation
 from streams.connection import start_producer
 from streams.devstack import EmbeddedBroker, KafkaBroker
 from streams.schemas import ModelRef, Reason, Source, Transaction, encode
@@ -28,7 +29,7 @@ ALERT = build_fraud_alert(
     threshold=0.77,
     model=ModelRef("fraud", "1", "0" * 64),
     processed_at=1_522_562_706_000,
-    reasons=[Reason("amount", "9.1 times the card's usual amount", 0.6)],
+    explanation=Explanation([Reason("amount", "9.1 times the card's usual amount", 0.6)], 0.99),
 )
 
 

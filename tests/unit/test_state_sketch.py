@@ -46,7 +46,7 @@ def test_the_score_at_a_bins_edge_is_in_that_bin() -> None:
 def test_a_new_sketch_holds_no_window_and_nothing_to_store() -> None:
     sketch = ScoreSketch()
     assert (sketch.rows["window"] == NEVER).all()
-    assert len(sketch.dirty().values) == 0
+    assert sketch.dirty() == []
 
 
 def test_counts_add_up_and_only_what_changed_is_stored() -> None:
@@ -55,11 +55,10 @@ def test_counts_add_up_and_only_what_changed_is_stored() -> None:
     sketch.add(1000, counts(b3=1, b9=4), alerts=3)
     sketch.add(1001, counts(b0=1))
 
-    block = sketch.dirty()
-    rows = block.values.view(ROW)[:, 0]
+    rows = np.frombuffer(b"".join(value for _, value in sketch.dirty()), ROW)
     assert {int(row["window"]): int(row["counts"].sum()) for row in rows} == {1000: 7, 1001: 1}
     assert rows["alerts"].sum() == 3
-    assert len(sketch.dirty().values) == 0
+    assert sketch.dirty() == []
 
 
 def test_a_week_later_the_row_belongs_to_the_new_hour_and_the_old_hour_is_passed_by() -> None:
@@ -76,11 +75,10 @@ def test_a_sketch_reads_back_as_it_was_stored() -> None:
     sketch = ScoreSketch()
     for window in (1000, 1003, 1100):
         sketch.add(window, counts(b3=window), alerts=1)
-    block = sketch.dirty()
+    slot_of = {key.tobytes(): slot for slot, key in enumerate(KEYS)}
     stored: list[bytes | None] = [None] * RING
-    for key, value in zip(block.digests, block.values, strict=True):
-        (slot,) = np.flatnonzero((key == KEYS).all(1)).tolist()
-        stored[slot] = value.tobytes()
+    for key, value in sketch.dirty():
+        stored[slot_of[key]] = value
 
     np.testing.assert_array_equal(ScoreSketch.parse(stored).rows, sketch.rows)
 
