@@ -100,7 +100,7 @@ def detector(
         bfloat16=bfloat16,
         half_weights=half,
         measure_norms=begin is not None and begin.suffix == ".onnx",
-        data={**described, **({"from": begin.name} if begin is not None else {})},
+        data={**described, **({"from": _lineage(begin)} if begin is not None else {})},
         domain=SIMULATED if scenes is not None else "",
         limits=_SIMULATED_LIMITS if scenes is not None else "",
     )
@@ -148,6 +148,16 @@ def _examples(
         raise SettingsError("give --images and --annotations together, or --scenes")
     parts = open_coco(images, annotations, share=share, seed=seed)
     return *parts, {"source": annotations.name, "held_out": share}
+
+
+def _lineage(begin: Path) -> dict[str, Any]:
+    """What the manifest says of the weights that were trained on, and of those before them."""
+    from models.checkpoint import read_manifest  # noqa: PLC0415  imports torch
+
+    if not begin.with_suffix(".json").is_file():
+        return {"name": begin.name}
+    given = read_manifest(begin)
+    return {"name": begin.name, "sha256": given.sha256, "training": given.training}
 
 
 def _network(model: str, width: float | None, dense: bool | None) -> YoloxConfig:

@@ -133,6 +133,9 @@ def test_scenes_are_the_same_each_time_and_training_never_sees_those_of_the_test
     assert (scenes[0].image != late).any()
     assert (SceneExamples(70)[69].image == late).all()
     assert scenes.fingerprint == SceneExamples(70).fingerprint != SceneExamples(71).fingerprint
+    assert (
+        SceneExamples.of_training(2, 0)[0].image != SceneExamples.of_training(2, 1)[0].image
+    ).any()
     assert TRAINING_WORLDS < HELD_OUT_WORLDS < TEST_WORLDS
     with pytest.raises(IndexError):
         scenes[70]
