@@ -6,10 +6,12 @@ Everything here is a pure function of its arguments: a replay after a crash buil
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
-from streams.alerts.explanation import Explanation
 from streams.schemas import Alert, ModelRef, Source, Transaction
+
+if TYPE_CHECKING:  # it takes torch, which takes seconds to import
+    from streams.alerts.explanation import Explanation
 
 Severity = Literal["low", "medium", "high", "critical"]
 

@@ -10,6 +10,7 @@ from streams.alerts.envelope import (
     cloud_events_headers,
     severity_of,
 )
+from streams.alerts.explanation import Explanation
 from streams.schemas import Alert, ModelRef, Reason, Source, Transaction, decode_alert, encode
 
 PAYMENT = Transaction("17", "596", "3156", 57.16, "EUR", 1522540831000)
@@ -23,7 +24,9 @@ def alert(score: float = 0.9) -> Alert:
         threshold=0.4,
         model=ModelRef("fraud", "1", "abc"),
         processed_at=1522540831123,
-        reasons=[Reason("terminal", "3 frauds at this terminal", 0.4, {"frauds": 3})],
+        explanation=Explanation(
+            [Reason("terminal", "3 frauds at this terminal", 0.4, {"frauds": 3})], 0.97
+        ),
     )
 
 
@@ -44,6 +47,8 @@ def test_a_fraud_alert_is_complete_from_the_start() -> None:
     assert (found.status, found.revision) == ("new", 0)
     assert found.started_at == found.updated_at == found.ended_at == found.event_time
     assert found.entity == found.detail["card_id"] == "596"
+    assert found.detail["novelty"] == 0.97
+    assert [reason.code for reason in found.reasons] == ["terminal"]
 
 
 @pytest.mark.parametrize(

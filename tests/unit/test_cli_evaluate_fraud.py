@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 from models.fraud import baselines, comparison, tuning
 from models.fraud.baselines import Baseline
 from models.fraud.folds import FoldScores
-from models.fraud.network import load_fraud
+from models.fraud.network import FraudNetwork, FraudNetworkConfig, load_fraud
 from models.fraud.simulator import SimulatorConfig, simulate
 from models.fraud.transactions import Transactions
 from models.fraud.tuning import Tuned, keep_choice
@@ -70,11 +70,19 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     kept = tmp_path / "tuned.json"
     monkeypatch.setattr(fraud_contest, "TUNED", kept)
 
-    def scores(history: Transactions, start: str, mode: str, seed: int, _: Any) -> FoldScores:
-        noise = np.random.default_rng(seed).random(len(history))
-        return FoldScores((history.is_fraud + noise).astype(np.float32), f"{mode}{seed}")
+    class RightNetworks:
+        def __init__(self, history: Transactions, start: str, mode: str) -> None:
+            del start
+            self._history, self._mode = history, mode
 
-    monkeypatch.setattr(comparison, "fold_scores", scores)
+        def scores(self, seed: int, on_progress: Any = None) -> FoldScores:
+            del on_progress
+            noise = np.random.default_rng(seed).random(len(self._history)).astype(np.float32)
+            network = FraudNetwork(FraudNetworkConfig(hidden=2, head=4))
+            scores = (self._history.is_fraud + noise) / np.float32(2)
+            return FoldScores(scores, noise, network, f"{self._mode}{seed}")
+
+    monkeypatch.setattr(comparison, "FoldNetworks", RightNetworks)
 
 
 def evaluate(files: list[Path], *options: str) -> Result:

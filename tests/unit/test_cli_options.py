@@ -10,6 +10,7 @@ import pytest
 import typer
 
 from streams.alerts.envelope import build_fraud_alert
+from streams.alerts.explanation import Explanation
 from streams.cli.alerts import one_line
 from streams.cli.options import duration_ms, moment_ms, write_report
 from streams.errors import SettingsError
@@ -62,7 +63,7 @@ def test_an_alert_reads_as_one_line() -> None:
         threshold=0.4,
         model=ModelRef("fraud", "1", "abc"),
         processed_at=1522540831123,
-        reasons=[Reason("terminal", "3 frauds at this terminal", 0.4)],
+        explanation=Explanation([Reason("terminal", "3 frauds at this terminal", 0.4)], 0.97),
     )
 
     assert one_line(alert).plain == (

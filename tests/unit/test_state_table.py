@@ -10,7 +10,7 @@ import pytest
 from streams.errors import ForeignState, TocsinError
 from streams.state.memory import MemoryStateStore
 from streams.state.store import PartitionSnapshot, digests
-from streams.state.table import EntityTable, pack, parse_rows, row_dtype
+from streams.state.table import ROW_VERSION, EntityTable, pack, parse_rows, row_dtype
 
 COUNT = np.dtype([("count", "<i8")])
 
@@ -200,7 +200,7 @@ def test_a_row_of_another_width_or_version_is_refused(store: MemoryStateStore) -
 def test_a_row_is_split_into_its_record_and_its_tail() -> None:
     record = row_dtype(COUNT)
     one = np.zeros(1, record)
-    one["version"], one["offset"], one["state"]["count"] = 1, 17, 3
+    one["version"], one["offset"], one["state"]["count"] = ROW_VERSION, 17, 3
 
     records, tail = parse_rows([one.tobytes() + b"\x07\x08"], record, 2)
 

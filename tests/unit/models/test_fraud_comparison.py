@@ -18,6 +18,7 @@ from models.fraud.comparison import Plan, compare
 from models.fraud.contest import Contest
 from models.fraud.evaluation import METRICS, Fold, mean_and_std, training_rows
 from models.fraud.folds import FoldScores
+from models.fraud.network import FraudNetwork, FraudNetworkConfig
 from models.fraud.simulator import DAY_MS, SimulatorConfig, simulate
 from models.fraud.transactions import Transactions
 from models.fraud.tuning import TUNED, Trial, Tuned, chosen, keep_choice, read_choices, search
@@ -46,13 +47,21 @@ def matrices(history: Transactions) -> dict[Any, np.ndarray]:
     return {"book": book, "ours": book[:, ::2]}
 
 
-def scores_like_the_truth(
-    history: Transactions, start: str, mode: str, seed: int, on_progress: Any = None
-) -> FoldScores:
-    """A network that is right, but for a noise of its own."""
-    on_progress(1, 1, 0.5)
-    noise = np.random.default_rng([seed, len(start + mode)]).random(len(history))
-    return FoldScores((history.is_fraud + noise).astype(np.float32), f"{start} {mode} {seed}")
+SMALLEST = FraudNetworkConfig(hidden=2, head=4)
+
+
+class RightNetworks:
+    """Networks of a fold that are right, but for a noise of their own; novelty is noise alone."""
+
+    def __init__(self, history: Transactions, start: str, mode: str) -> None:
+        self._history, self._name = history, f"{start} {mode}"
+
+    def scores(self, seed: int, on_progress: Any = None) -> FoldScores:
+        on_progress(1, 1, 0.5)
+        noise = np.random.default_rng([seed, len(self._name)]).random(len(self._history))
+        novelty = noise.astype(np.float32)
+        scores = ((self._history.is_fraud + noise) / 2).astype(np.float32)
+        return FoldScores(scores, novelty, FraudNetwork(SMALLEST), f"{self._name} {seed}")
 
 
 def test_both_modes_end_with_the_training_week_and_only_b_goes_back(history: Transactions) -> None:
@@ -202,7 +211,7 @@ def test_the_best_of_equals_is_the_first() -> None:
 def test_the_report_has_everybody_on_the_same_folds(
     history: Transactions, matrices: dict[Any, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(comparison, "fold_scores", scores_like_the_truth)
+    monkeypatch.setattr(comparison, "FoldNetworks", RightNetworks)
     parts: list[tuple[int, str]] = []
     plan = Plan("B", STARTS, 2, BASELINES, SMALL, oracle=True)
     report = compare(history, matrices, plan, lambda done, note: parts.append((done, note)))
@@ -223,6 +232,7 @@ def test_the_report_has_everybody_on_the_same_folds(
     for row in (*report["baselines"].values(), report["ceiling"]):
         assert [fold["start"] for fold in row["folds"]] == list(STARTS)
         assert {name: row[name] for name in METRICS} == mean_and_std(row["folds"])[0]
+    assert report["mean"]["ap"] > report["unsupervised"]["novelty"]["ap"]
     assert report["mean"]["ap"] > report["ceiling"]["ap"] > report["baselines"]["xgboost"]["ap"]
     assert max(done for done, _ in parts) == plan.parts - 1
     assert (0, "network 2018-07-18 seed 0: step 1 of 1, loss 0.5000") in parts
