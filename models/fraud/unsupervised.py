@@ -56,7 +56,7 @@ def anomaly_scores(
         return scores
     narrow = len(unlabelled) // 2
     network: Any = importlib.import_module("sklearn.neural_network").MLPRegressor(
-        hidden_layer_sizes=(narrow,), early_stopping=True, random_state=seed
+        hidden_layer_sizes=(narrow,), early_stopping=True, max_iter=1000, random_state=seed
     )
     error = network.fit(known, known).predict(asked) - asked
     squared: npt.NDArray[np.float64] = (error**2).mean(1)

@@ -161,7 +161,7 @@ def test_the_agent_stores_its_sketch_beside_its_cards_and_keeps_the_budget(model
         model,
         policy="budget",
         alerts_per_day=6,
-        threshold=0.5,
+        threshold=0.1,
         alerts_floor=0.0,
         publish_scores=False,
     )
@@ -180,10 +180,10 @@ def test_the_agent_stores_its_sketch_beside_its_cards_and_keeps_the_budget(model
                 assert alert.score >= alert.threshold
             fraud.flush()
 
-    assert set(by_day[0]) <= {0.5}  # the cold start says which threshold it used
+    assert set(by_day[0]) == {0.1}  # the cold start says which threshold it used
     later = [len(by_day.get(day, [])) for day in range(2, 12)]
     assert 4.0 <= np.mean(later) <= 8.0
-    assert 0.5 not in {threshold for day in range(2, 12) for threshold in by_day.get(day, [])}
+    assert 0.1 not in {threshold for day in range(2, 12) for threshold in by_day.get(day, [])}
 
 
 @pytest.mark.parametrize(
