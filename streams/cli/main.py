@@ -33,6 +33,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "models": "streams.cli.models:app",
     "train": "streams.cli.train:app",
     "evaluate": "streams.cli.evaluate:app",
+    "report": "streams.cli.report:app",
     "bench": "streams.cli.bench:app",
     "schemas": "streams.cli.schemas:app",
     "config": "streams.cli.config:app",
