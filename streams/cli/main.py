@@ -82,7 +82,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Real-time fraud alerts from Kafka through neural networks.",
+    help="Real-time fraud and object alerts: Kafka streams through neural networks.",
 )
 
 
