@@ -90,8 +90,10 @@ def build(
     risk = np.empty((len(time), len(PROFILE_FEATURES)), np.float32)
     known = 0
     for begin, end in _days(time):
-        # 1. The labels that become known on this day, with what their cards say.
-        upto = int(np.searchsorted(arrived, time[end - 1], side="right"))
+        # 1. The labels that become known on this day, with what their cards say: up to midnight, as
+        # a replay in lockstep sends them, whenever the day's last transaction is.
+        midnight = (time[end - 1] // DAY_MS + 1) * DAY_MS
+        upto = int(np.searchsorted(arrived, midnight))
         fresh = arrival[known:upto]
         plan = plan_sequences(terminals[fresh])
         new = with_evidence(labels[fresh], state[cards[fresh]])

@@ -83,7 +83,7 @@ def _delay(
         "alerted": len(alerted),
         "median_days": float(np.median(alerted)) if len(alerted) else None,
         "within": {
-            f"{step}d": float((alerted <= step).mean()) if len(alerted) else None
+            f"{step}d": float((delays <= step).mean()) if len(delays) else None
             for step in _DELAY_STEPS
         },
     }

@@ -107,7 +107,7 @@ def served(history: Transactions, network: FraudNetwork, how: Serving) -> np.nda
         end = min(begin + int(splits.integers(1, 120)), len(history))
         midnight = int(np.searchsorted(time, (time[begin] // DAY_MS + 1) * DAY_MS))
         if how.lockstep:
-            end, until = min(end, midnight), time[midnight - 1]
+            end, until = min(end, midnight), (time[begin] // DAY_MS + 1) * DAY_MS - 1
         else:
             end = min(end, int(np.searchsorted(time, time[begin] + DAY_MS // 2)))
             until = time[end - 1] + int(splits.integers(0, DAY_MS // 3))
