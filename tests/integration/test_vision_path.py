@@ -187,7 +187,7 @@ def test_each_thing_is_told_once_when_workers_are_killed_at_any_time(bed: Bed) -
     bed.produce(bed.settings.topics.frames, frames)
     hit = 0
     for pause_s in (0.3, 0.9):
-        victim = bed.worker("vision", command=(*BLOBS, "--pace", "0.1")).start()
+        victim = bed.worker("vision", command=(*BLOBS, "--pace", "0.4")).start()
         victim.until(lambda v=victim: v.metric("tocsin_events_total") > 0, "frames")
         time.sleep(pause_s)
         victim.kill()
