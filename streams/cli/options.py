@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -70,12 +71,25 @@ def cameras_of(source: str | None, named: Sequence[str]) -> dict[str, Source]:
 def write_report(path: Path | None, report: dict[str, Any]) -> None:
     """Write one JSON object to `path`, or nothing where there is none.
 
+    A measure without a meaning, nan here, is null there: JSON has no nan, and few readers take it.
+
     Raises:
         SettingsError: the file cannot be written.
     """
     if path is None:
         return
     try:
-        path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        path.write_text(
+            json.dumps(_finite(report), indent=2, allow_nan=False) + "\n", encoding="utf-8"
+        )
     except OSError as error:
         raise SettingsError(f"cannot write --report {path}: {error.strerror}") from None
+
+
+def _finite(value: Any) -> Any:
+    """The same with None for each nan or infinity."""
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import importlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import msgspec
 import typer
 
 from streams.cli.start import start
 from streams.errors import SettingsError, TocsinError
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    from models.checkpoint import Manifest
 
 _METRICS = {"auc": "AUC", "ap": "AP", "cp100": "CP@100"}
 
@@ -40,28 +43,36 @@ def fraud(
     ] = Path("docs/fraud"),
 ) -> None:
     """Write a report for a risk manager, with plots, and the model card of the served network."""
-    from models.fraud.card import model_card  # noqa: PLC0415  imports torch
     from models.fraud.network import load_fraud  # noqa: PLC0415
 
     settings = start()
     reports = [_read(path) for path in files]
-    first = reports[0]
     _, manifest = load_fraud(settings.fraud.model)
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        _write(out, reports, manifest)
+    except OSError as error:
+        raise SettingsError(f"cannot write to {out}: {error.strerror}") from None
+    print(f"wrote {out}/report.md, {out}/model-card.md and three plots")
+
+
+def _write(out: Path, reports: Sequence[Mapping[str, Any]], manifest: Manifest) -> None:
+    from models.fraud.card import model_card  # noqa: PLC0415  imports torch
+
+    first = reports[0]
     _plot_calibration(first, out / "calibration.svg")
     _plot_folds(first, out / "folds.svg")
     _plot_curve(manifest.training.get("curve", []), out / "learning-curve.svg")
     (out / "report.md").write_text("\n".join(_report(reports)), encoding="utf-8")
     (out / "model-card.md").write_text(model_card(manifest, first), encoding="utf-8")
-    print(f"wrote {out}/report.md, {out}/model-card.md and three plots")
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        report: dict[str, Any] = msgspec.json.decode(path.read_bytes(), type=dict)
-    except (OSError, msgspec.DecodeError) as error:
+        report: Any = json.loads(path.read_bytes())  # takes the nan of reports of old, too
+    except (OSError, ValueError) as error:
         raise SettingsError(f"cannot read {path}: {error}") from None
-    if not report.get("findings"):
+    if not isinstance(report, dict) or not report.get("findings"):
         raise SettingsError(
             f"{path} is no report on trained networks: make it with tocsin evaluate fraud --report"
         )

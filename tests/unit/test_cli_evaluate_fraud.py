@@ -37,6 +37,21 @@ QUICK = (
 )
 
 
+class RightNetworks:
+    """Know every fraud without any training."""
+
+    def __init__(self, history: Transactions, start: str, mode: str) -> None:
+        del start
+        self._history, self._mode = history, mode
+
+    def scores(self, seed: int, on_progress: Any = None) -> FoldScores:
+        del on_progress
+        noise = np.random.default_rng(seed).random(len(self._history)).astype(np.float32)
+        network = FraudNetwork(FraudNetworkConfig(hidden=2, head=4))
+        scores = (self._history.is_fraud + noise) / np.float32(2)
+        return FoldScores(scores, noise, network, f"{self._mode}{seed}")
+
+
 @pytest.fixture(scope="module")
 def history() -> Transactions:
     return simulate(WORLD, DAYS)
@@ -69,19 +84,6 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(fraud_contest, "BASELINES", QUICK)
     kept = tmp_path / "tuned.json"
     monkeypatch.setattr(fraud_contest, "TUNED", kept)
-
-    class RightNetworks:
-        def __init__(self, history: Transactions, start: str, mode: str) -> None:
-            del start
-            self._history, self._mode = history, mode
-
-        def scores(self, seed: int, on_progress: Any = None) -> FoldScores:
-            del on_progress
-            noise = np.random.default_rng(seed).random(len(self._history)).astype(np.float32)
-            network = FraudNetwork(FraudNetworkConfig(hidden=2, head=4))
-            scores = (self._history.is_fraud + noise) / np.float32(2)
-            return FoldScores(scores, noise, network, f"{self._mode}{seed}")
-
     monkeypatch.setattr(comparison, "FoldNetworks", RightNetworks)
 
 

@@ -50,6 +50,19 @@ def test_a_report_is_one_json_object(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "r.json").read_text()) == {"auc": 0.5}
 
 
+def test_what_has_no_meaning_is_null_in_a_report(tmp_path: Path) -> None:
+    nan = float("nan")
+    found = {"auc": nan, "std": {"ap": float("inf")}, "curve": [(0.5, nan)], "count": 3}
+    write_report(tmp_path / "r.json", found)
+    text = (tmp_path / "r.json").read_text()
+    assert msgspec.json.decode(text) == {  # JSON has no nan, and this reader takes none
+        "auc": None,
+        "std": {"ap": None},
+        "curve": [[0.5, None]],
+        "count": 3,
+    }
+
+
 def test_a_report_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="cannot write --report"):
         write_report(tmp_path / "no" / "r.json", {})
