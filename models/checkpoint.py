@@ -1,6 +1,6 @@
 """Weights on disk: a safetensors file and, beside it, a JSON manifest that vouches for it.
 
-``fraud-v1.json`` describes ``fraud-v1.safetensors``: which code can run it (features, config), what
+``fraud-v2.json`` describes ``fraud-v2.safetensors``: which code can run it (features, config), what
 it was trained on, how well it did, and the checksum that ties the two files together. Nothing is
 ever unpickled.
 """

@@ -133,7 +133,7 @@ def test_all_agents_run_restart_after_a_crash_and_end_together(
 def test_workers_die_with_a_supervisor_that_is_killed(port: int, tmp_path: Path) -> None:
     environment = clean_environment(tmp_path, TOCSIN_HEALTH__PORT=str(port))
     with running(environment, tmp_path, "worker", "all") as process:
-        wait_until(lambda: len(named(tmp_path, "worker")) == 3)
+        wait_until(lambda: len(named(tmp_path, "worker")) == 4)  # three agents and their parent
         process.kill()
 
         assert all_gone(tmp_path, 10)

@@ -62,7 +62,7 @@ def test_converting_them_does_not_lift_the_limit(tmp_path: Path) -> None:
 
 
 def test_weights_without_a_domain_look_at_anything() -> None:
-    require_domain(read_manifest(STREET_WEIGHTS.with_name("fraud-v1.json")), "yard.mp4")
+    require_domain(read_manifest(STREET_WEIGHTS.with_name("fraud-v2.json")), "yard.mp4")
 
 
 def test_they_find_people_and_vehicles_on_scenes_that_they_have_not_seen() -> None:
