@@ -80,7 +80,7 @@ def _evaluated(report: Mapping[str, Any]) -> list[str]:
     lines = [
         (
             f"Networks of this architecture, one trained for each fold (mode {report['mode']}, "
-            f"mean of {report['seeds']} seeds), not the shipped weights:"
+            f"seeds: {report['seeds']}), not the shipped weights:"
         ),
         "",
         *_table(("fold", "AUC", "AP", "CP@100"), folds),

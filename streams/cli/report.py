@@ -151,7 +151,7 @@ def _report(reports: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _models(report: Mapping[str, Any]) -> list[str]:
     network = {**report["mean"], "std": report["std"], "folds": report["folds"]}
-    rows = {f"network ({report['seeds']} seeds)": network, **report["baselines"]}
+    rows = {f"network, seeds: {report['seeds']}": network, **report["baselines"]}
     if report["ceiling"]:
         rows["ceiling"] = report["ceiling"]
     return _rows(rows)
@@ -208,7 +208,8 @@ def _plot_folds(report: Mapping[str, Any], path: Path) -> None:
     if report["ceiling"]:
         rows["ceiling"] = report["ceiling"]
     for name, row in rows.items():
-        axes.plot(report["train_starts"], [fold["ap"] for fold in row["folds"]], "o-", label=name)
+        axes.plot([fold["ap"] for fold in row["folds"]], "o-", label=name)
+    axes.set_xticks(range(len(report["train_starts"])), report["train_starts"])
     axes.legend(fontsize=7)
     figure.savefig(path)
 

@@ -101,7 +101,7 @@ def test_the_tables_hold_the_figures_of_each_mode(reports: dict[str, Path], tmp_
     assert "## Mode B: all labels" in whole
     for part, mode in ((whole, "B"), (week, "A")):
         found = read(reports[mode])
-        assert row_of("network (2 seeds)", {**found["mean"], "std": found["std"]}) in part
+        assert row_of("network, seeds: 2", {**found["mean"], "std": found["std"]}) in part
         for name in ("logistic_book", "lightgbm"):
             assert row_of(name, found["baselines"][name]) in part
         assert row_of("ceiling", found["ceiling"]) in part
@@ -144,7 +144,7 @@ def test_the_card_names_patents_folds_and_slices(reports: dict[str, Path], tmp_p
     found = read(reports["B"])
     for fold in found["folds"]:
         assert f"| {fold['start']} | " in card
-    assert "(mode B, mean of 2 seeds), not the shipped weights" in card
+    assert "(mode B, seeds: 2), not the shipped weights" in card
     for name, parts in found["findings"]["slices"].items():
         assert f"| {name} | payments | frauds | AUC | " in card
         for part in parts:
