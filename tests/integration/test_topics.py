@@ -35,7 +35,7 @@ def settings(broker: Broker, prefix: str, monkeypatch: pytest.MonkeyPatch) -> Se
         "TOPICS__PARTITIONS": "2",
         **{
             f"TOPICS__{name.upper()}": f"{prefix}.{name}"
-            for name in ("transactions", "labels", "alerts", "scores")
+            for name in ("transactions", "labels", "frames", "tracks", "alerts", "scores")
         },
     }
     for name, value in values.items():
@@ -52,8 +52,8 @@ def test_topics_are_created_once_and_listed(settings: Settings) -> None:
     after = run(app, ["topics", "create", "--check"])
 
     assert (before.exit_code, after.exit_code) == (1, 0)
-    assert first.stdout.count("created, 2 partitions") == 6
-    assert again.stdout.count("exists, 2 partitions") == 6
+    assert first.stdout.count("created, 2 partitions") == len(topic_table(settings)) == 9
+    assert again.stdout.count("exists, 2 partitions") == 9
     assert settings.topics.scores in run(app, ["topics", "list"], env={"COLUMNS": "200"}).stdout
 
 
