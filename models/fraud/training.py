@@ -226,7 +226,7 @@ def _calibrated(
 def _learn_what_surprises(
     network: FraudNetwork, data: Dataset, learned: npt.NDArray[np.bool_]
 ) -> None:
-    """Set the quantiles by which `FraudNetwork.novelty` ranks a surprise."""
+    """Set the quantiles by which `FraudNetwork.rank` ranks a surprise."""
     surprise = torch.from_numpy(offline_scores(network, data, "surprise")[learned])
     at = torch.linspace(0.0, 1.0, len(network.surprise_quantiles))
     ordered = surprise.sort().values
