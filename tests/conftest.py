@@ -218,6 +218,12 @@ def mot15() -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def vtest() -> Path:
+    """PETS09-S2L1, a folder: the video ``vtest.avi`` and its boxes and ids, ``gt.txt``."""
+    return named_by("TOCSIN_VTEST")
+
+
 @pytest.fixture(autouse=True)
 def logging_as_it_was() -> Iterator[None]:
     """Commands run in the test process set logging up; the next test must not notice."""

@@ -70,6 +70,9 @@ def video(
     fps: Annotated[
         float | None, typer.Option(min=0.1, help="Frames a second, if the file is wrong about it.")
     ] = None,
+    frames: Annotated[
+        int | None, typer.Option(min=1, help="Only so many, from the first; all by default.")
+    ] = None,
     bootstrap: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="Use this Kafka, not an embedded one.")
     ] = None,
@@ -104,7 +107,8 @@ def video(
     }
     with ExitStack() as stack:
         ground = stack.enter_context(prepared(bootstrap, redis, vision))
-        run = _through(ground, source, Shape(quality=95, fps=fps, flat_out=True), stack)
+        shape = Shape(quality=95, fps=fps, flat_out=True)
+        run = _through(ground, source, shape, Until(count=frames), stack)
     result = judge(run, rows, class_name)
     table = Table(*_FIGURES, box=None, pad_edge=False)
     table.add_row(*(f"{result[name]:.4g}" for name in _FIGURES))
@@ -169,7 +173,7 @@ def _boxes(objects: list[Any]) -> np.ndarray[Any, np.dtype[np.float32]]:
 
 
 # -- the run --------------------------------------------------------------------------------------
-def _through(ground: Ground, source: Source, shape: Shape, stack: ExitStack) -> Run:
+def _through(ground: Ground, source: Source, shape: Shape, until: Until, stack: ExitStack) -> Run:
     """Send the video through a worker, and read what it says of each frame."""
     (port,) = free_ports(1)
     output = stack.enter_context(ground.log.open("ab"))
@@ -179,7 +183,7 @@ def _through(ground: Ground, source: Source, shape: Shape, stack: ExitStack) -> 
     try:
         _wait(supervisor, gauge, lambda: not gauge.not_ready, _READY_S, "ready")
         begun = time.monotonic()
-        sent = _send(ground.settings, source, shape)
+        sent = _send(ground.settings, source, shape, until)
         with progress_bar("frames", sent.frames) as advance:
             done = _drain(supervisor, gauge, sent.frames, advance)
     except WorkerError as error:
@@ -188,10 +192,10 @@ def _through(ground: Ground, source: Source, shape: Shape, stack: ExitStack) -> 
     return Run(frames, sent.frames, done - begun)
 
 
-def _send(settings: Settings, source: Source, shape: Shape) -> Sent:
+def _send(settings: Settings, source: Source, shape: Shape, until: Until) -> Sent:
     if source.kind != "file":
         raise SettingsError(f"--video {source} is no recorded video")
-    return asyncio.run(send_video(settings, {_CAMERA: source}, shape, until=Until()))
+    return asyncio.run(send_video(settings, {_CAMERA: source}, shape, until=until))
 
 
 def _drain(
