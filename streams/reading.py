@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
@@ -9,9 +10,12 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streams.admin import log_ends
 from streams.connection import broker_errors, client_options
+from streams.errors import BrokerError, TocsinError
 from streams.settings import KafkaSettings
 
 _WAIT_MS = 500
+_ONE_S = 15.0
+"""For one record, which a broker that is up sends within milliseconds."""
 
 
 async def read_topic(
@@ -72,3 +76,34 @@ async def _since(
         for partition, start in starts.items()
         for at in [found.get(partition)]
     }
+
+
+async def read_record(kafka: KafkaSettings, topic: str, partition: int, offset: int) -> Any:
+    """Return the record at `offset`, as aiokafka's record.
+
+    Raises:
+        BrokerError: no broker answers, or it refuses us.
+        TocsinError: there is no such record, or not any more.
+    """
+    ends = await log_ends(kafka, topic)
+    where = TopicPartition(topic, partition)
+    with broker_errors(kafka):
+        consumer = AIOKafkaConsumer(
+            **client_options(kafka), group_id=None, enable_auto_commit=False
+        )
+        try:
+            await consumer.start()
+            if not 0 <= offset < ends.get(partition, 0):
+                raise TocsinError(f"{topic}:{partition}:{offset} is not there")
+            consumer.assign([where])
+            first = (await consumer.beginning_offsets([where]))[where]
+            if offset >= first:
+                consumer.seek(where, offset)
+                record = await asyncio.wait_for(consumer.getone(where), _ONE_S)
+                if record.offset == offset:
+                    return record
+        except TimeoutError:
+            raise BrokerError(f"Kafka does not answer for {topic}:{partition}:{offset}") from None
+        finally:
+            await consumer.stop()
+    raise TocsinError(f"{topic}:{partition}:{offset} is gone: retention has deleted it")

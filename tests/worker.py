@@ -89,7 +89,7 @@ class Bed:
     ) -> WorkerProcess:
         """Make a worker, `command` in place of `tocsin worker NAME`; it is not started yet."""
         log = self.folder / f"{name}-{len(self.workers)}.log"
-        given = {**_environment(self.settings), **environment}
+        given = {**environment_of(self.settings), **environment}
         worker = WorkerProcess(command or (*TOCSIN, "worker", name), given, log)
         self.workers.append(worker)
         return worker
@@ -128,7 +128,7 @@ def bed_on(bootstrap: str, redis_url: str, name: str, folder: Path, **fraud: Any
     return Bed(settings, folder)
 
 
-def _environment(settings: Settings) -> dict[str, str]:
+def environment_of(settings: Settings) -> dict[str, str]:
     """The environment that says what `settings` say."""
     found: dict[str, str] = {}
     for section in type(settings).model_fields:

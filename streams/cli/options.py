@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,6 +36,18 @@ def moment_ms(text: str) -> int:
     except ValueError:
         raise typer.BadParameter(f"{text!r} is not a date: write 2018-07-25") from None
     return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def moment_or_ago_ms(text: str) -> int:
+    """Parse a date as `moment_ms` does, or ``2h`` for so long ago, into ms since the epoch."""
+    if re.fullmatch(r"[\d.]+[smhd]", text.strip()):
+        return round(time.time() * 1000) - duration_ms(text)
+    try:
+        return moment_ms(text)
+    except typer.BadParameter:
+        raise typer.BadParameter(
+            f"{text!r} is no time: write 2018-07-25, 2018-07-25T12:00, or 2h for two hours ago"
+        ) from None
 
 
 def size_of(text: str | None) -> tuple[int, int] | None:
