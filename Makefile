@@ -58,6 +58,10 @@ bench-latency: venv ## Latency at a paced 5,000 transactions a second
 bench-memory: venv ## Memory of a worker over time
 	$(BIN)/tocsin bench memory $(ARGS)
 
+.PHONY: bench-video
+bench-video: venv ## Frames/s beside a bare loop, cameras, latency, overload, memory
+	$(BIN)/tocsin bench video $(ARGS)
+
 .PHONY: kafka
 kafka: $(KAFKA)/.installed ## Fetch Apache Kafka for the tests (needs Maven)
 

@@ -255,6 +255,7 @@ def _vision(settings: Settings, status: Status, patience: Patience) -> Agent:
     del status  # nothing is rebuilt
     topics, vision = settings.topics, settings.vision
     threads = vision.threads or os.cpu_count() or 1
+    torch.set_num_threads(threads)
     # 1. The network, and what is known of it.
     tracking = TrackerConfig()
     network, model, refusal = load_network(settings, threads)

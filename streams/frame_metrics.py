@@ -8,7 +8,7 @@ from typing import Literal
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.registry import Collector
 
-from streams.metrics import STAGE_BUCKETS
+from streams.metrics import LATENCY_BUCKETS, STAGE_BUCKETS
 
 Fate = Literal["detected", "still", "late", "stale", "too often", "rejected", "replayed"]
 
@@ -60,6 +60,12 @@ class FrameMetrics:
             buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024),
             registry=None,
         )
+        self.age = Histogram(
+            "tocsin_frame_latency_seconds",
+            "From a frame's capture to the end of its detection and tracking",
+            buckets=LATENCY_BUCKETS,
+            registry=None,
+        )
         for fate in FATES:
             self.frames.labels(fate)
 
@@ -78,6 +84,10 @@ class FrameMetrics:
         if up:
             self.camera_seen.labels(camera).set(captured_at / 1000)
 
+    def done(self, captured_at: int, now_ms: float) -> None:
+        """Note that a frame has been followed."""
+        self.age.observe(max(now_ms - captured_at, 0.0) / 1000)
+
     def detected(self, frames: int, seconds: float) -> None:
         """Note a batch that went through the network."""
         self.batch.observe(frames)
@@ -95,7 +105,7 @@ class FrameMetrics:
         """Publish everything in a worker's registry."""
         families: tuple[Collector, ...] = (
             *(self.frames, self.camera_frames, self.camera_up),
-            *(self.camera_seen, self.detect, self.batch),
+            *(self.camera_seen, self.detect, self.batch, self.age),
         )
         for family in families:
             registry.register(family)

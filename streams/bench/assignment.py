@@ -11,8 +11,15 @@ import msgspec
 from streams.bench.procfs import peak_rss_mib
 
 
-class Assignment(msgspec.Struct, frozen=True, kw_only=True):
-    """The only argument of a program in this package."""
+class Reporting(msgspec.Struct, frozen=True, kw_only=True):
+    """What any program of the bench is told."""
+
+    report: str = ""
+    """File to write the `Measured` to."""
+
+
+class Assignment(Reporting, frozen=True, kw_only=True):
+    """The only argument of a program of the fraud path."""
 
     bootstrap: str
     topic: str
@@ -20,9 +27,6 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     group: str
     events: int
     """How many to take; then the program ends."""
-
-    report: str
-    """File to write the `Measured` to."""
 
     model: str | None = None
     """Manifest of the network; the bundled one if None."""
@@ -47,7 +51,7 @@ def read_assignment() -> Assignment:
     return msgspec.json.decode(sys.argv[1], type=Assignment)
 
 
-def write_report(assignment: Assignment, measured: Measured) -> None:
+def write_report(assignment: Reporting, measured: Measured) -> None:
     """Tell the parent, with the memory of this process; the file is there when it is whole."""
     told = msgspec.structs.replace(measured, peak_rss_mib=peak_rss_mib(os.getpid()))
     draft = Path(f"{assignment.report}.draft")

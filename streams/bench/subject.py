@@ -13,7 +13,7 @@ from typing import ClassVar, Final
 import msgspec
 import numpy as np
 
-from streams.bench.assignment import Assignment, Measured, read_report
+from streams.bench.assignment import Measured, Reporting, read_report
 from streams.bench.procfs import cpu_s, peak_rss_mib, rss_mib
 from streams.devstack.errors import ServerFailed
 from streams.devstack.ports import HOST, free_ports
@@ -78,7 +78,7 @@ class Program(Subject):
 
     name: ClassVar[str] = "program"
 
-    def __init__(self, module: str, assignment: Assignment) -> None:
+    def __init__(self, module: str, assignment: Reporting) -> None:
         super().__init__()
         self._module = module
         self._report = self._scratch / "report.json"

@@ -1,31 +1,24 @@
-"""`tocsin bench`: throughput, latency and memory of the fraud path on this machine."""
+"""`tocsin bench`: throughput, latency and memory of both paths on this machine."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from streams.cli.bench_options import Bootstrap, Redis, Report, bench
+from streams.cli.bench_video import video
 from streams.cli.options import write_report
-from streams.cli.start import start
-
-if TYPE_CHECKING:
-    from streams.settings import Settings
 
 app = typer.Typer(
     rich_markup_mode="markdown",
     no_args_is_help=True,
-    help="Measure the fraud path on this machine, on Apache Kafka and Redis.",
+    help="Measure the paths on this machine, on Apache Kafka and Redis.",
 )
 
-Report = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Write the figures as one JSON object.")
-]
 Data = Annotated[
     Path | None,
     typer.Option(
@@ -33,15 +26,9 @@ Data = Annotated[
         help="The Fraud Detection Handbook's Parquet file; simulated without it.",
     ),
 ]
-Bootstrap = Annotated[
-    str | None,
-    typer.Option(metavar="HOST:PORT", help="A Kafka that runs; Apache Kafka is started without."),
-]
-Redis = Annotated[
-    str | None, typer.Option(metavar="URL", help="A Redis that runs; one is started without.")
-]
-
 _console = Console(highlight=False)
+
+app.command()(video)
 
 
 @app.command()
@@ -74,7 +61,7 @@ def fraud(
         cold_cards=cold_cards,
         runs=runs,
     )
-    with _bench(bootstrap, redis) as settings:
+    with bench(bootstrap, redis) as settings:
         found = compare(settings, plan, print)
     _show_throughput(found)
     write_report(report, found)
@@ -96,7 +83,7 @@ def latency(
     """
     from streams.bench.latency import compare  # noqa: PLC0415  imports torch
 
-    with _bench(bootstrap, redis) as settings:
+    with bench(bootstrap, redis) as settings:
         found = compare(settings, data, seconds, runs, print)
     table = Table("", "median", box=None, pad_edge=False)
     for title, name in (("p50 ms", "p50_ms"), ("p99 ms", "p99_ms"), ("bare p99 ms", "bare_p99_ms")):
@@ -124,7 +111,7 @@ def memory(
     """
     from streams.bench.memory import watch  # noqa: PLC0415  imports torch
 
-    with _bench(bootstrap, redis) as settings:
+    with bench(bootstrap, redis) as settings:
         found = watch(settings, data, minutes, cards, print)
     rss = {f"rss {name}": value for name, value in found["rss_mib"].items()}
     table = Table("", "", box=None, pad_edge=False)
@@ -133,16 +120,6 @@ def memory(
             table.add_row(name, f"{value:,.1f}" if isinstance(value, float) else f"{value}")
     _console.print(table)
     write_report(report, found)
-
-
-@contextmanager
-def _bench(bootstrap: str | None, redis: str | None) -> Iterator[Settings]:
-    from streams.bench.servers import servers  # noqa: PLC0415
-    from streams.bench.systems import on_servers  # noqa: PLC0415
-
-    settings = start()
-    with servers(bootstrap, redis) as running:
-        yield on_servers(settings, running)
 
 
 def _show_throughput(found: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ import threading
 
 import typer
 
-from streams.cli.start import start
+from streams.cli.start import let_idle_threads_sleep, start
 from streams.supervisor import Patience, Supervisor, agent_specs, health_ports
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ _GRACE_S = 10.0
 
 
 def _run(name: str) -> None:
+    let_idle_threads_sleep()
     # Here, because torch and Faust take seconds to import and `--help` should not.
     from streams.worker import Worker  # noqa: PLC0415
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from models.vision.boxes import Detections
 from models.vision.tracker import TrackerConfig
 from streams.frame_metrics import FrameMetrics
@@ -88,9 +90,11 @@ class Follower:
         return messages + self._alerts.tell(frame, watch.alerts, sight.events, sight.tracks)
 
     def _count(self, intake: Intake) -> None:
+        now_ms = time.time() * 1000
         for frame in intake.frames:
             if frame.picture is not None:
                 self._metrics.count(frame.camera, "still" if frame.is_still else "detected")
+                self._metrics.done(frame.headers.captured_at, now_ms)
         for camera, why in intake.skipped:
             self._metrics.count(camera, why)
         self._metrics.count_unknown("rejected", len(intake.rejected))

@@ -22,7 +22,7 @@ def bench(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("command", ["fraud", "latency", "memory"])
+@pytest.mark.parametrize("command", ["fraud", "latency", "memory", "video"])
 def test_without_apache_kafka_it_says_in_one_line_how_to_get_it(
     command: str,
     tmp_path: Path,

@@ -216,3 +216,15 @@ def test_options_that_contradict_each_other_are_refused() -> None:
 
     assert both.exit_code == 2
     assert "not both" in both.stderr
+
+
+def test_a_worker_lets_torchs_idle_threads_sleep_before_torch_is_there() -> None:
+    told = (
+        "import os, sys; from streams.cli.start import let_idle_threads_sleep as sleep;"
+        "import streams.cli.worker; sleep();"
+        "print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+    )
+    clean = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    for environment, policy in ((clean, "passive"), ({**clean, "OMP_WAIT_POLICY": "a"}, "a")):
+        said = subprocess.check_output([sys.executable, "-c", told], env=environment, text=True)
+        assert said.split() == [policy, "False"]
