@@ -38,9 +38,15 @@ class Claim(Protocol):
         ...
 
 
-class _Claim(msgspec.Struct, frozen=True):
+class Given(msgspec.Struct, frozen=True):
+    """What stands beside a file of weights or in it; it may be anybody's."""
+
     name: str = ""
+    version: str = ""
     domain: str = ""
+    limits: str = ""
+    sha256: str = ""
+    """Checksum of the safetensors file that is meant."""
 
 
 def require_domain(manifest: Claim, source: str) -> None:
@@ -63,16 +69,42 @@ def require_domain(manifest: Claim, source: str) -> None:
 
 
 def require_domain_of(weights: Path, source: str) -> None:
-    """`require_domain` by the manifest beside a file of weights, if there is one; without torch.
+    """`require_domain` by what is known of a file of weights; without torch.
 
     Raises:
-        ArtifactError: the weights are for another domain, or their manifest is damaged.
+        ArtifactError: the weights are for another domain; or see `claim_of`.
     """
-    manifest = weights.with_name(weights.stem + ".json")
-    if not manifest.is_file():
-        return
-    try:
-        claim = msgspec.json.decode(manifest.read_bytes(), type=_Claim)
-    except (OSError, msgspec.MsgspecError) as error:
-        raise ArtifactError(f"{manifest} is no model manifest: {error}") from error
-    require_domain(claim, source)
+    claim = claim_of(weights)
+    if claim is not None:
+        require_domain(claim, source)
+
+
+def claim_of(weights: Path) -> Given | None:
+    """What vouches for a file of weights, if anything does.
+
+    It is the label in an ONNX file of ours, which goes wherever the file goes; for any other the
+    manifest beside it.
+
+    Raises:
+        ArtifactError: the two are not of the same weights, or one of them is damaged.
+    """
+    beside = weights.with_name(weights.stem + ".json")
+    given: Given | None = None
+    if beside.is_file():
+        try:
+            given = msgspec.json.decode(beside.read_bytes(), type=Given)
+        except (OSError, msgspec.MsgspecError) as error:
+            raise ArtifactError(f"{beside} is no model manifest: {error}") from error
+    if weights.suffix != ".onnx":
+        return given
+    from models.vision.onnx_core import label_of  # noqa: PLC0415  torch does without
+
+    label, sha256 = label_of(weights)
+    if label is None:
+        return given
+    if given is not None and given.sha256 != sha256:
+        raise ArtifactError(
+            f"{weights} was not made from the weights that {beside.name} beside it describes: "
+            "export it again with tocsin models export, or keep it apart from that file"
+        )
+    return Given(label.name, label.version, label.domain, label.limits, sha256)

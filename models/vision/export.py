@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from importlib.metadata import version as installed
 from pathlib import Path
 
 import torch
@@ -17,8 +18,16 @@ from models import checkpoint
 from models.errors import ArtifactError
 from models.vision.conversion import optional
 from models.vision.detector import Thresholds
+from models.vision.domain import claim_of
+from models.vision.label import (
+    LABEL_KEY,
+    NAMES_KEY,
+    PREPROCESSING,
+    WEIGHTS_KEY,
+    Label,
+    encode_label,
+)
 from models.vision.network import ServedYolox, Yolox, fold
-from models.vision.onnx_core import NAMES_KEY, WEIGHTS_KEY
 from models.vision.weights_cache import sha256_of
 
 
@@ -40,7 +49,7 @@ def write(
         network.config = replace(network.config, size=size or network.config.size)
     except ValueError as error:
         raise ArtifactError(str(error)) from None
-    given = _manifest_of(source)
+    given = claim_of(source)
     manifest = checkpoint.Manifest(
         name=stem.name,
         version="1",
@@ -57,27 +66,25 @@ def write(
     optional("onnxscript", "writing ONNX")  # before anything is written
     try:
         sealed = checkpoint.save(stem, network, manifest)
-        to_onnx(network, names, stem.with_name(stem.name + ".onnx"), sealed.sha256)
+        to_onnx(network, names, stem.with_name(stem.name + ".onnx"), sealed)
     except OSError as error:
         raise ArtifactError(f"cannot write {stem}: {error.strerror}") from error
     return sealed
 
 
-def _manifest_of(source: Path) -> checkpoint.Manifest | None:
-    """What vouched for the weights that were loaded: converting them lifts none of their limits."""
-    if not source.with_suffix(".json").is_file():
-        return None
-    return checkpoint.read_manifest(source)
-
-
-def to_onnx(network: Yolox, names: Sequence[str], path: Path, weights_sha256: str = "") -> None:
-    """Write `network` as an ONNX file for any number of frames a call, its class names inside.
+def to_onnx(
+    network: Yolox,
+    names: Sequence[str],
+    path: Path,
+    manifest: checkpoint.Manifest | None = None,
+) -> None:
+    """Write `network` as an ONNX file for any number of frames a call, with its label inside.
 
     Args:
         network: stays as it is.
         names: of its classes.
         path: where to; overwritten.
-        weights_sha256: checksum of the safetensors file that it was made from.
+        manifest: of the safetensors file that it was made from, if there is one.
 
     Raises:
         ArtifactError: the exporter is not installed.
@@ -98,8 +105,19 @@ def to_onnx(network: Yolox, names: Sequence[str], path: Path, weights_sha256: st
         raise ArtifactError(
             "torch.onnx.export gave nothing to save: report it with torch's version"
         )
-    program.model.metadata_props[NAMES_KEY] = json.dumps(list(names))
-    program.model.metadata_props[WEIGHTS_KEY] = weights_sha256
+    label = Label(
+        name=path.stem if manifest is None else manifest.name,
+        version="1" if manifest is None else manifest.version,
+        domain="" if manifest is None else manifest.domain,
+        limits="" if manifest is None else manifest.limits,
+        size=network.config.size,
+        preprocessing=PREPROCESSING,
+        producer=f"tocsin {installed('tocsin')}",
+    )
+    metadata = program.model.metadata_props
+    metadata[NAMES_KEY] = json.dumps(list(names))
+    metadata[WEIGHTS_KEY] = "" if manifest is None else manifest.sha256
+    metadata[LABEL_KEY] = encode_label(label)
     program.save(path, external_data=False)
 
 

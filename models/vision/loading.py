@@ -100,7 +100,8 @@ def _onnx_beside(weights: Path) -> Path | None:
 
 
 def _onnx_core(weights: Path, found: Path | None, threads: int) -> Core:
-    from models.vision.onnx_core import WEIGHTS_KEY, OnnxCore  # noqa: PLC0415  torch does without
+    from models.vision.label import WEIGHTS_KEY  # noqa: PLC0415
+    from models.vision.onnx_core import OnnxCore  # noqa: PLC0415  torch does without
 
     if found is None:
         raise ArtifactError(

@@ -13,11 +13,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state
 from models.errors import ArtifactError
 from models.vision.classes import COCO
 from models.vision.grid import places
-
-NAMES_KEY = "names"
-"""Key of the file's metadata under which our export keeps the names of the classes, as JSON."""
-WEIGHTS_KEY = "weights_sha256"
-"""And the checksum of the safetensors file that it was made from."""
+from models.vision.label import NAMES_KEY, WEIGHTS_KEY, Label, read_label
 
 # They have no base of their own below Exception.
 _ERRORS = tuple(
@@ -40,20 +36,11 @@ class OnnxCore:
         Raises:
             ArtifactError: the file is missing, is no ONNX file, or is no such network.
         """
-        if not path.is_file():
-            raise ArtifactError(f"{path} is missing: tocsin models list shows what can be pulled")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        options.log_severity_level = 3  # old exports repeat initialisers as inputs: no news
         # Idle threads that spin take the cores from decoding and from the rest of the worker.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            self._session = onnxruntime.InferenceSession(
-                path, options, providers=["CPUExecutionProvider"]
-            )
-        except _ERRORS as error:
-            reason = str(error).splitlines()[0]
-            raise ArtifactError(f"{path} is no ONNX file that can be run: {reason}") from None
+        self._session = _open(path, options)
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         if len(inputs) != 1 or len(outputs) != 1:
             raise _unlike_yolox(path, f"{len(inputs)} inputs and {len(outputs)} outputs")
@@ -63,6 +50,7 @@ class OnnxCore:
         self.size = _size(path, taken.shape)
         self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
         self.names = self._names(path, given.shape)
+        self.label = read_label(path, self.metadata, self.size)
 
     def run(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """(B, 3, H, W) to (B, A, 5 + C)."""
@@ -89,6 +77,33 @@ class OnnxCore:
         if len(names) != outputs - 5:
             raise _unlike_yolox(path, f"{outputs - 5} classes, of which {len(names)} have names")
         return names
+
+
+def label_of(path: Path) -> tuple[Label | None, str]:
+    """Read the label of an ONNX file, and the checksum of the weights that it was made from.
+
+    Both are empty where the file is not of our export.
+
+    Raises:
+        ArtifactError: the file is missing, is no ONNX file, or its label is not its own.
+    """
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = _open(path, options)
+    metadata = session.get_modelmeta().custom_metadata_map
+    label = read_label(path, metadata, _size(path, session.get_inputs()[0].shape))
+    return label, metadata.get(WEIGHTS_KEY, "")
+
+
+def _open(path: Path, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
+    if not path.is_file():
+        raise ArtifactError(f"{path} is missing: tocsin models list shows what can be pulled")
+    options.log_severity_level = 3  # old exports repeat initialisers as inputs: no news
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except _ERRORS as error:
+        reason = str(error).splitlines()[0]
+        raise ArtifactError(f"{path} is no ONNX file that can be run: {reason}") from None
 
 
 def _size(path: Path, shape: list[int | str | None]) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from models.errors import ArtifactError
 from models.vision.detector import ObjectDetector, Thresholds
-from models.vision.domain import REAL, SIMULATED, require_domain_of
+from models.vision.domain import REAL, SIMULATED, claim_of, require_domain_of
 from models.vision.loading import load_detector
 from models.vision.weights_cache import WeightsCache, default_folder, sha256_of
 from streams.schemas import ModelRef
@@ -46,12 +46,15 @@ def check_weights(settings: Settings, source: str) -> None:
 
 
 def _reference(weights: Path) -> ModelRef:
-    """Name the weights: by their manifest where they have one, else by their file."""
+    """Name the weights: by their manifest or label where they have one, else by their file."""
     if weights.suffix in {".json", ".safetensors"}:
         from models.checkpoint import read_manifest  # noqa: PLC0415  imports torch
 
         manifest = read_manifest(weights)
         return ModelRef(manifest.name, manifest.version, manifest.sha256)
+    claim = claim_of(weights)
+    if claim is not None and claim.sha256:
+        return ModelRef(claim.name, claim.version, sha256_of(weights))
     return ModelRef(weights.stem, "", sha256_of(weights))
 
 

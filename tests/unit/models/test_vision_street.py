@@ -60,6 +60,15 @@ def test_converting_them_does_not_lift_the_limit(tmp_path: Path) -> None:
         with pytest.raises(ArtifactError, match="street camera only"):
             load_detector(tmp_path / f"converted{suffix}")
 
+    alone = tmp_path / "elsewhere" / "yard.onnx"
+    alone.parent.mkdir()
+    shutil.copy(tmp_path / "converted.onnx", alone)
+    with pytest.raises(ArtifactError, match="'converted' know the simulated street camera only"):
+        load_detector(alone)
+    assert load_detector(alone, device="cpu", source=SIMULATED).names == ("person", "vehicle")
+    again = write(small, ("person", "vehicle"), tmp_path / "again", source=alone)
+    assert (again.domain, again.limits) == (SIMULATED, MANIFEST.limits)
+
 
 def test_weights_without_a_domain_look_at_anything() -> None:
     require_domain(read_manifest(STREET_WEIGHTS.with_name("fraud-v2.json")), "yard.mp4")
