@@ -21,7 +21,7 @@ from streams.agents.vision import VisionDetector
 from streams.errors import SettingsError
 from streams.frame_metrics import FrameMetrics
 from streams.metrics import Metrics
-from streams.pipeline.batch import Detector
+from streams.pipeline.batch import CameraWatcher, Detector
 from streams.pipeline.budget import Budget
 from streams.pipeline.cameras import CameraPasts
 from streams.pipeline.dead_letter import DeadLetters
@@ -34,6 +34,7 @@ from streams.pipeline.freshness import FrameRules
 from streams.pipeline.network import load_network
 from streams.pipeline.policy import AlertBudget, AlertPolicy, FixedThreshold
 from streams.pipeline.rulebooks import RuleBooks
+from streams.pipeline.silence import Hearing
 from streams.pipeline.tell import AlertRules, AlertTeller
 from streams.pipeline.tracks import TrackTeller
 from streams.schemas import ModelRef
@@ -83,6 +84,9 @@ class Agent:
     batch_wait_s: float = 0.0
     resume: ResumeObjects | None = None
     """For an agent with an outbox, whose state is not rebuilt from the topic."""
+
+    watcher: CameraWatcher | None = None
+    """For an agent that follows cameras."""
 
     metrics: FrameMetrics | None = None
 
@@ -281,6 +285,7 @@ def _vision(settings: Settings, status: Status, patience: Patience) -> Agent:
             open_pictures(settings),
         ),
         tracks=TrackTeller(topics.tracks, network.names) if vision.publish_tracks else None,
+        hearing=Hearing(vision.silence_s),
         metrics=metrics,
     )
     detector = VisionDetector(
@@ -322,6 +327,7 @@ def _vision(settings: Settings, status: Status, patience: Patience) -> Agent:
         max_unflushed=BATCHES_UNFLUSHED * vision.max_batch,
         batch_wait_s=vision.batch_wait_s,
         resume=ResumeObjects(store, settings),
+        watcher=detector,
         metrics=metrics,
     )
 

@@ -40,7 +40,10 @@ class FrameMetrics:
             registry=None,
         )
         self.camera_up = Gauge(
-            "tocsin_camera_up", "0 when the camera's reader has lost it", ["camera"], registry=None
+            "tocsin_camera_up",
+            "0 when the camera's reader has lost it, or nothing comes from it",
+            ["camera"],
+            registry=None,
         )
         self.camera_seen = Gauge(
             "tocsin_camera_frame_timestamp_seconds",

@@ -34,6 +34,7 @@ from streams.metrics import Metrics
 from streams.pipeline.delivery import Delivery, Limits
 from streams.pipeline.lane import Lane
 from streams.pipeline.publish import KafkaPublisher
+from streams.pipeline.silence import listen
 from streams.security import ssl_context
 from streams.settings import KafkaSettings, Settings
 from streams.state.store import Identity
@@ -78,6 +79,8 @@ class Session:
             ),
             fail=self._fail,
         )
+        self._claimed: set[int] = set()
+        self._is_claimed = asyncio.Event()
         self._stopping = asyncio.Event()
         self._datadir = tempfile.TemporaryDirectory(prefix="tocsin-")  # Faust insists on one
         self._app = self._build_app()
@@ -97,7 +100,7 @@ class Session:
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
         if await self._before_stopping(self._app.start()):
-            await self._before_stopping(self._watch())
+            await self._before_stopping(self._attend())
         log.info("stopping: finishing what is under way")
         patience_s = self._settings.delivery.drain_timeout_s + LEAVE_S
         deadline = loop.call_later(patience_s, self._fail, _overdue(patience_s))
@@ -175,6 +178,8 @@ class Session:
         self._delivery.markers.update(
             {partition: marker for partition, marker in markers.items() if marker is not None}
         )
+        self._claimed.update(partitions)
+        self._is_claimed.set()
         if not partitions:
             self._status.joined()
         log.info("assigned partitions %s in generation %d", partitions, generation)
@@ -182,17 +187,34 @@ class Session:
     async def _revoked(self, _app: Any, revoked: set[TP], **_: Any) -> None:
         """Runs once everything in flight is flushed and acknowledged."""
         self._status.left()
+        self._is_claimed.clear()
         partitions = {tp.partition for tp in revoked if tp.topic == self._agent.topic}
+        self._claimed -= partitions
         if partitions:
             await self._delivery.release(partitions)
             log.info("gave back partitions %s", sorted(partitions))
 
     async def _start_positions(self, committed: Mapping[TP, int | None]) -> Mapping[TP, int]:
+        """Find where to start; a failure ends the process, for a crash of Faust's consumer may not.
+
+        Faust asks beside its rebalance, not after it: before the partitions are claimed, or still
+        for some that were given back. What it then finds of their state would look lost.
+        """
+        await self._is_claimed.wait()
+        ours = {tp: at for tp, at in committed.items() if tp.partition in self._claimed}
+        try:
+            return await self._starts(ours) if ours else {}
+        except Exception as error:  # noqa: BLE001 - ends the process
+            self._fail(error)
+
+    async def _starts(self, committed: Mapping[TP, int | None]) -> Mapping[TP, int]:
         """Start from min(commit, marker + 1); what lies before the commit is applied quietly."""
         earliest = await self._app.consumer.earliest_offsets(*committed)
         ends = await self._ask(admin.log_ends)
         starts = {}
         for tp, commit in committed.items():
+            if tp.partition not in self._claimed:  # any more
+                continue
             marker = self._delivery.markers.get(tp.partition)
             check_marker(tp.topic, tp.partition, marker, ends[tp.partition])
             first = earliest[tp]
@@ -250,6 +272,9 @@ class Session:
                     await asyncio.sleep(wait.because(error))
 
     # -- when things go wrong -----------------------------------------------------------------
+    async def _attend(self) -> None:
+        await asyncio.gather(self._watch(), self._listen())
+
     async def _watch(self) -> None:
         """Publish the lag; end the process when it stands still for no reason that has a name."""
         stuck_after_s = self._settings.delivery.stuck_after_s
@@ -266,6 +291,16 @@ class Session:
                 position, since = done, time.monotonic()
             elif time.monotonic() - since > stuck_after_s:
                 raise Stuck(f"no progress for {stuck_after_s:.0f} s at a lag of {lag} records")
+
+    async def _listen(self) -> None:
+        """Notice cameras that fall silent, where the agent follows any."""
+        if self._agent.watcher is not None:
+            await listen(
+                watcher=self._agent.watcher,
+                lane=self._lane,
+                delivery=self._delivery,
+                progress=lambda: {tp.partition: at for tp, at in self._progress().items()},
+            )
 
     def _progress(self) -> dict[TP, tuple[int, int]]:
         """By partition: up to where everything is stored, and the log's end.

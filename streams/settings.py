@@ -204,6 +204,10 @@ class VisionSettings(_Section):
     max_future_s: Annotated[float, Field(ge=0)] = 60.0
     """A frame captured further ahead of the clock than this is a dead letter."""
 
+    silence_s: Seconds = 30.0
+    """A camera of which no frame could be looked at for this long, though all that came was read,
+    is silent: its alerts end. The worker's clock counts, from its start on."""
+
     cameras: Annotated[int, Field(ge=1)] = 256
     """Cameras held in memory; those that are seen again come back from Redis."""
 

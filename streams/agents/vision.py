@@ -16,7 +16,7 @@ from models.vision.boxes import Detections
 from models.vision.detector import ObjectDetector
 from models.vision.preprocess import Letterboxed
 from streams.frame_metrics import FrameMetrics
-from streams.pipeline.batch import Batch, Outcome
+from streams.pipeline.batch import Batch, CameraKey, Outcome
 from streams.pipeline.cameras import CameraPasts, Changes
 from streams.pipeline.dead_letter import DeadLetters
 from streams.pipeline.decode import Rejected
@@ -35,6 +35,7 @@ class Prepared:
     """The frames that are neither still nor a camera's last word, in their order."""
 
     outcome: Outcome
+    silent: Mapping[CameraKey, float]
 
 
 class VisionDetector:
@@ -61,6 +62,8 @@ class VisionDetector:
         """Check and decode frames, skip those that nobody needs, letterbox the rest."""
         # 1. First fates.
         self._pasts.begin(batch.sequence)
+        for partition, camera in batch.silent:
+            self._pasts.of(camera, partition)
         intake = self._intake.take(batch)
         outcome = self._dead_letters.outcome(batch, intake.rejected)
         outcome.replayed = intake.replayed
@@ -69,13 +72,14 @@ class VisionDetector:
         # 2. What the network will see.
         moving = [f.picture for f in intake.frames if f.picture is not None and not f.is_still]
         canvas = self._network.pre(moving) if moving else None
-        return Prepared(intake, self._pasts.changes(), canvas, outcome)
+        return Prepared(intake, self._pasts.changes(), canvas, outcome, batch.silent)
 
     def infer(self, prepared: Prepared) -> Outcome:
         """Find objects in all frames at once, then follow them camera by camera."""
         self._follower.apply(prepared.changes)
         found = self._detect(prepared.canvas)
         self._follower.follow(prepared.intake, found, prepared.outcome)
+        self._follower.close_silent(prepared.silent, prepared.outcome)
         return prepared.outcome
 
     def reject(self, batch: Batch, reason: str) -> Outcome:
@@ -100,6 +104,16 @@ class VisionDetector:
     def drop(self, partitions: set[int] | None) -> None:
         """Forget cameras; the inference thread learns of it with the next batch or flush."""
         self._pasts.drop(partitions)
+
+    def known(self, partitions: Iterable[int]) -> Changes:
+        """See `streams.pipeline.batch.CameraWatcher`."""
+        self._pasts.begin_partitions(partitions)
+        return self._pasts.changes()
+
+    def silent(self, known: Changes, read_to: Mapping[int, float]) -> Mapping[CameraKey, float]:
+        """See `streams.pipeline.batch.CameraWatcher`."""
+        self._follower.apply(known)
+        return self._follower.hearing.silent(read_to)
 
     def _detect(self, canvas: Letterboxed | None) -> list[Detections]:
         if canvas is None:

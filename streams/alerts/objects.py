@@ -60,16 +60,22 @@ class OpenAlerts:
 
         `source` is the frame of the event, which becomes the alert's if it is `new`.
         """
+        if event.status != "new":
+            return self.go_on(event)
+        thing = event.rule, event.tracker_id
+        alert = OpenAlert(*thing, source, 0, event.confidence, _severity(event))
+        self._open[thing] = alert
+        return alert
+
+    def go_on(self, event: ObjectEvent) -> OpenAlert | None:
+        """Count an event in that is not `new`, as `advance` does."""
         thing = event.rule, event.tracker_id
         before = self._open.get(thing)
-        if event.status == "new":
-            after = OpenAlert(*thing, source, 0, event.confidence, _severity(event))
-        elif before is None:
+        if before is None:
             return None
-        else:
-            after = replace(
-                before, revision=before.revision + 1, score=max(before.score, event.confidence)
-            )
+        after = replace(
+            before, revision=before.revision + 1, score=max(before.score, event.confidence)
+        )
         if event.status == "end":
             del self._open[thing]
         else:

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from streams.schemas import Record
 from streams.state.store import PartitionSnapshot
 
+CameraKey = tuple[int, str]
+"""Partition and id."""
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -28,6 +31,10 @@ class Batch:
     done_below: Mapping[int, int] = field(default_factory=dict)
     """Offsets below had their fate, all of it stored, before the process started; only for agents
     with an outbox, whose rows do not know what they have seen."""
+
+    silent: Mapping[CameraKey, float] = field(default_factory=dict)
+    """Cameras to close, unless something was heard of them since the time given; a batch that
+    says so has no records."""
 
     @property
     def ends(self) -> dict[int, int]:
@@ -128,3 +135,21 @@ class Detector(Protocol):
 
     def drop(self, partitions: set[int] | None) -> None:
         """Forget the rows of `partitions`; None forgets all."""
+
+
+class CameraWatcher(Protocol):
+    """What a detector that follows cameras knows of those that send no more.
+
+    Called on the two threads as the halves of a batch are, and between batches.
+    """
+
+    def known(self, partitions: Iterable[int]) -> Any:
+        """Learn of what is open in partitions that are new; on the prepare thread."""
+
+    def silent(self, known: Any, read_to: Mapping[int, float]) -> Mapping[CameraKey, float]:
+        """Say which cameras are silent, and since when; on the inference thread.
+
+        Args:
+            known: what the other half gave.
+            read_to: the time up to which each partition is read, in seconds of its own clock.
+        """

@@ -6,19 +6,17 @@ a key) is two cameras, because nobody can order its frames.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from streams.pipeline.batch import Message
+from streams.pipeline.batch import CameraKey, Message
 from streams.pipeline.frames import CameraPast
 from streams.pipeline.watch import CameraWatch, stored_time, unpack_watch
+from streams.state.open_cameras import load_open, open_blob
 from streams.state.outbox import Pending, outbox_blob
 from streams.state.store import DIGEST_BYTES, PartitionSnapshot, StateStore, digest
-
-CameraKey = tuple[int, str]
-"""Partition and id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +30,12 @@ class Changes:
     dropped: bool
     """Whether anything else that was not flushed is to be forgotten too."""
 
+    left: frozenset[int]
+    """Partitions of which everything is forgotten."""
+
+    opened: Mapping[int, Sequence[str]]
+    """Ids of the cameras with open alerts, as the store has them, of partitions that are new."""
+
 
 class CameraPasts:
     """The cameras as the prepare thread knows them; the least recently seen go when it is full."""
@@ -44,6 +48,9 @@ class CameraPasts:
         self._loaded: dict[CameraKey, bytes | None] = {}
         self._forgotten: set[CameraKey] = set()
         self._dropped = False
+        self._partitions: set[int] = set()
+        self._left: set[int] = set()
+        self._opened: dict[int, Sequence[str]] = {}
 
     def __len__(self) -> int:
         return len(self._pasts)
@@ -62,6 +69,12 @@ class CameraPasts:
         self._seen_in[key] = self._sequence
         return past
 
+    def begin_partitions(self, partitions: Iterable[int]) -> None:
+        """Find out which cameras have open alerts, in partitions of which nothing is known yet."""
+        for partition in set(partitions) - self._partitions:
+            self._opened[partition] = load_open(self._store, partition)
+            self._partitions.add(partition)
+
     def changes(self) -> Changes:
         """Take what has changed since the last call, after forgetting whom there is no room for.
 
@@ -72,8 +85,15 @@ class CameraPasts:
             if seen_in > self._flushed:
                 break
             self._forget(key)
-        changes = Changes(self._loaded, frozenset(self._forgotten), self._dropped)
+        changes = Changes(
+            self._loaded,
+            frozenset(self._forgotten),
+            self._dropped,
+            frozenset(self._left),
+            self._opened,
+        )
         self._loaded, self._forgotten, self._dropped = {}, set(), False
+        self._left, self._opened = set(), {}
         return changes
 
     def flushed(self, sequence: int) -> None:
@@ -86,8 +106,14 @@ class CameraPasts:
             if partitions is None or key[0] in partitions:
                 self._forget(key)
         self._dropped = self._dropped or partitions is None
+        left = self._partitions if partitions is None else self._partitions & partitions
+        self._partitions = self._partitions - left
+        self._left |= left
+        for partition in left:
+            self._opened.pop(partition, None)
 
     def _load(self, key: CameraKey) -> CameraPast:
+        self.begin_partitions([key[0]])
         wanted = np.frombuffer(digest(key[1]), np.uint8).reshape(1, DIGEST_BYTES)
         (stored,) = self._store.load(np.array([key[0]], np.int32), wanted)
         self._loaded[key] = stored
@@ -113,6 +139,9 @@ class CameraWatches:
         self._empty: set[int] = set()
         """Partitions whose outbox in the store is known to be empty."""
 
+        self._open: dict[int, set[str]] = {}
+        """Cameras with open alerts, as the store has them."""
+
     def apply(self, changes: Changes) -> set[str]:
         """Catch up with the prepare thread; return the ids of the cameras that were forgotten."""
         for key in changes.forgotten:
@@ -121,6 +150,9 @@ class CameraWatches:
             self._empty.discard(key[0])
         if changes.dropped:
             self._pending.clear()
+        for partition in changes.left:
+            self._open.pop(partition, None)
+        self._open.update({p: set(cameras) for p, cameras in changes.opened.items()})
         for key, stored in changes.loaded.items():
             self._watches[key] = CameraWatch() if stored is None else unpack_watch(stored)
         return {camera for _, camera in changes.forgotten}
@@ -130,6 +162,10 @@ class CameraWatches:
         key = partition, camera
         self._dirty.add(key)
         return self._watches[key]
+
+    def is_open(self, key: CameraKey) -> bool:
+        """Whether a camera had open alerts at the last flush."""
+        return key[1] in self._open.get(key[0], ())
 
     def hold(self, partition: int, message: Message) -> None:
         """Keep an alert for the outbox of the next flush."""
@@ -147,6 +183,8 @@ class CameraWatches:
         blobs: dict[int, list[tuple[bytes, bytes]]] = {partition: [] for partition in markers}
         for partition, camera in self._dirty:
             blobs[partition].append((digest(camera), self._watches[partition, camera].pack()))
+        for partition in self._reopened():
+            blobs[partition].append(open_blob(self._open[partition]))
         for partition in markers:
             pending = self._pending.pop(partition, [])
             if pending or partition not in self._empty:
@@ -158,3 +196,14 @@ class CameraWatches:
             PartitionSnapshot(partition, *nothing, marker, blobs[partition])
             for partition, marker in markers.items()
         ]
+
+    def _reopened(self) -> set[int]:
+        """Bring up to date who has open alerts; return the partitions where that has changed."""
+        changed = set()
+        for partition, camera in self._dirty:
+            cameras = self._open.setdefault(partition, set())
+            is_open = len(self._watches[partition, camera].alerts) > 0
+            if is_open != (camera in cameras):
+                (cameras.add if is_open else cameras.discard)(camera)
+                changed.add(partition)
+        return changed

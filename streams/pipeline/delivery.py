@@ -22,7 +22,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +32,7 @@ import numpy as np
 from streams.errors import ForeignState
 from streams.metrics import Metrics
 from streams.pipeline.backlog import Backlog
-from streams.pipeline.batch import Batch, Message, Outcome, Publisher
+from streams.pipeline.batch import Batch, CameraKey, Message, Outcome, Publisher
 from streams.pipeline.lane import Lane
 from streams.pipeline.recovery import Recovery
 from streams.state.store import StateStore
@@ -93,6 +93,7 @@ class Delivery:
         self._jobs: list[Job] = []  # submitted since the last flush, in order
         self._running = 0
         self._sequence = 0
+        self._is_started = False
         self._unflushed = 0
         self._broken = False
         self._room = asyncio.Event()
@@ -104,6 +105,7 @@ class Delivery:
         self._done_below: dict[int, int] = {}
         self._begun: dict[int, int] = {}
         self._next: dict[int, int] = {}
+        self._leaving: set[int] = set()
         self.markers: dict[int, int] = {}
         """Highest stored offset by partition, of what this process has claimed or flushed."""
         self.stored_at = time.time()
@@ -158,6 +160,23 @@ class Delivery:
             del self._quiet_below[partition]
             self._status.rebuilt(partition)
 
+    def holds(self, partition: int) -> bool:
+        """Whether a partition has state that is ours to change."""
+        ours = partition in self._begun and partition not in self._leaving
+        return ours and partition in self.markers
+
+    def close_silent(self, silent: Mapping[CameraKey, float]) -> None:
+        """Have silent cameras closed by a batch without records, which goes the way of any other.
+
+        It covers no offset. Where a batch has failed nothing is done: the cameras are silent still
+        when that is over.
+        """
+        ours = {key: since for key, since in silent.items() if self.holds(key[0])}
+        if ours and not self._broken:
+            self._sequence += 1
+            batch = Batch([], np.zeros(0, np.int32), self._sequence, silent=ours)
+            self._submit(Job(batch, {}, [], asyncio.get_running_loop().create_future()))
+
     async def flush(self) -> None:
         """Flush and acknowledge everything that was submitted before the call."""
         async with self._flushing:
@@ -169,6 +188,7 @@ class Delivery:
 
     async def release(self, partitions: set[int]) -> None:
         """Give partitions away: flush what is done, forget their rows."""
+        self._leaving |= partitions
         await self.flush()
         await self._lane.drop(partitions)
         await asyncio.to_thread(self._store.release, sorted(partitions))
@@ -178,6 +198,7 @@ class Delivery:
             self.markers.pop(partition, None)
             self._status.rebuilt(partition)
             self._metrics.forget_partition(partition)
+        self._leaving -= partitions
 
     def _check_order(self, batch: Any) -> None:
         """A log that goes backwards is another log: its offsets mean nothing to our state."""
@@ -194,12 +215,16 @@ class Delivery:
         while self._backlog and self._running < DEPTH and not self._broken:
             if self._fills_up():
                 return
-            job = self._next_job()
-            self._running += 1
-            self._jobs.append(job)
-            # Submitted here and now: a flush that begins before the task runs must find the batch
-            # in front of its snapshot.
-            self._spawn(self._run(job, self._lane.submit(job.batch)))
+            self._submit(self._next_job())
+
+    def _submit(self, job: Job) -> None:
+        """Start a job here and now.
+
+        A flush that begins before its task runs must find the batch in front of its snapshot.
+        """
+        self._running += 1
+        self._jobs.append(job)
+        self._spawn(self._run(job, self._lane.submit(job.batch)))
 
     def _fills_up(self) -> bool:
         """Whether the next batch waits for more records; then a timer comes back to it.
@@ -225,8 +250,9 @@ class Delivery:
         ends = {
             home: event.value.next_offset - 1 for home, event in zip(homes, events, strict=True)
         }
-        if not self._sequence:
+        if not self._is_started:
             self._metrics.started_at.set(time.time())
+            self._is_started = True
         self._sequence += 1
         self._metrics.batch_size.observe(len(records))
         self._metrics.batch_wait.observe(waited_s)
@@ -278,7 +304,10 @@ class Delivery:
             await self.flush()
 
     async def _flush(self, jobs: list[Job]) -> None:
-        snapshot = self._lane.snapshot(jobs[-1].batch.sequence, _last_of(jobs))
+        # What closes silent cameras covers no offset: its partitions' markers stay what they are.
+        silent = {partition for job in jobs for partition, _ in job.batch.silent}
+        markers = {partition: self.markers[partition] for partition in silent} | _last_of(jobs)
+        snapshot = self._lane.snapshot(jobs[-1].batch.sequence, markers)
         done = await asyncio.gather(*(job.done for job in jobs), return_exceptions=True)
         failure = next((result for result in done if isinstance(result, BaseException)), None)
         if failure is None:
@@ -315,7 +344,10 @@ class Delivery:
         jobs += self._jobs
         self._jobs = []
         await asyncio.gather(*(job.done for job in jobs), return_exceptions=True)
-        await self._recovery.replay([job.batch for job in jobs])
+        batches = [job.batch for job in jobs if job.batch.records]
+        if not batches:
+            raise failure  # of no record's making
+        await self._recovery.replay(batches)
         self._broken = False
         self._pump()
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 from models.vision.boxes import Detections
 from models.vision.tracker import TrackerConfig
 from streams.frame_metrics import FrameMetrics
-from streams.pipeline.batch import Message, Outcome
+from streams.pipeline.batch import CameraKey, Message, Outcome
 from streams.pipeline.cameras import CameraWatches, Changes
 from streams.pipeline.frames import Frame, Intake
 from streams.pipeline.rulebooks import RuleBooks
+from streams.pipeline.silence import Hearing
 from streams.pipeline.tell import AlertTeller
 from streams.pipeline.tracks import TrackTeller
 from streams.pipeline.watch import Sight, scaled
@@ -24,6 +26,7 @@ class Follower:
         rules: of every camera.
         alerts: says what they make of it.
         tracks: says what is in every frame, for whoever wants to know; None says nothing.
+        hearing: knows which cameras are silent.
         metrics: counts frames by what became of them.
     """
 
@@ -34,17 +37,39 @@ class Follower:
         rules: RuleBooks,
         alerts: AlertTeller,
         tracks: TrackTeller | None,
+        hearing: Hearing,
         metrics: FrameMetrics,
     ) -> None:
         self._tracking, self._rules = tracking, rules
         self._alerts, self._tracks, self._metrics = alerts, tracks, metrics
-        self.watches = CameraWatches()
+        self.watches, self.hearing = CameraWatches(), hearing
 
     def apply(self, changes: Changes) -> None:
         """Learn of cameras that came, went or are to be forgotten."""
         forgotten = self.watches.apply(changes)
         self._metrics.forget(forgotten)
         self._rules.forget(forgotten)
+        self.hearing.leave(changes.left)
+        for key in changes.forgotten:
+            if not self.watches.is_open(key):
+                self.hearing.forget(key)
+        for partition, cameras in changes.opened.items():
+            self.hearing.expect((partition, camera) for camera in cameras)
+
+    def close_silent(self, silent: Mapping[CameraKey, float], outcome: Outcome) -> None:
+        """End what goes on before cameras of which nothing was heard since the times given."""
+        for key, since in silent.items():
+            if not self.hearing.is_silent_since(key, since):
+                continue
+            partition, camera = key
+            self.hearing.forget(key)
+            watch = self.watches.of(camera, partition)
+            self._metrics.seen(camera, watch.time_ms or 0, up=False)
+            why = f"nothing came from it for {self.hearing.after_s:g} s"
+            events = watch.close(self._rules.of(camera), why)
+            for message in self._alerts.tell_without_frame(camera, watch.alerts, events):
+                outcome.held.append(message)
+                self.watches.hold(partition, message)
 
     def follow(self, intake: Intake, found: list[Detections], outcome: Outcome) -> None:
         """Take the frames of a batch in, in their order.
@@ -73,8 +98,11 @@ class Follower:
         if (why := "the camera is down" if frame.is_down else frame.broken) is not None:
             messages = self._alerts.tell(frame, watch.alerts, watch.close(book, why))
         self._metrics.seen(frame.camera, frame.headers.captured_at, up=not frame.is_down)
+        key = frame.partition, frame.camera
         if frame.picture is None:
+            self.hearing.forget(key)
             return messages
+        self.hearing.heard(key)
         # 2. What is there goes on, or begins.
         if found is not None:
             found = scaled(found, frame.picture.shape[:2], frame.shape)

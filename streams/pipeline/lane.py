@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from streams.metrics import Metrics
-from streams.pipeline.batch import Batch, Detector, Outcome
+from streams.pipeline.batch import Batch, CameraKey, CameraWatcher, Detector, Outcome
 from streams.state.store import PartitionSnapshot
 
 T = TypeVar("T")
@@ -77,6 +77,24 @@ class Lane:
             self._broken = False
 
         return self._through(lambda: self._detector.drop(partitions), reset)
+
+    def silent(
+        self, watcher: CameraWatcher, read_to: Mapping[int, float]
+    ) -> asyncio.Future[Mapping[CameraKey, float]]:
+        """Ask who is silent, once everything submitted before has run; see `CameraWatcher`.
+
+        Fails with `Aborted` where a batch has failed.
+        """
+
+        def known() -> Any:
+            with self._guarded():
+                return watcher.known(read_to)
+
+        def silent(known: Any) -> Mapping[CameraKey, float]:
+            with self._guarded():
+                return watcher.silent(known, read_to)
+
+        return self._through(known, silent)
 
     def flushed(self, sequence: int) -> asyncio.Future[None]:
         """Tell the detector that rows up to batch `sequence` are stored."""

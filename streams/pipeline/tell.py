@@ -14,6 +14,7 @@ from models.vision.snapshots import Box, annotate, crop, hide
 from streams.alerts.envelope import cloud_events_headers
 from streams.alerts.objects import OpenAlert, OpenAlerts, build_object_alert
 from streams.errors import StoreError
+from streams.frames import FrameHeaders
 from streams.pipeline.batch import Message
 from streams.pipeline.frames import Frame
 from streams.schemas import ModelRef, Source
@@ -67,25 +68,41 @@ class AlertTeller:
                 continue
             if tracks is not None and event.status != "end":
                 alert = self._pictured(frame, alert, event, alerts, tracks)
-            messages.append(self._message(frame, alert, event))
+            messages.append(self._message(frame.camera, alert, event, frame.headers))
         return messages
 
-    def _message(self, frame: Frame, alert: OpenAlert, event: ObjectEvent) -> Message:
+    def tell_without_frame(
+        self, camera: str, alerts: OpenAlerts, events: Sequence[ObjectEvent]
+    ) -> list[Message]:
+        """Build a message for each event, none of them `new`, that no frame has brought about."""
+        return [
+            self._message(camera, alert, event)
+            for event in events
+            if (alert := alerts.go_on(event)) is not None
+        ]
+
+    def _message(
+        self,
+        camera: str,
+        alert: OpenAlert,
+        event: ObjectEvent,
+        headers: FrameHeaders | None = None,
+    ) -> Message:
         built = build_object_alert(
             alert,
             event,
-            camera_id=frame.camera,
+            camera_id=camera,
             model=self._rules.model,
             threshold=self._rules.threshold,
             processed_at=round(time.time() * 1000),
         )
-        trace = frame.headers.trace_context()
+        trace = [] if headers is None else headers.trace_context()
         return Message(
             self._rules.alerts_topic,
-            frame.camera.encode(),
+            camera.encode(),
             encode_record(built),
             [*cloud_events_headers(built), *trace],
-            sent_at=frame.headers.captured_at,
+            sent_at=0 if headers is None else headers.captured_at,
         )
 
     def _pictured(

@@ -102,6 +102,8 @@ class MemoryStateStore(StateStore):
 
     @override
     def forget(self, partition: int) -> None:
+        if partition not in self._mine:
+            raise Fenced(f"partition {partition} is not ours any more")
         self._mine[partition] = self._mine[partition][0], None
         self.server.markers.pop(partition, None)
         for home, key in [at for at in self.server.rows if at[0] == partition]:

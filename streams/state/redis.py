@@ -239,6 +239,8 @@ class RedisStateStore(StateStore):
 
     @override
     def forget(self, partition: int) -> None:
+        if partition not in self._mine:
+            raise Fenced(f"partition {partition} of {self._namespace!r} is not ours any more")
         owner_key, _ = self._fence_keys(partition)
         with translated():
             self._unlink(self._prefix(partition) + b"*", but=owner_key)

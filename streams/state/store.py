@@ -135,7 +135,8 @@ class StateStore(Protocol):
     def forget(self, partition: int) -> None:
         """Delete the rows, blobs and marker of a partition that we own; we go on owning it.
 
-        Not for a shared namespace, where rows do not belong to one partition.
+        Not for a shared namespace, where rows do not belong to one partition. Raises `Fenced` when
+        we have given it back.
         """
 
     def version(self) -> bytes:

@@ -629,6 +629,17 @@ def test_a_fenced_flush_stores_no_value_of_any_length(bed: Bed) -> None:
     assert load_blob(new) is None
 
 
+def test_a_partition_that_was_given_back_is_not_forgotten(bed: Bed) -> None:
+    store, other = bed.worker(), bed.worker()
+    store.claim([0], 1)
+    store.flush(blob_snapshot(1, b"kept"))
+    store.release([0])
+    with pytest.raises(Fenced):
+        store.forget(0)
+    other.claim([0], 2)
+    assert load_blob(other) == b"kept"
+
+
 def test_forgetting_a_partition_leaves_the_others_and_its_owner(bed: Bed) -> None:
     store = bed.worker()
     store.claim([0, 1], 1)

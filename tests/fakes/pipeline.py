@@ -80,7 +80,10 @@ class CountingDetector(Detector):
     @override
     def infer(self, prepared: tuple[Batch, Outcome]) -> Outcome:
         self.on_infer(prepared[0])
-        for message in prepared[1].held:
+        for partition, camera in prepared[0].silent:
+            prepared[1].held.append(Message("alerts", None, camera.encode()))
+            self._held.setdefault(partition, []).append(camera.encode())
+        for message in prepared[1].held if prepared[0].records else ():
             partition = int(prepared[0].partitions[0])
             self._held.setdefault(partition, []).append(message.value or b"")
         return prepared[1]

@@ -106,7 +106,13 @@ def bed(stack: Stack, tmp_path: Path) -> Iterator[Bed]:
     rules.write_text(RULES)
     made = bed_on(stack.bootstrap, stack.redis_url, name, tmp_path)
     vision = made.settings.vision.model_copy(
-        update={"policy": "keep-all", "rules": rules, "threads": 1, "max_batch": 8}
+        update={
+            "policy": "keep-all",
+            "rules": rules,
+            "threads": 1,
+            "max_batch": 8,
+            "silence_s": 600.0,  # however slow the machine is
+        }
     )
     made.settings = made.settings.model_copy(update={"vision": vision})
     made.create_topics()
@@ -228,6 +234,64 @@ def test_state_that_is_lost_ends_what_is_open_and_goes_on_at_the_commit(bed: Bed
         name: alert.revision + 1 for name, alert in opened.items()
     }
     check([alert for alert in told if alert.id not in opened], 1)
+
+
+LISTENING = {"TOCSIN_VISION__SILENCE_S": "1"}
+
+
+def left_open(bed: Bed) -> set[str]:
+    """Have a worker open an alert of each rule on every camera, and die; return their ids."""
+    half = passages(1, begun_ms=now_ms() - 60_000)[: 30 * len(CAMERAS)]
+    with bed.worker("vision", command=BLOBS) as worker:
+        worker.until_ready()
+        bed.produce(bed.settings.topics.frames, half)
+        caught_up(bed, worker)
+        worker.kill()
+    opened = alerts_of(bed)
+    assert {alert.status for alert in opened} <= {"new", "update"}
+    return {alert.id for alert in opened}
+
+
+def ended(bed: Bed) -> set[str]:
+    time.sleep(0.5)  # reading them all takes from the worker that is waited for
+    return {alert.id for alert in alerts_of(bed) if alert.status == "end"}
+
+
+@pytest.mark.chaos
+def test_alerts_of_cameras_that_fall_silent_end_once_though_workers_die(bed: Bed) -> None:
+    opened = left_open(bed)
+    for death in ("before-flush", "after-flush"):
+        victim = bed.worker("vision", command=(*BLOBS, "--die-at", f"{death}:1"), **LISTENING)
+        assert victim.start().wait() == -9
+    with bed.worker("vision", command=BLOBS, **LISTENING) as last:
+        last.until(lambda: ended(bed) == opened, "ends")
+        time.sleep(3)  # no more of them, while it goes on listening
+        assert any("alerts were pending" in line for line in last.log)
+        assert last.metric("tocsin_camera_up") == 0
+        assert last.stop() == 0
+
+    told = alerts_of(bed)
+    check(told, 1)
+    assert {alert.detail.get("cause") for alert in told if alert.status == "end"} == {"closed"}
+
+
+def test_alerts_of_silent_cameras_end_once_while_their_partitions_move(bed: Bed) -> None:
+    half = passages(1, begun_ms=now_ms() - 60_000)[: 30 * len(CAMERAS)]
+    with bed.worker("vision", command=BLOBS) as first:
+        first.until_ready()
+        bed.produce(bed.settings.topics.frames, half)
+        caught_up(bed, first)
+        opened = {alert.id for alert in alerts_of(bed)}
+        with bed.worker("vision", command=BLOBS, **LISTENING) as second:
+            second.until(lambda: ended(bed), "ends in the partitions that it took over")
+            assert ended(bed) <= opened
+            assert first.stop() == 0
+            second.until(lambda: ended(bed) == opened, "ends")
+            # They come back: another thing happens.
+            bed.produce(bed.settings.topics.frames, passages(1, begun_ms=now_ms() - 60_000))
+            caught_up(bed, second)
+            assert second.stop() == 0
+    check(alerts_of(bed), 2)
 
 
 def test_fresh_frames_come_first_when_a_worker_is_behind(bed: Bed) -> None:

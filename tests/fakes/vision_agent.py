@@ -1,0 +1,116 @@
+"""The vision agent over a store in memory, and the frames of somebody who walks by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from streams.app import build_agent
+from streams.pipeline.batch import Batch, Outcome
+from streams.schemas import Alert, decode_alert
+from streams.settings import load_settings
+from streams.state.memory import MemoryServer, MemoryStateStore
+from streams.status import Status
+from tests.fakes.blobs import empty, walk
+from tests.fakes.pictures import frame
+from tests.fakes.records import FakeRecord
+
+NOW = 1_700_000_000_000
+STEP_MS = 100
+PARTITIONS = (0, 1)
+
+RULES = """
+[zones]
+picture = [[0, 0], [1, 0], [1, 1], [0, 1]]
+right = [[0.5, 0], [1, 0], [1, 1], [0.5, 1]]
+
+[[rule]]
+name = "anyone"
+kind = "enter"
+zone = "picture"
+classes = ["person"]
+severity = "low"
+gone_s = 0.5
+
+[[rule]]
+name = "right-half"
+kind = "enter"
+zone = "right"
+classes = ["person"]
+severity = "high"
+gone_s = 0.5
+"""
+
+PASSING = [*walk(50), *empty(12)]
+"""Somebody walks through the picture and is gone for longer than `gone_s`."""
+
+
+class Worker:
+    """One agent and what it has said."""
+
+    def __init__(
+        self, server: MemoryServer | None = None, *, rules: Path | None = None, **settings: Any
+    ) -> None:
+        self.server = server or MemoryServer()
+        given = {"policy": "keep-all", "threads": 1, "rules": rules, **settings}
+        self.agent = build_agent(
+            "vision",
+            load_settings(redis={"url": "memory://"}, vision=given),
+            Status(),
+            lambda _: MemoryStateStore(self.server),
+        )
+        self.agent.store.claim(PARTITIONS, 1)
+        self.detector: Any = self.agent.detector
+        self.sequence = 0
+        self.held: list[Alert] = []
+        self.letters: list[str] = []
+
+    def take(self, records: Sequence[FakeRecord], partition: int = 0, **batch: Any) -> Outcome:
+        """Put one batch through both halves."""
+        self.sequence += 1
+        partitions = np.full(len(records), partition, np.int32)
+        prepared = self.detector.prepare(Batch(list(records), partitions, self.sequence, **batch))
+        outcome: Outcome = self.detector.infer(prepared)
+        self.held += [decode_alert(message.value or b"") for message in outcome.held]
+        self.letters += [
+            dict(message.headers)["tocsin-reason"].decode()  # type: ignore[union-attr]
+            for message in outcome.messages
+        ]
+        return outcome
+
+    def flush(self, markers: dict[int, int]) -> None:
+        """Store everything, as the delivery does."""
+        frozen = self.detector.freeze(self.sequence)
+        for snapshot in self.detector.pack(frozen, markers):
+            self.agent.store.flush(snapshot)
+        self.detector.flushed(self.sequence)
+
+    def metric(self, name: str, **labels: str) -> float:
+        family = getattr(self.agent.metrics, name)
+        for metric in family.collect():
+            for sample in metric.samples:
+                if sample.labels == labels and not sample.name.endswith("_created"):
+                    return float(sample.value)
+        return 0.0
+
+
+def records(
+    values: Sequence[bytes | None], first: int = 0, camera: str = "gate", **headers: Any
+) -> list[FakeRecord]:
+    return [
+        frame(
+            first + i,
+            value,
+            camera_id=camera,
+            captured_at=NOW + STEP_MS * (first + i),
+            **headers,
+        )
+        for i, value in enumerate(values)
+    ]
+
+
+def story(alerts: Sequence[Alert]) -> list[tuple[str, str, int]]:
+    return [(alert.detail["rule"], alert.status, alert.revision) for alert in alerts]
