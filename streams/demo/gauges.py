@@ -71,7 +71,7 @@ class Gauge:
     def recent_latency(self) -> Latency:
         """Of the last polls."""
         recent = _NOTHING
-        for step in self._recent:
+        for step in tuple(self._recent):  # polled on another thread
             recent = recent.plus(step)
         return _latency(recent)
 
