@@ -18,7 +18,7 @@ from models.vision.rule_state import (
     RuleState,
     Watch,
 )
-from models.vision.rules_file import Count, Left, Loiter, Rule, RuleBook
+from models.vision.rules_file import Count, Cross, Left, Loiter, Rule, RuleBook
 from models.vision.schedule import armed, zone_of
 
 ADOPT_OVERLAP = 0.3  # a new id where a followed one was just lost is the same object
@@ -130,6 +130,8 @@ class Turn:
             still=subject.still,
             confidence=subject.confidence,
         )
+        if watch.phase == WAITING and isinstance(self._rule, Cross) and self._is_cooling():
+            return msgspec.structs.replace(watch, phase=SPENT)  # afterwards it is elsewhere
         if watch.phase == WAITING and self._due(watch, subject):
             watch = msgspec.structs.replace(
                 watch,
@@ -158,8 +160,12 @@ class Turn:
             and self._clock - max(watch.began, subject.since) >= self._seconds
             and subject.confidence >= rule.min_confidence
             and subject.height >= rule.min_height
-            and (self.opened is None or self._clock - self.opened >= rule.cooldown_s)
+            and not self._is_cooling()
         )
+
+    def _is_cooling(self) -> bool:
+        """Whether the last `new` of the rule is too recent for another one."""
+        return self.opened is not None and self._clock - self.opened < self._rule.cooldown_s
 
     def _limited(self, watch: Watch) -> Watch:
         """End what is open for too long or is no longer armed."""

@@ -162,7 +162,7 @@ def _words(
             }
         case Count():
             where, what = rule.zone or "the picture", " or ".join(rule.classes)
-            text = f"{number} times {what} in {where}, limit {rule.limit}"
+            text = f"{number} x {what} in {where}, limit {rule.limit}"
             return text, {"zone": rule.zone, "count": number, "limit": rule.limit}
         case Left():
             text = f"{class_name} left alone for {lasted_s:.0f} s, limit {rule.seconds:g} s"

@@ -16,6 +16,7 @@ MAX_SIDE_PX = 1280
 """A snapshot is for a screen, and bounded in bytes by it."""
 
 _COLOUR = (48, 59, 255)  # BGR: a red that is none of a street's
+_DARK = (32, 32, 32)
 _MARGIN = 0.5
 """Around a crop, in sizes of the box: a face without its surroundings tells little."""
 
@@ -30,13 +31,15 @@ def hide(picture: Picture, others: Sequence[Box], *, keep: Box) -> Picture:
     return out
 
 
-def annotate(picture: Picture, box: Box, label: str) -> Picture:
-    """Draw a box and its label on a copy that fits a screen."""
+def annotate(picture: Picture, box: Box, label: str, caption: str = "") -> Picture:
+    """Draw a box and its label on a copy that fits a screen, and a caption at the bottom left."""
     out = _fitted(picture)
     x1, y1, x2, y2 = _pixels(box, out)
     thickness = max(2, round(min(out.shape[:2]) / 240))
     cv2.rectangle(out, (x1, y1), (x2 - 1, y2 - 1), _COLOUR, thickness)
-    _write(out, label, (x1, y1), thickness)
+    if caption:  # first: the label of a low box stays readable
+        _write(out, caption, (0, out.shape[0]), thickness, _DARK)
+    _write(out, label, (x1, y1), thickness, _COLOUR)
     return out
 
 
@@ -82,13 +85,19 @@ def _blur(picture: Picture, corners: tuple[int, int, int, int]) -> None:
     picture[y1:y2, x1:x2] = cv2.resize(small, size, interpolation=cv2.INTER_LINEAR)
 
 
-def _write(picture: Picture, text: str, corner: tuple[int, int], thickness: int) -> None:
+def _write(
+    picture: Picture,
+    text: str,
+    corner: tuple[int, int],
+    thickness: int,
+    colour: tuple[int, int, int],
+) -> None:
     """Write above the corner, or below it at the picture's top."""
     scale = thickness / 4
     (wide, high), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
     x = max(min(corner[0], picture.shape[1] - wide - 4), 0)
     y = corner[1] - 4 if corner[1] >= high + 8 else corner[1] + high + 6
-    cv2.rectangle(picture, (x, y - high - 4), (x + wide + 4, y + 4), _COLOUR, cv2.FILLED)
+    cv2.rectangle(picture, (x, y - high - 4), (x + wide + 4, y + 4), colour, cv2.FILLED)
     white = (255, 255, 255)
     at = (x + 2, y)
     cv2.putText(picture, text, at, cv2.FONT_HERSHEY_SIMPLEX, scale, white, 1, cv2.LINE_AA)

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from models.vision.boxes import Tracks
 from models.vision.images import decode, encode
@@ -22,6 +23,8 @@ from streams.schemas import encode as encode_record
 from streams.state.pictures import CROP, PictureStore
 
 log = logging.getLogger(__name__)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +125,7 @@ class AlertTeller:
         label = f"{event.class_name} {event.confidence:.2f} {event.rule}"
         if others := self._others(event, tracks, frame.shape):
             picture = hide(picture, others, keep=event.box)
-        snapshot = annotate(picture, event.box, label)
+        snapshot = annotate(picture, event.box, label, _caption(frame))
         try:
             reference = self._pictures.put(alert.id, encode(snapshot))
             self._pictures.put(alert.id + CROP, encode(crop(picture, event.box), quality=90))
@@ -145,3 +148,9 @@ class AlertTeller:
             (x1 / width, y1 / height, x2 / width, y2 / height)
             for x1, y1, x2, y2 in seen.xyxy[others].tolist()
         ]
+
+
+def _caption(frame: Frame) -> str:
+    """Where and when, for whoever sees the picture alone."""
+    captured = _EPOCH + timedelta(milliseconds=frame.headers.captured_at)
+    return f"{frame.camera} {captured:%Y-%m-%d %H:%M:%S}.{captured.microsecond // 100_000} UTC"

@@ -168,6 +168,16 @@ def test_within_the_cooldown_nothing_else_begins() -> None:
     assert (new.tracker_id, new.status) == (2, "new")
 
 
+def test_who_crosses_a_line_within_the_cooldown_is_not_told_of_when_it_is_elsewhere() -> None:
+    camera = Camera(book(CROSS + "cooldown_s = 2\n"))
+    first = [tracks((1, x, 0.5)) for x in (0.6, 0.45, 0.4)]
+    second = [both(tracks((1, 0.4, 0.5)), tracks((2, x, 0.5))) for x in (0.6, 0.45, *[0.1] * 40)]
+    events = camera.see([*first, *second])
+    assert [e.tracker_id for e in events if e.status == "new"] == [1]
+    third = [tracks((3, x, 0.5)) for x in (0.6, 0.45)]
+    assert [e.tracker_id for e in camera.see(third) if e.status == "new"] == [3]
+
+
 @pytest.mark.parametrize(
     ("direction", "expected"),
     [("both", ["right", "left"]), ("right", ["right"]), ("left", ["left"])],
@@ -211,7 +221,7 @@ def test_a_crowd_is_one_event_however_many_come_and_go() -> None:
     events = camera.see([three, four, four, four, three, *[two] * 6])
     assert statuses(events) == ["new", "update", "end"]
     assert events[0].evidence["count"] == 3
-    assert events[0].reason == "3 times person in west, limit 2"
+    assert events[0].reason == "3 x person in west, limit 2"
     assert {event.tracker_id for event in events} == {0}
     assert events[-1].cause == "left"
 

@@ -27,6 +27,17 @@ def test_the_box_is_framed_and_the_rest_is_as_it_was() -> None:
     assert (before == noise()).all()  # the frame itself is untouched
 
 
+def test_a_caption_stands_at_the_bottom_left_and_covers_nothing_else() -> None:
+    before = noise()
+    after = annotate(before, BOX, "person", "gate 12:00")
+    changed = (after != annotate(before, BOX, "person")).any(axis=2)
+    assert changed.any()
+    assert not changed[:216].any()
+    assert not changed[:, 160:].any()
+    tiny = annotate(noise(20, 16), BOX, "person", "gate 2026-11-28 12:00:00.0 UTC")
+    assert tiny.shape == (16, 20, 3)
+
+
 def test_who_the_alert_is_not_about_is_reduced_to_a_few_blocks() -> None:
     before = noise()
     after = hide(before, [(0.6, 0.2, 0.9, 0.9)], keep=BOX)
