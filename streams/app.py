@@ -31,6 +31,7 @@ from streams.pipeline.drift import DriftWatch
 from streams.pipeline.follow import Follower
 from streams.pipeline.frames import FrameIntake, FrameLimits, MotionRules
 from streams.pipeline.freshness import FrameRules
+from streams.pipeline.lapse import Lapses
 from streams.pipeline.network import load_network
 from streams.pipeline.policy import AlertBudget, AlertPolicy, FixedThreshold
 from streams.pipeline.rulebooks import RuleBooks
@@ -60,6 +61,11 @@ BATCHES_UNFLUSHED = 8
 """Of frames: they hold their pictures, and a flush waits for the batches under way."""
 
 
+FEW_OBJECTS = (1000, 10, 10)
+"""Thresholds of the garbage collector for frames: few objects, but each may hold a picture. Waiting
+for 200,000 of them, a worker that skipped stale frames grew by all the bytes that it read."""
+
+
 @dataclass(frozen=True, slots=True)
 class Agent:
     """What makes one agent out of the shared machinery."""
@@ -82,6 +88,10 @@ class Agent:
     """Its rows, where they are of one width."""
 
     batch_wait_s: float = 0.0
+    gc_thresholds: tuple[int, int, int] = (200_000, 50, 1000)
+    """Of the garbage collector, with everything from start-up frozen: collections during record
+    creation cost a quarter."""
+
     resume: ResumeObjects | None = None
     """For an agent with an outbox, whose state is not rebuilt from the topic."""
 
@@ -270,6 +280,11 @@ def _vision(settings: Settings, status: Status, patience: Patience) -> Agent:
     metrics = FrameMetrics()
 
     # 3. What is decoded and looked at, and what is told.
+    fresh = FrameRules(
+        keep_all=vision.policy == "keep-all",
+        max_age_ms=vision.max_age_s * 1000,
+        max_fps=vision.max_fps,
+    )
     follower = Follower(
         tracking=tracking,
         rules=RuleBooks(vision.rules, network.names),
@@ -296,11 +311,7 @@ def _vision(settings: Settings, status: Status, patience: Patience) -> Agent:
                 max_future_ms=round(vision.max_future_s * 1000),
                 refusal=refusal,
             ),
-            rules=FrameRules(
-                keep_all=vision.policy == "keep-all",
-                max_age_ms=vision.max_age_s * 1000,
-                max_fps=vision.max_fps,
-            ),
+            rules=fresh,
             motion=MotionRules(
                 enabled=vision.motion_gate,
                 threshold=vision.motion_threshold,
@@ -311,6 +322,7 @@ def _vision(settings: Settings, status: Status, patience: Patience) -> Agent:
             past=pasts.of,
         ),
         pasts=pasts,
+        lapses=Lapses(fresh),
         network=network,
         follower=follower,
         dead_letters=DeadLetters(topics.frames, dead_topic(settings, topics.frames)),
@@ -326,6 +338,7 @@ def _vision(settings: Settings, status: Status, patience: Patience) -> Agent:
         max_batch=vision.max_batch,
         max_unflushed=BATCHES_UNFLUSHED * vision.max_batch,
         batch_wait_s=vision.batch_wait_s,
+        gc_thresholds=FEW_OBJECTS,
         resume=ResumeObjects(store, settings),
         watcher=detector,
         metrics=metrics,

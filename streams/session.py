@@ -52,9 +52,6 @@ SWITCH_INTERVAL_S = 0.0005
 """How long a thread may keep the GIL from the others: at Python's 5 ms the threads of the path
 take turns slower than they work."""
 
-GC_THRESHOLDS = (200_000, 50, 1000)
-"""With everything from start-up frozen: collections during record creation cost a quarter."""
-
 
 class Session:
     """From joining the group to leaving it."""
@@ -98,7 +95,7 @@ class Session:
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         gc.collect()
         gc.freeze()
-        gc.set_threshold(*GC_THRESHOLDS)
+        gc.set_threshold(*self._agent.gc_thresholds)
         if await self._before_stopping(self._app.start()):
             await self._before_stopping(self._attend())
         log.info("stopping: finishing what is under way")

@@ -36,6 +36,10 @@ class Letterboxed:
     def __len__(self) -> int:
         return len(self.pixels)
 
+    def take(self, places: Sequence[int]) -> Letterboxed:
+        """Some of the frames, in the order of `places`."""
+        return Letterboxed(self.pixels[places], self.scale[places], self.shape[places])
+
     @property
     def size(self) -> tuple[int, int]:
         """(H, W) of the canvas."""

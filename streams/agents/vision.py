@@ -22,6 +22,7 @@ from streams.pipeline.dead_letter import DeadLetters
 from streams.pipeline.decode import Rejected
 from streams.pipeline.follow import Follower
 from streams.pipeline.frames import FrameIntake, Intake
+from streams.pipeline.lapse import Lapses
 from streams.state.store import PartitionSnapshot
 
 
@@ -49,13 +50,14 @@ class VisionDetector:
         *,
         intake: FrameIntake,
         pasts: CameraPasts,
+        lapses: Lapses,
         network: ObjectDetector,
         follower: Follower,
         dead_letters: DeadLetters,
         metrics: FrameMetrics,
     ) -> None:
         self._intake, self._pasts, self._network = intake, pasts, network
-        self._follower = follower
+        self._lapses, self._follower = lapses, follower
         self._dead_letters, self._metrics = dead_letters, metrics
 
     def prepare(self, batch: Batch) -> Prepared:
@@ -75,11 +77,19 @@ class VisionDetector:
         return Prepared(intake, self._pasts.changes(), canvas, outcome, batch.silent)
 
     def infer(self, prepared: Prepared) -> Outcome:
-        """Find objects in all frames at once, then follow them camera by camera."""
+        """Find objects in all frames at once, then follow them camera by camera.
+
+        What has grown too old since it was prepared is skipped.
+        """
         self._follower.apply(prepared.changes)
-        found = self._detect(prepared.canvas)
+        self._lapses.forget(prepared.changes.forgotten)
+        begun = time.perf_counter()
+        canvas = self._lapses.sift(prepared.intake, prepared.canvas)
+        found = self._detect(canvas)
         self._follower.follow(prepared.intake, found, prepared.outcome)
         self._follower.close_silent(prepared.silent, prepared.outcome)
+        if canvas is not None:
+            self._lapses.spent(len(canvas), time.perf_counter() - begun)
         return prepared.outcome
 
     def reject(self, batch: Batch, reason: str) -> Outcome:

@@ -1,4 +1,4 @@
-"""CPU time and memory of a process, as Linux tells them in ``/proc``; see proc(5)."""
+"""What Linux tells of a process in ``/proc``; see proc(5)."""
 
 from __future__ import annotations
 
@@ -14,16 +14,26 @@ def cpu_s(pid: int) -> float:
 
 def rss_mib(pid: int) -> float:
     """Read the resident memory of a process."""
-    return _status(pid, "VmRSS")
+    return _status(pid, "VmRSS") / 1024
 
 
 def peak_rss_mib(pid: int) -> float:
     """Read the largest resident memory that a process has had."""
-    return _status(pid, "VmHWM")
+    return _status(pid, "VmHWM") / 1024
 
 
-def _status(pid: int, name: str) -> float:
+def threads(pid: int) -> int:
+    """Count the threads of a process."""
+    return _status(pid, "Threads")
+
+
+def open_files(pid: int) -> int:
+    """Count the files, sockets and pipes that a process has open."""
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def _status(pid: int, name: str) -> int:
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith(f"{name}:"):
-            return int(line.split()[1]) / 1024
+            return int(line.split()[1])
     raise ProcessLookupError(f"process {pid} has ended")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,10 @@ from models.errors import DataError
 from models.vision.images import decode
 from streams.alerts.envelope import CLOUD_EVENT_HEADERS
 from streams.frames import FrameHeaders
-from streams.pipeline.batch import Outcome
+from streams.pipeline.batch import Batch, Outcome
 from streams.state.outbox import load_outbox
 from tests.fakes import blobs as vision
-from tests.fakes.blobs import load_blobs, walk
+from tests.fakes.blobs import empty, load_blobs, walk
 from tests.fakes.pictures import frame
 from tests.fakes.records import FakeRecord
 from tests.fakes.vision_agent import NOW, PASSING, RULES, STEP_MS, Worker, records, story
@@ -393,3 +394,26 @@ def test_a_rules_file_that_does_not_parse_keeps_the_agent_from_starting(tmp_path
     path.write_text("rule = 3")
     with pytest.raises(DataError, match=r"rules\.toml"):
         Worker(rules=path)
+
+
+# -- too much to do -------------------------------------------------------------------------------
+def test_a_frame_that_grows_old_between_the_halves_is_skipped_and_counted() -> None:
+    worker = Worker(policy="freshest", max_age_s=0.5, motion_gate=False)
+    begun = round(time.time() * 1000)
+    shots = [frame(n, empty(1)[0], captured_at=begun + n, camera_id=f"c{n}") for n in range(2)]
+    batch = Batch(shots, np.zeros(2, np.int32), 1)
+    prepared = worker.detector.prepare(batch)
+    time.sleep(0.6)
+    outcome = worker.detector.infer(prepared)
+
+    assert outcome.events == 2
+    assert worker.metric("frames", fate="stale") == 2
+    assert worker.metric("frames", fate="detected") == 0
+    later = frame(2, empty(1)[0], captured_at=round(time.time() * 1000), camera_id="c0")
+    worker.take([later])
+    assert worker.metric("camera_frames", camera="c0", fate="stale") == 1
+    assert worker.metric("camera_frames", camera="c0", fate="detected") == 1
+
+
+def test_the_garbage_of_frames_is_collected_before_it_holds_many_pictures() -> None:
+    assert Worker().agent.gc_thresholds[0] <= 1000

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from models.vision.domain import REAL, SIMULATED
-from streams.bench.video import ratio
+from streams.bench.video import churn, gate, overload, paced, ratio
 from streams.bench.video.footage import Footage, film, street
 from streams.errors import SettingsError
 from streams.pipeline.network import check_weights
@@ -17,7 +17,7 @@ from streams.settings import Settings
 PICTURES: Final = 600
 """Distinct pictures, a minute of a camera; more frames are these again."""
 
-PARTS: Final = ("ratio",)
+PARTS: Final = ("ratio", "gate", "latency", "overload", "memory")
 
 Say = Callable[[str], None]
 
@@ -33,6 +33,11 @@ class Plan:
 
     frames: int = 1200
     runs: int = 3
+    seconds: float = 20.0
+    """Length of a paced run."""
+
+    minutes: float = 20.0
+    """Length of the memory run."""
 
 
 def measure(settings: Settings, plan: Plan, say: Say) -> dict[str, Any]:
@@ -51,7 +56,14 @@ def measure(settings: Settings, plan: Plan, say: Say) -> dict[str, Any]:
         settings = settings.model_copy(update={"vision": vision})
     check_weights(settings, SIMULATED if plan.video is None else REAL)
     footage = _footage(plan)
-    known = {"ratio": lambda: ratio.compare(settings, footage, plan.frames, plan.runs, say)}
+    frames, seconds = plan.frames, plan.seconds
+    known: dict[str, Callable[[], dict[str, Any]]] = {
+        "ratio": lambda: ratio.compare(settings, footage, frames, plan.runs, say),
+        "gate": lambda: gate.measure(settings, footage, seconds, say),
+        "latency": lambda: paced.measure(settings, footage, seconds, say),
+        "overload": lambda: overload.measure(settings, footage, frames, seconds, say),
+        "memory": lambda: churn.watch(settings, footage, plan.minutes, say),
+    }
     chosen = plan.parts or PARTS
     return {
         "model": settings.vision.model,
