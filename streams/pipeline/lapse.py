@@ -1,7 +1,8 @@
 """The last look before the network: what has grown too old while it waited is not detected.
 
 Frames are fresh when they are read, but batches wait for one another, and a machine that other
-work slows down may take seconds for one. So the age is held, as well as can be foreseen, for the moment at which a frame is done.
+work slows down may take seconds for one. So the age is held, as well as can be foreseen, for the
+moment at which a frame is done.
 """
 
 from __future__ import annotations
