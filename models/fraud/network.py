@@ -49,6 +49,8 @@ _ROWS = MAX_DAYS + 1
 _STEPS = 128
 LOG_AMOUNT = CARD_FEATURES.index("log_amount")
 
+_LAST_GENUINE = PROFILE_FEATURES.index("days_since_last_genuine")
+_FIRST_HAZARD = (-8.7, 1.0)
 _KNOWN_BEFORE = [
     CARD_FEATURES.index(name) for name in ("usual_amount", "usual_deviation", "log_count")
 ]
@@ -62,6 +64,11 @@ class FraudNetwork(nn.Module):
     The memory of a card is its GRU state, float32[H], advanced by every one of its transactions.
     Labels reach the network only through the terminal's profile, which never enters the memory:
     a late label can change no state.
+
+    The head sees causes. What has none to show yet, a terminal that fell into other hands after its
+    last known genuine transaction, is a Weibull hazard of the days since, whose two numbers are
+    learned: left to the head, so faint a risk drowns in the noise of its many weights. Cumulative
+    hazards add, so the chance of a fraud is that of either cause.
     """
 
     day_columns: torch.Tensor
@@ -87,6 +94,7 @@ class FraudNetwork(nn.Module):
         self.register_buffer("first_rows", first, persistent=False)
         self.register_buffer("amount_steps", torch.zeros(_STEPS - 1))
         nn.init.zeros_(self.rows.weight)
+        self.hazard = nn.Parameter(torch.tensor(_FIRST_HAZARD))  # log of the scale, shape
         self.dropout = nn.Dropout(config.dropout)
         self.foretell = nn.Sequential(
             nn.Linear(config.hidden + len(_KNOWN_BEFORE), config.head // 2),
@@ -130,7 +138,7 @@ class FraudNetwork(nn.Module):
         u = self.from_memory(memory)  # (..., M)
         u += self.from_transaction(x)
         u += self.from_profile(risk)
-        days = torch.round((risk[..., self.day_columns] + 1.0) * 30.0)  # (..., 3)
+        days = torch.round(_days(risk[..., self.day_columns]))  # (..., 3)
         days = days.clamp(0, MAX_DAYS).long()
         step = torch.searchsorted(
             self.amount_steps, x[..., LOG_AMOUNT : LOG_AMOUNT + 1].contiguous()
@@ -142,7 +150,12 @@ class FraudNetwork(nn.Module):
         )
         u += added.reshape(u.shape)
         u = self.dropout(nn.functional.gelu(u))
-        return self.out(nn.functional.gelu(self.mix(u))).squeeze(-1)  # type: ignore[no-any-return]
+        seen = self.out(nn.functional.gelu(self.mix(u))).squeeze(-1)  # (...) logits
+        scale, shape = self.hazard
+        quiet = _days(risk[..., _LAST_GENUINE]).clamp(min=0.0)
+        unseen = torch.exp(scale + shape * torch.log1p(quiet))
+        hazard = nn.functional.softplus(seen) + unseen  # cumulative: the chance is 1 - exp(-hazard)
+        return hazard + torch.log(-torch.expm1(-hazard))
 
     def surprise(self, before: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """How unlikely the card made its transaction: (..., H) memory before, (..., F) -> (...).
@@ -193,6 +206,11 @@ class FraudNetwork(nn.Module):
         """`trace` without the memory in between: scores (B,) and memory after (U, H)."""
         scores, _, after = self.trace(x, sizes, hidden, risk)
         return scores, after
+
+
+def _days(feature: torch.Tensor) -> torch.Tensor:
+    """The number of days that a feature of `profile_features` stands for."""
+    return (feature + 1.0) * 30.0
 
 
 def memory_before(

@@ -89,6 +89,8 @@ class Network:
         days = LAST_DAY + 1
         self._profile += sum(w["rows.weight"][table * days + LAST_DAY] for table in range(3))
         self._amounts = w["rows.weight"][3 * days :]  # (steps + 1, M)
+        scale, shape = w["hazard"]
+        self._unseen = np.exp(scale) * days**shape  # of a terminal without labels
 
     def step(
         self, x: NDArray[np.float64], h: NDArray[np.float64]
@@ -104,6 +106,8 @@ class Network:
         u = u + w["from_transaction.weight"] @ x + self._profile + self._amounts[step]  # (M,)
         u = _gelu(w["mix.weight"] @ _gelu(u) + w["mix.bias"])
         logit = w["out.weight"][0] @ u + w["out.bias"][0]
+        hazard = np.log1p(np.exp(logit)) + self._unseen
+        logit = np.log(np.expm1(hazard))
         slope, offset = w["calibration"]
         return float(_sigmoid(logit * slope + offset)), h
 

@@ -1,5 +1,6 @@
 import copy
 import json
+import math
 from itertools import pairwise
 from pathlib import Path
 
@@ -296,3 +297,57 @@ def test_a_gpu_gives_the_same_scores() -> None:
     there = network.step(x.cuda(), sizes, hidden.cuda(), risk.cuda())
     torch.testing.assert_close(there[0].cpu(), scores, rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(there[1].cpu(), after, rtol=1e-3, atol=1e-3)
+
+
+# -- what no label can tell yet -----------------------------------------------------------------
+def blind(network: FraudNetwork) -> FraudNetwork:
+    """A copy whose head sees no cause at all."""
+    copied = copy.deepcopy(network)
+    nn.init.zeros_(copied.out.weight)
+    nn.init.constant_(copied.out.bias, -1e4)
+    return copied
+
+
+def chance_after(network: FraudNetwork, days: list[int]) -> torch.Tensor:
+    """(K,) what a blind network says so many days after the last known genuine transaction."""
+    risk = torch.randn(len(days), P)
+    at = PROFILE_FEATURES.index("days_since_last_genuine")
+    risk[:, at] = torch.tensor(days) / 30 - 1.0
+    return torch.sigmoid(logits_of(blind(network), torch.randn(len(days), F), risk))
+
+
+def test_where_the_head_sees_no_cause_the_chance_is_that_of_a_weibull_hazard(
+    network: FraudNetwork,
+) -> None:
+    with torch.no_grad():
+        network.hazard.copy_(torch.tensor([-6.0, 1.5]))
+    days = [0, 1, 7, 30, MAX_DAYS]
+    expected = [1 - math.exp(-math.exp(-6.0) * (1 + d) ** 1.5) for d in days]
+    torch.testing.assert_close(
+        chance_after(network, days), torch.tensor(expected), rtol=1e-4, atol=0
+    )
+
+
+def test_the_hazard_and_the_head_are_two_causes_of_which_either_is_enough(
+    network: FraudNetwork,
+) -> None:
+    x, risk = torch.randn(20, F), torch.randn(20, P)
+    both = torch.sigmoid(logits_of(network, x, risk))
+    unseen = torch.sigmoid(logits_of(blind(network), x, risk))
+    with torch.no_grad():
+        network.hazard.copy_(torch.tensor([-40.0, 0.0]))
+    seen = torch.sigmoid(logits_of(network, x, risk))
+    torch.testing.assert_close(1 - both, (1 - seen) * (1 - unseen))
+
+
+@pytest.mark.parametrize("logit", [-1e4, -30.0, 0.0, 30.0, 1e4])
+def test_no_logit_is_too_large_or_too_small_for_the_hazard(
+    network: FraudNetwork, logit: float
+) -> None:
+    nn.init.zeros_(network.out.weight)
+    nn.init.constant_(network.out.bias, logit)
+    x, risk = torch.randn(3, F), torch.randn(3, P)
+    loss = network.judge(torch.zeros(3, 8), x, risk).sum()
+    loss.backward()
+    assert math.isfinite(loss.item())
+    assert all(p.grad is None or p.grad.isfinite().all() for p in network.parameters())
