@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # torch takes seconds to import
     from models.checkpoint import Manifest
     from models.fraud.network import FraudNetwork
 
+Served = tuple["FraudNetwork", "Manifest"]
 Times = npt.NDArray[np.int64]
 Description = dict[str, str | int | float]
 
@@ -90,6 +91,7 @@ def fraud(
     labelled week, which neither has learned from here; nothing is written unless it wins.
     """
     from models.checkpoint import save  # noqa: PLC0415  torch takes seconds to import
+    from models.fraud.network import load_fraud  # noqa: PLC0415
     from models.fraud.training import FitConfig, TrainingConfig, train  # noqa: PLC0415
 
     if from_topic and data is not None:
@@ -97,7 +99,9 @@ def fraud(
     settings = start()
     # 1. What to learn from.
     labelled_at: Times | None = None
+    champion: Served | None = None
     if from_topic:
+        champion = load_fraud(settings.fraud.model)  # before an hour's work, not after it
         transactions, labelled_at, described = _retained(settings, genuine_after)
     elif data is not None:
         transactions = read_transactions(data, column_map(columns), verdicts=True)
@@ -125,8 +129,8 @@ def fraud(
             on_progress=lambda step, total, loss: advance(step, f"of {total}, loss {loss:.4f}"),
         )
     # 3. Compare with what is served, where it was trained to take its place.
-    if labelled_at is not None:
-        manifest = _contest(settings, network, manifest, transactions, labelled_at)
+    if champion is not None and labelled_at is not None:
+        manifest = _contest(champion, network, manifest, transactions, labelled_at)
         if not manifest.metrics["challenger_ap"] > manifest.metrics["champion_ap"] and not anyway:
             raise TocsinError(
                 f"the served network is as good on the latest labelled week, so {stem.name} was "
@@ -164,7 +168,7 @@ def _retained(
 
 
 def _contest(
-    settings: Settings,
+    champion: Served,
     challenger: FraudNetwork,
     manifest: Manifest,
     transactions: Transactions,
@@ -176,11 +180,10 @@ def _contest(
         TocsinError: that week has not both outcomes.
     """
     from models.fraud.contenders import judge_contenders  # noqa: PLC0415
-    from models.fraud.network import load_fraud  # noqa: PLC0415
 
-    champion, served = load_fraud(settings.fraud.model)
+    network, served = champion
     figures = judge_contenders(
-        {"champion": champion, "challenger": challenger}, transactions, labelled_at, _CONTEST_DAYS
+        {"champion": network, "challenger": challenger}, transactions, labelled_at, _CONTEST_DAYS
     )
     print(f"champion: version {served.version} sha256 {served.sha256}")
     for name, value in figures.items():

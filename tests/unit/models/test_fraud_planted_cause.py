@@ -58,7 +58,7 @@ def small_spenders() -> Transactions:
 
 
 def trained(data: Dataset, learned: np.ndarray) -> FraudNetwork:
-    config = FitConfig(epochs=6, cards_at_once=40, steps_at_once=64)
+    config = FitConfig(epochs=8, cards_at_once=20, steps_at_once=32)
     network, _ = fit(data, learned, FraudNetworkConfig(hidden=8, head=16), config)
     return network
 
