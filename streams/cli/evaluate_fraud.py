@@ -124,6 +124,7 @@ def fraud(
         find_parameters(transactions, mode, wanted)
         return
     starts = _starts(train_starts, transactions)
+    stream: StreamedFolds | None = None
     if judging:
         folds = [Fold.of(transactions, one) for one in starts]
         result = judge_scores(settings, transactions, folds, scores_topic, offline=offline)
@@ -131,7 +132,7 @@ def fraud(
             result["ceiling"] = ceilings(transactions, folds)
             show_folds("ceiling", {**result["ceiling"], "mean": result["ceiling"]})
     else:
-        stream = _streamed_folds() if streamed else None
+        stream = _streamed_folds(bootstrap, redis_url) if streamed else None
         result = compare_models(
             transactions,
             starts,
@@ -142,20 +143,19 @@ def fraud(
             on_first=stream.keep if stream else None,
         )
         show_comparison(result)
-        if stream:
-            result["streamed"] = stream.judge(
-                settings, transactions, bootstrap=bootstrap, redis_url=redis_url
-            )
-            show_streamed(result["streamed"])
     result["artifact"] = _artifact(settings)
     result["data"] = [{"file": path.name, "sha256": _sha256(path)} for path in data]
     write_report(report, result)
+    if stream:
+        result["streamed"] = stream.judge(settings, transactions)
+        show_streamed(result["streamed"])
+        write_report(report, result)
 
 
-def _streamed_folds() -> StreamedFolds:
+def _streamed_folds(bootstrap: str | None, redis_url: str | None) -> StreamedFolds:
     from streams.cli.fraud_streamed import StreamedFolds  # noqa: PLC0415  imports torch
 
-    return StreamedFolds()
+    return StreamedFolds(bootstrap, redis_url)
 
 
 def _starts(text: str, transactions: Transactions) -> Sequence[str]:

@@ -27,7 +27,18 @@ _LABEL_DELAY_DAYS = 7.0
 class StreamedFolds:
     """Keeps the first network of each fold, and sends them all through one replay."""
 
-    def __init__(self) -> None:
+    def __init__(self, bootstrap: str | None, redis_url: str | None) -> None:
+        """Look for the broker and Redis: hours before they are needed, not after.
+
+        Args:
+            bootstrap: host:port of a broker to use, None for one of our own.
+            redis_url: URL of a Redis to use, None for one of our own.
+
+        Raises:
+            ServerMissing: there is none, and none can be started.
+        """
+        with servers(bootstrap, redis_url):
+            self._servers = bootstrap, redis_url
         self._folder = tempfile.TemporaryDirectory(prefix="tocsin-folds-")
         self._models: dict[str, Path] = {}
         self._offline: dict[str, npt.NDArray[np.float32]] = {}
@@ -49,14 +60,7 @@ class StreamedFolds:
         self._models[start] = stem.with_name(f"{start}.json")
         self._offline[start] = said.scores
 
-    def judge(
-        self,
-        settings: Settings,
-        transactions: Transactions,
-        *,
-        bootstrap: str | None,
-        redis_url: str | None,
-    ) -> dict[str, Any]:
+    def judge(self, settings: Settings, transactions: Transactions) -> dict[str, Any]:
         """Replay the history up to the last test week and judge what the workers scored.
 
         Returns:
@@ -67,7 +71,7 @@ class StreamedFolds:
         end = max(int(fold.rows[-1]) for fold in folds.values()) + 1
         history = transactions.take(slice(0, end))
         with (
-            servers(bootstrap, redis_url) as there,
+            servers(*self._servers) as there,
             progress_bar("streaming", end) as advance,
             self._folder,
         ):
