@@ -193,6 +193,17 @@ def test_missing_libraries_are_named_before_anything_is_read(
     assert evaluate(files, "--no-baselines", "--seeds", "1").exit_code == 0
 
 
+def test_servers_that_are_not_there_are_missed_before_anything_is_trained(
+    files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(comparison, "FoldNetworks", None)  # whoever trains fails in another way
+    refused = evaluate(files, "--streamed", "--no-baselines")  # no Kafka in this folder
+    assert refused.exit_code == 1
+    assert refused.stderr.startswith("error: ")
+    assert "java" in refused.stderr or "make kafka" in refused.stderr
+    assert refused.stderr.rstrip("\n").count("\n") == 0
+
+
 def test_one_baseline_can_be_tuned_alone(files: list[Path], tmp_path: Path) -> None:
     assert evaluate(files, "--tune", "--only", "logistic_book").exit_code == 0
     assert set(tuning.read_choices(tmp_path / "tuned.json")["B"]) == {"logistic_book"}
