@@ -8,22 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import msgspec
-import numpy as np
-
-from streams.errors import ForeignState
+from streams.state.partition_value import PartitionValue
 from streams.state.store import StateStore
 
-OPEN_KEY = b"open cameras".ljust(16, b"\0")
-"""Beside the digests of entities, none of which it can be but by a chance of 2**-128."""
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(list[str]).decode
+_OPEN = PartitionValue("open cameras", list[str])
 
 
 def open_blob(cameras: Iterable[str]) -> tuple[bytes, bytes]:
     """Give key and value as `PartitionSnapshot.blobs` takes them."""
-    return OPEN_KEY, _encode(sorted(cameras))
+    return _OPEN.blob(sorted(cameras))
 
 
 def load_open(store: StateStore, partition: int) -> list[str]:
@@ -32,14 +25,4 @@ def load_open(store: StateStore, partition: int) -> list[str]:
     Raises:
         ForeignState: the value is not what `open_blob` writes.
     """
-    key = np.frombuffer(OPEN_KEY, np.uint8).reshape(1, -1)
-    (value,) = store.load(np.array([partition], np.int32), key)
-    if value is None:
-        return []
-    try:
-        return _decode(value)
-    except msgspec.MsgspecError as error:
-        raise ForeignState(
-            f"the open cameras of partition {partition} are unreadable ({error}): another version "
-            "wrote them: run tocsin state rebuild"
-        ) from None
+    return _OPEN.load(store, partition) or []

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
-import numpy as np
 from msgspec import Struct
 
-from streams.errors import ForeignState
+from streams.state.partition_value import PartitionValue
 from streams.state.store import StateStore
-
-OUTBOX_KEY = b"outbox".ljust(16, b"\0")
-"""Beside the digests of entities, none of which it can be but by a chance of 2**-128."""
 
 
 class Pending(Struct, frozen=True, array_like=True):
@@ -24,13 +19,13 @@ class Pending(Struct, frozen=True, array_like=True):
     headers: list[tuple[str, bytes | None]]
 
 
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(list[Pending]).decode
+_OUTBOX = PartitionValue("outbox", list[Pending])
+OUTBOX_KEY = _OUTBOX.key
 
 
 def outbox_blob(pending: Sequence[Pending]) -> tuple[bytes, bytes]:
     """Give key and value as `PartitionSnapshot.blobs` takes them."""
-    return OUTBOX_KEY, _encode(list(pending))
+    return _OUTBOX.blob(list(pending))
 
 
 def load_outbox(store: StateStore, partition: int) -> list[Pending]:
@@ -39,14 +34,4 @@ def load_outbox(store: StateStore, partition: int) -> list[Pending]:
     Raises:
         ForeignState: the value is not what `outbox_blob` writes.
     """
-    key = np.frombuffer(OUTBOX_KEY, np.uint8).reshape(1, -1)
-    (value,) = store.load(np.array([partition], np.int32), key)
-    if value is None:
-        return []
-    try:
-        return _decode(value)
-    except msgspec.MsgspecError as error:
-        raise ForeignState(
-            f"the outbox of partition {partition} is unreadable ({error}): another version wrote "
-            "it: run tocsin state rebuild"
-        ) from None
+    return _OUTBOX.load(store, partition) or []

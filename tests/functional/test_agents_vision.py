@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-import streams.app
 from models.errors import DataError
 from models.vision.images import decode
 from streams.alerts.envelope import CLOUD_EVENT_HEADERS
@@ -20,22 +19,12 @@ from streams.frames import FrameHeaders
 from streams.pipeline.batch import Batch, Outcome
 from streams.state.outbox import load_outbox
 from tests.fakes import blobs as vision
-from tests.fakes.blobs import empty, load_blobs, walk
+from tests.fakes.blobs import empty, walk
 from tests.fakes.pictures import frame
 from tests.fakes.records import FakeRecord
 from tests.fakes.vision_agent import NOW, PASSING, RULES, STEP_MS, Worker, records, story
 
-
-@pytest.fixture(autouse=True)
-def blobs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams.app, "load_network", load_blobs)
-
-
-@pytest.fixture
-def rules(tmp_path: Path) -> Path:
-    path = tmp_path / "rules.toml"
-    path.write_text(RULES)
-    return path
+pytestmark = pytest.mark.usefixtures("blobs")
 
 
 # -- one thing that happens -----------------------------------------------------------------------

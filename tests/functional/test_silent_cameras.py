@@ -9,15 +9,13 @@ from typing import Any
 
 import pytest
 
-import streams.app
 from streams.frames import FrameHeaders
 from streams.schemas import Alert
 from streams.state.memory import MemoryServer
 from streams.state.outbox import load_outbox
-from tests.fakes.blobs import load_blobs
 from tests.fakes.pictures import frame
 from tests.fakes.records import FakeRecord
-from tests.fakes.vision_agent import NOW, PARTITIONS, PASSING, RULES, STEP_MS, Worker, records
+from tests.fakes.vision_agent import NOW, PARTITIONS, PASSING, STEP_MS, Worker, records
 
 SILENCE_S = 30.0
 
@@ -40,16 +38,7 @@ class Listener(Worker):
         return self.held[before:]
 
 
-@pytest.fixture(autouse=True)
-def blobs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams.app, "load_network", load_blobs)
-
-
-@pytest.fixture
-def rules(tmp_path: Path) -> Path:
-    path = tmp_path / "rules.toml"
-    path.write_text(RULES)
-    return path
+pytestmark = pytest.mark.usefixtures("blobs")
 
 
 def opened(alerts: Sequence[Alert]) -> set[str]:

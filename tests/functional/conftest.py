@@ -1,0 +1,25 @@
+"""What the tests of the vision agent share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import streams.app
+from tests.fakes.blobs import load_blobs
+from tests.fakes.vision_agent import RULES
+
+
+@pytest.fixture
+def blobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that finds bright blobs, in the place of a trained one."""
+    monkeypatch.setattr(streams.app, "load_network", load_blobs)
+
+
+@pytest.fixture
+def rules(tmp_path: Path) -> Path:
+    """A rules file: whoever enters the picture, or its right half."""
+    path = tmp_path / "rules.toml"
+    path.write_text(RULES)
+    return path
