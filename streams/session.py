@@ -11,39 +11,30 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from contextlib import suppress
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 import faust
 from faust.types import TP
 
 from models.errors import ModelError
-from streams import admin
-from streams.agents.resume import ResumeObjects
 from streams.app import Agent
-from streams.errors import (
-    RESTART,
-    BrokerError,
-    ForeignState,
-    Stuck,
-    TocsinError,
-    TopicMissing,
-)
+from streams.cluster import ClusterLog
+from streams.errors import RESTART, ForeignState, Stuck, TocsinError
 from streams.metrics import Metrics
-from streams.pipeline.delivery import Delivery, Limits
+from streams.pipeline.assignment import Assignment
+from streams.pipeline.delivery import Delivery
+from streams.pipeline.job import Limits
 from streams.pipeline.lane import Lane
 from streams.pipeline.publish import KafkaPublisher
 from streams.pipeline.silence import listen
 from streams.security import ssl_context
 from streams.settings import KafkaSettings, Settings
-from streams.state.store import Identity
 from streams.status import Status
 from streams.transport import BatchApp, BatchSchema
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 LEAVE_S = 5.0
 """Beyond the drain, for leaving the group and closing connections."""
@@ -76,11 +67,18 @@ class Session:
             ),
             fail=self._fail,
         )
-        self._claimed: set[int] = set()
-        self._is_claimed = asyncio.Event()
         self._stopping = asyncio.Event()
         self._datadir = tempfile.TemporaryDirectory(prefix="tocsin-")  # Faust insists on one
         self._app = self._build_app()
+        self._assignment = Assignment(
+            topic=ClusterLog(agent, settings.kafka, self._earliest),
+            store=agent.store,
+            delivery=self._delivery,
+            publisher=self._publisher,
+            status=status,
+            resume=agent.resume,
+            fail=self._fail,
+        )
         metrics.state_age.set_function(lambda: time.time() - self._delivery.stored_at)
 
     async def run(self, stop: threading.Event) -> int:
@@ -163,110 +161,23 @@ class Session:
         app.on_partitions_revoked.connect(self._revoked)
         return app
 
-    async def _assigned(self, _app: Any, assigned: set[TP], **_: Any) -> None:
-        """Claim the partitions, before anything of theirs is loaded."""
-        agent, generation = self._agent, self._app.consumer_generation_id
-        partitions = sorted(tp.partition for tp in assigned if tp.topic == agent.topic)
-        # Since the checks before joining the topic may have been deleted and made again, which is
-        # a rebalance to us. Gone, it ends the process: a restart waits for it and says so.
-        topic = await self._ask(admin.describe)
-        await asyncio.to_thread(agent.store.identify, identity_of(agent, topic))
-        markers = await asyncio.to_thread(agent.store.claim, partitions, generation)
-        self._delivery.markers.update(
-            {partition: marker for partition, marker in markers.items() if marker is not None}
-        )
-        self._claimed.update(partitions)
-        self._is_claimed.set()
-        if not partitions:
-            self._status.joined()
-        log.info("assigned partitions %s in generation %d", partitions, generation)
+    async def _assigned(self, app: Any, assigned: set[TP], **_: Any) -> None:
+        await self._assignment.assigned(self._numbers(assigned), app.consumer_generation_id)
 
     async def _revoked(self, _app: Any, revoked: set[TP], **_: Any) -> None:
-        """Runs once everything in flight is flushed and acknowledged."""
-        self._status.left()
-        self._is_claimed.clear()
-        partitions = {tp.partition for tp in revoked if tp.topic == self._agent.topic}
-        self._claimed -= partitions
-        if partitions:
-            await self._delivery.release(partitions)
-            log.info("gave back partitions %s", sorted(partitions))
+        await self._assignment.revoked(set(self._numbers(revoked)))
+
+    def _numbers(self, partitions: set[TP]) -> list[int]:
+        return sorted(tp.partition for tp in partitions if tp.topic == self._agent.topic)
 
     async def _start_positions(self, committed: Mapping[TP, int | None]) -> Mapping[TP, int]:
-        """Find where to start; a failure ends the process, for a crash of Faust's consumer may not.
+        starts = await self._assignment.starts({tp.partition: at for tp, at in committed.items()})
+        return {TP(self._agent.topic, partition): start for partition, start in starts.items()}
 
-        Faust asks beside its rebalance, not after it: before the partitions are claimed, or still
-        for some that were given back. What it then finds of their state would look lost.
-        """
-        await self._is_claimed.wait()
-        ours = {tp: at for tp, at in committed.items() if tp.partition in self._claimed}
-        try:
-            return await self._starts(ours) if ours else {}
-        except Exception as error:  # noqa: BLE001 - ends the process
-            self._fail(error)
-
-    async def _starts(self, committed: Mapping[TP, int | None]) -> Mapping[TP, int]:
-        """Start from min(commit, marker + 1); what lies before the commit is applied quietly."""
-        earliest = await self._app.consumer.earliest_offsets(*committed)
-        ends = await self._ask(admin.log_ends)
-        starts = {}
-        for tp, commit in committed.items():
-            if tp.partition not in self._claimed:  # any more
-                continue
-            marker = self._delivery.markers.get(tp.partition)
-            check_marker(tp.topic, tp.partition, marker, ends[tp.partition])
-            first = earliest[tp]
-            if self._agent.resume is not None:
-                starts[tp] = await self._resume(self._agent.resume, tp, commit, first)
-                continue
-            stored = 0 if marker is None else marker + 1
-            if stored < first and (marker is not None or commit is not None):
-                log.error(
-                    "partition %d of %s: offsets %d to %d are gone, retention is shorter than the "
-                    "outage was; the state lacks them",
-                    *(tp.partition, tp.topic, stored, first - 1),
-                )
-            start = max(stored if commit is None else min(commit, stored), first)
-            self._delivery.begin(tp.partition, start, quiet_below=commit or 0)
-            starts[tp] = start
-        self._status.joined()
-        return starts
-
-    async def _resume(self, resume: ResumeObjects, tp: TP, commit: int | None, first: int) -> int:
-        """Start an agent with an outbox at the commit: nothing is rebuilt.
-
-        1. A partition whose marker is gone, or older than the commit, has lost its state.
-        2. What must be known before its first record goes out: pending alerts, or ends.
-        3. What the marker covers is done with.
-        """
-        marker = self._delivery.markers.get(tp.partition)
-        lost = commit is not None and (marker is None or marker + 1 < commit)  # Step 1.
-        if lost:
-            await asyncio.to_thread(self._agent.store.forget, tp.partition)
-            marker = None
-            self._delivery.markers.pop(tp.partition, None)
-        with self._status.waiting("Kafka") as wait:  # Step 2.
-            while True:
-                try:
-                    messages = await resume.messages(tp.partition, lost=lost)
-                    break
-                except BrokerError as error:
-                    await asyncio.sleep(wait.because(error))
-        await self._publisher.publish(messages)
-        start = first if commit is None else max(commit, first)
-        done_below = 0 if marker is None else marker + 1  # Step 3.
-        self._delivery.begin(tp.partition, start, done_below=done_below)
-        return start
-
-    async def _ask(self, question: Callable[[KafkaSettings, str], Awaitable[T]]) -> T:
-        """Ask the cluster about the agent's topic; wait for a broker that is away."""
-        with self._status.waiting("Kafka") as wait:
-            while True:
-                try:
-                    return await question(self._settings.kafka, self._agent.topic)
-                except TopicMissing:
-                    raise
-                except BrokerError as error:
-                    await asyncio.sleep(wait.because(error))
+    async def _earliest(self, partitions: Collection[int]) -> Mapping[int, int]:
+        asked = [TP(self._agent.topic, partition) for partition in partitions]
+        found = await self._app.consumer.earliest_offsets(*asked)
+        return {tp.partition: first for tp, first in found.items()}
 
     # -- when things go wrong -----------------------------------------------------------------
     async def _attend(self) -> None:
@@ -280,7 +191,7 @@ class Session:
             await asyncio.sleep(1.0)
             lag, done = 0, 0
             for tp, (reached, end) in self._progress().items():
-                self._delivery.reach(tp.partition, reached)
+                self._delivery.positions.reach(tp.partition, reached)
                 behind = max(end - reached, 0)
                 self._metrics.set_lag(tp.partition, behind)
                 lag, done = lag + behind, done + reached
@@ -308,8 +219,8 @@ class Session:
         consumer, found = self._app.consumer, {}
         for tp in consumer.assignment():
             with suppress(AssertionError):  # reassigned on the consumer's thread meanwhile
-                reached = max(self._delivery.reached(tp.partition), consumer.done_to(tp))
-                found[tp] = reached, consumer.highwater(tp) or 0
+                stored = self._delivery.positions.reached(tp.partition)
+                found[tp] = max(stored, consumer.done_to(tp)), consumer.highwater(tp) or 0
         return found
 
     def _fail(self, error: BaseException) -> NoReturn:
@@ -358,24 +269,3 @@ def _credentials(kafka: KafkaSettings) -> Any:
             ssl_context=context,
         )
     return None if context is None else faust.SSLCredentials(context)
-
-
-def identity_of(agent: Agent, topic: admin.TopicIdentity) -> bytes:
-    """What the state in a namespace belongs to."""
-    return Identity(
-        group=agent.group,
-        cluster=topic.cluster_id,
-        topic=agent.topic,
-        topic_id=topic.topic_id,
-        partitions=topic.partitions,
-        model=agent.model,
-    ).encode()
-
-
-def check_marker(topic: str, partition: int, marker: int | None, end: int) -> None:
-    """Raise `ForeignState` if the state covers offsets that the partition does not have."""
-    if marker is not None and marker >= end:
-        raise ForeignState(
-            f"the state belongs to another topic: it covers offset {marker} of partition "
-            f"{partition} of {topic!r}, which ends at {end}: run tocsin state rebuild"
-        )

@@ -18,11 +18,13 @@ from typing import Any, TypeVar
 from models.errors import ModelError
 from streams import admin
 from streams.app import Agent, AgentName, build_agent, observe
+from streams.cluster import identity_of
 from streams.errors import BrokerError, ForeignState, TocsinError
 from streams.figures import LiveFigures
 from streams.health import HealthServer
 from streams.metrics import Metrics
-from streams.session import Session, check_marker, identity_of
+from streams.pipeline.assignment import check_marker
+from streams.session import Session
 from streams.settings import Settings
 from streams.state.patient import PatientStateStore
 from streams.status import Status

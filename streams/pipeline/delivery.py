@@ -24,16 +24,16 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from streams.errors import ForeignState
 from streams.metrics import Metrics
 from streams.pipeline.backlog import Backlog
 from streams.pipeline.batch import Batch, CameraKey, Message, Outcome, Publisher
+from streams.pipeline.job import Job, Limits, ends_of, joined
 from streams.pipeline.lane import Lane
+from streams.pipeline.positions import Positions
 from streams.pipeline.recovery import Recovery
 from streams.state.store import StateStore
 from streams.status import Status
@@ -44,30 +44,6 @@ DEPTH = 3
 """Batches under way: one prepared while one is inferred, one waiting so that neither idles."""
 
 Acknowledge = Callable[[Any], Awaitable[object]]
-
-
-@dataclass(eq=False, slots=True)
-class Job:
-    """A batch under way and the Faust events that it covers."""
-
-    batch: Batch
-    ends: dict[int, int]
-    events: list[Any]
-    done: asyncio.Future[Outcome]
-    """Settled when the broker has acknowledged all but what is held, or with the failure."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Sizes that bound memory and latency."""
-
-    max_batch: int
-    max_unflushed: int
-    """Records accepted and not yet acknowledged; beyond it the agent stops taking more."""
-
-    flush_interval_s: float
-    batch_wait_s: float = 0.0
-    """While a batch is under way, one that is not full waits this long for more records."""
 
 
 class Delivery:
@@ -85,7 +61,7 @@ class Delivery:
         fail: Callable[[BaseException], None],
     ) -> None:
         self._lane, self._store, self._publisher = lane, store, publisher
-        self._metrics, self._status, self._limits = metrics, status, limits
+        self._metrics, self._limits = metrics, limits
         self._fail = fail
         self._acknowledge: Acknowledge | None = None
         self._recovery = Recovery(lane, self._publish, self._write, self._release)
@@ -101,13 +77,7 @@ class Delivery:
         self._alarm: asyncio.TimerHandle | None = None
         self._flushing = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._quiet_below: dict[int, int] = {}
-        self._done_below: dict[int, int] = {}
-        self._begun: dict[int, int] = {}
-        self._next: dict[int, int] = {}
-        self._leaving: set[int] = set()
-        self.markers: dict[int, int] = {}
-        """Highest stored offset by partition, of what this process has claimed or flushed."""
+        self.positions = Positions(status)
         self.stored_at = time.time()
         """When everything submitted before was last in the store."""
 
@@ -117,20 +87,6 @@ class Delivery:
             self._spawn(self._flush_for_ever())
         self._acknowledge = acknowledge
 
-    def begin(
-        self, partition: int, first: int, *, quiet_below: int = 0, done_below: int = 0
-    ) -> None:
-        """Expect the partition's records from offset `first` on.
-
-        Those below `quiet_below` are applied without any output: the state is being rebuilt.
-        Those below `done_below` are known to be done with.
-        """
-        self._begun[partition] = self._next[partition] = first
-        self._done_below[partition] = done_below
-        if first < quiet_below and partition not in self._quiet_below:
-            self._quiet_below[partition] = quiet_below
-            self._status.rebuild(partition, first, quiet_below)
-
     async def accept(self, event: Any) -> None:
         """Take one Faust event, a batch of one partition; wait while too much is unflushed.
 
@@ -138,7 +94,7 @@ class Delivery:
             ForeignState: the partition's offsets went backwards.
         """
         records = len(event.value.records)
-        self._check_order(event.value)
+        self.positions.take(event.value)
         self._backlog.add(event)
         self._unflushed += records
         self._pump()
@@ -146,36 +102,17 @@ class Delivery:
             self._room.clear()
             await self._room.wait()
 
-    def reached(self, partition: int) -> int:
-        """Return the first offset of the partition that is not stored yet."""
-        return max(self.markers.get(partition, -1) + 1, self._begun.get(partition, 0))
-
-    def reach(self, partition: int, position: int) -> None:
-        """Note that all below `position` is stored: a rebuild that ends there is over."""
-        end = self._quiet_below.get(partition)
-        if end is None:
-            return
-        self._status.rebuild_at(partition, position)
-        if position >= end:
-            del self._quiet_below[partition]
-            self._status.rebuilt(partition)
-
-    def holds(self, partition: int) -> bool:
-        """Whether a partition has state that is ours to change."""
-        ours = partition in self._begun and partition not in self._leaving
-        return ours and partition in self.markers
-
     def close_silent(self, silent: Mapping[CameraKey, float]) -> None:
         """Have silent cameras closed by a batch without records, which goes the way of any other.
 
         It covers no offset. Where a batch has failed nothing is done: the cameras are silent still
         when that is over.
         """
-        ours = {key: since for key, since in silent.items() if self.holds(key[0])}
+        ours = {key: since for key, since in silent.items() if self.positions.holds(key[0])}
         if ours and not self._broken:
             self._sequence += 1
             batch = Batch([], np.zeros(0, np.int32), self._sequence, silent=ours)
-            self._submit(Job(batch, {}, [], asyncio.get_running_loop().create_future()))
+            self._submit(Job(batch, {}, []))
 
     async def flush(self) -> None:
         """Flush and acknowledge everything that was submitted before the call."""
@@ -188,27 +125,13 @@ class Delivery:
 
     async def release(self, partitions: set[int]) -> None:
         """Give partitions away: flush what is done, forget their rows."""
-        self._leaving |= partitions
+        self.positions.leave(partitions)
         await self.flush()
         await self._lane.drop(partitions)
         await asyncio.to_thread(self._store.release, sorted(partitions))
         for partition in partitions:
-            for known in (self._quiet_below, self._done_below, self._begun, self._next):
-                known.pop(partition, None)
-            self.markers.pop(partition, None)
-            self._status.rebuilt(partition)
+            self.positions.forget(partition)
             self._metrics.forget_partition(partition)
-        self._leaving -= partitions
-
-    def _check_order(self, batch: Any) -> None:
-        """A log that goes backwards is another log: its offsets mean nothing to our state."""
-        partition, first = batch.tp.partition, batch.first_offset
-        if first < self._next.get(partition, 0):
-            raise ForeignState(
-                f"partition {partition} of {batch.topic!r} went back to offset {first} from "
-                f"{self._next[partition]}: the topic was deleted and made again"
-            )
-        self._next[partition] = batch.last_offset + 1
 
     # -- steps 1 to 4 -------------------------------------------------------------------------
     def _pump(self) -> None:
@@ -243,24 +166,14 @@ class Delivery:
     def _next_job(self) -> Job:
         """Join waiting partition batches into one batch."""
         events, waited_s = self._backlog.take()
-        records = [record for event in events for record in event.value.records]
-        sizes = [len(event.value.records) for event in events]
-        homes = [event.value.tp.partition for event in events]
-        # To the end of what was fetched: behind the last record may lie transaction markers.
-        ends = {
-            home: event.value.next_offset - 1 for home, event in zip(homes, events, strict=True)
-        }
         if not self._is_started:
             self._metrics.started_at.set(time.time())
             self._is_started = True
         self._sequence += 1
-        self._metrics.batch_size.observe(len(records))
+        job = joined(events, self._sequence, self.positions)
+        self._metrics.batch_size.observe(len(job.batch.records))
         self._metrics.batch_wait.observe(waited_s)
-        partitions = np.repeat(np.array(homes, np.int32), sizes)
-        batch = Batch(
-            records, partitions, self._sequence, dict(self._quiet_below), dict(self._done_below)
-        )
-        return Job(batch, ends, events, asyncio.get_running_loop().create_future())
+        return job
 
     async def _run(self, job: Job, scored: asyncio.Future[Outcome]) -> None:
         try:
@@ -306,7 +219,9 @@ class Delivery:
     async def _flush(self, jobs: list[Job]) -> None:
         # What closes silent cameras covers no offset: its partitions' markers stay what they are.
         silent = {partition for job in jobs for partition, _ in job.batch.silent}
-        markers = {partition: self.markers[partition] for partition in silent} | _last_of(jobs)
+        markers = {partition: self.positions.markers[partition] for partition in silent} | ends_of(
+            jobs
+        )
         snapshot = self._lane.snapshot(jobs[-1].batch.sequence, markers)
         done = await asyncio.gather(*(job.done for job in jobs), return_exceptions=True)
         failure = next((result for result in done if isinstance(result, BaseException)), None)
@@ -324,7 +239,7 @@ class Delivery:
         with self._metrics.stage("flush"):
             await asyncio.to_thread(self._write_all, snapshots)
         self._metrics.flushed_rows.inc(sum(len(s.values) + len(s.blobs) for s in snapshots))
-        self.markers.update({snapshot.partition: snapshot.marker for snapshot in snapshots})
+        self.positions.markers.update({one.partition: one.marker for one in snapshots})
         await self._lane.flushed(sequence)
 
     async def _release(self, outcomes: Sequence[Outcome]) -> None:
@@ -357,8 +272,8 @@ class Delivery:
         self._room.set()
         self._metrics.acknowledged.inc(count)
         self._metrics.progress_at.set(time.time())
-        for partition, marker in _last_of(jobs).items():
-            self.reach(partition, marker + 1)
+        for partition, marker in ends_of(jobs).items():
+            self.positions.reach(partition, marker + 1)
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.ensure_future(work)
@@ -369,10 +284,3 @@ class Delivery:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             self._fail(task.exception() or RuntimeError("lost"))
-
-
-def _last_of(jobs: list[Job]) -> dict[int, int]:
-    markers: dict[int, int] = {}
-    for job in jobs:
-        markers.update(job.ends)
-    return markers

@@ -114,7 +114,7 @@ async def listen(
         for partition, (reached, end) in found.items():
             if end:  # else nothing was fetched yet
                 read_to.note(partition, reached, end)
-        times = read_to.times(one for one in found if delivery.holds(one))
+        times = read_to.times(one for one in found if delivery.positions.holds(one))
         if not times:
             continue
         try:

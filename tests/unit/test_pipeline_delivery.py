@@ -15,7 +15,8 @@ from streams.errors import Fenced, ForeignState, StoreUnavailable, Stuck
 from streams.metrics import Metrics
 from streams.pipeline import recovery
 from streams.pipeline.batch import Batch
-from streams.pipeline.delivery import DEPTH, Delivery, Limits
+from streams.pipeline.delivery import DEPTH, Delivery
+from streams.pipeline.job import Limits
 from streams.pipeline.lane import Lane
 from streams.state.memory import MemoryServer, MemoryStateStore
 from streams.state.patient import PatientStateStore
@@ -66,7 +67,7 @@ class Bed:
         )
         self.delivery.start(self._acknowledge)
         for partition in PARTITIONS:
-            self.delivery.begin(partition, 0, quiet_below=0)
+            self.delivery.positions.begin(partition, 0, quiet_below=0)
 
     def _fail(self, error: BaseException) -> None:
         self.failures.append(error)
@@ -134,7 +135,7 @@ def test_a_batch_is_published_then_stored_then_acknowledged() -> None:
         await bed.accept(event)
         await bed.settled(event)
         assert bed.store.count_of("card") == 2
-        assert bed.delivery.reached(0) == 2
+        assert bed.delivery.positions.reached(0) == 2
 
     assert run(scenario).journal == [
         ("published", [b"a", b"b"]),
@@ -326,7 +327,7 @@ def test_recovery_halves_down_to_the_culprit_and_buries_only_it(half: str, place
     assert set(bed.publisher.values()) == set(values(0, 32)) - {b"%d" % place}
     assert bed.store.count_of("card") == 31
     assert bed.store.server.markers[0] == 31
-    assert bed.delivery.reached(0) == 32
+    assert bed.delivery.positions.reached(0) == 32
     assert bed.sample("acknowledged_total") == 32
     (letter,) = [m for m in bed.publisher.sent if m.topic == "dead"]
     assert b"scoring failed: ValueError: cannot digest" in dict(letter.headers)["reason"]  # type: ignore[operator]
@@ -544,7 +545,7 @@ def test_a_publisher_that_breaks_ends_the_worker_with_nothing_stored() -> None:
 # -- rebuilds and rebalances ----------------------------------------------------------------------
 def test_a_rebuild_is_quiet_below_the_commit_and_loud_from_it_on() -> None:
     async def scenario(bed: Bed) -> None:
-        bed.delivery.begin(0, 0, quiet_below=6)
+        bed.delivery.positions.begin(0, 0, quiet_below=6)
         assert bed.status.reasons() == ["rebuilding 0 %"]
         first, second, third = (event_of(values(3 * i, 3), first=3 * i) for i in range(3))
         await bed.accept(first)
@@ -564,7 +565,7 @@ def test_a_rebuild_is_quiet_below_the_commit_and_loud_from_it_on() -> None:
 
 def test_a_batch_across_the_commit_is_quiet_below_it_only() -> None:
     async def scenario(bed: Bed) -> None:
-        bed.delivery.begin(0, 0, quiet_below=3)
+        bed.delivery.positions.begin(0, 0, quiet_below=3)
         event = event_of(values(0, 8))
         await bed.accept(event)
         await bed.settled(event)
@@ -575,8 +576,8 @@ def test_a_batch_across_the_commit_is_quiet_below_it_only() -> None:
 
 def test_a_rebuild_that_is_told_twice_is_one_rebuild() -> None:
     async def scenario(bed: Bed) -> None:
-        bed.delivery.begin(0, 0, quiet_below=4)
-        bed.delivery.begin(0, 0, quiet_below=4)
+        bed.delivery.positions.begin(0, 0, quiet_below=4)
+        bed.delivery.positions.begin(0, 0, quiet_below=4)
         event = event_of(values(0, 4))
         await bed.accept(event)
         await bed.settled(event)
@@ -587,7 +588,7 @@ def test_a_rebuild_that_is_told_twice_is_one_rebuild() -> None:
 
 def test_a_start_at_the_commit_is_no_rebuild() -> None:
     async def scenario(bed: Bed) -> None:
-        bed.delivery.begin(0, 40, quiet_below=40)
+        bed.delivery.positions.begin(0, 40, quiet_below=40)
         assert not bed.status.is_rebuilding
 
     run(scenario)
@@ -595,13 +596,13 @@ def test_a_start_at_the_commit_is_no_rebuild() -> None:
 
 def test_a_rebuild_whose_last_offsets_hold_no_record_ends_where_the_transport_stands() -> None:
     async def scenario(bed: Bed) -> None:
-        bed.delivery.begin(0, 4, quiet_below=6)
-        assert bed.delivery.reached(0) == 4
-        bed.delivery.reach(0, 5)
+        bed.delivery.positions.begin(0, 4, quiet_below=6)
+        assert bed.delivery.positions.reached(0) == 4
+        bed.delivery.positions.reach(0, 5)
         assert bed.status.reasons() == ["rebuilding 50 %"]
-        bed.delivery.reach(0, 6)
+        bed.delivery.positions.reach(0, 6)
         assert bed.status.reasons() == []
-        bed.delivery.reach(0, 6)
+        bed.delivery.positions.reach(0, 6)
 
     run(scenario)
 
@@ -619,7 +620,7 @@ def test_offsets_that_go_backwards_are_another_log() -> None:
 
 def test_a_start_position_counts_as_seen() -> None:
     async def scenario(bed: Bed) -> None:
-        bed.delivery.begin(0, 10, quiet_below=0)
+        bed.delivery.positions.begin(0, 10, quiet_below=0)
         with pytest.raises(ForeignState):
             await bed.accept(event_of([b"x"], first=0))
 
@@ -628,13 +629,13 @@ def test_a_start_position_counts_as_seen() -> None:
 
 def test_a_release_flushes_forgets_the_rows_and_gives_the_partition_up() -> None:
     async def scenario(bed: Bed) -> None:
-        bed.delivery.begin(0, 0, quiet_below=100)
+        bed.delivery.positions.begin(0, 0, quiet_below=100)
         await bed.accept(event_of(values(0, 4)), event_of(values(0, 2), partition=1))
         await bed.delivery.release({0})
 
         assert bed.store.server.markers[0] == 3
         assert bed.store.count_of("card") == 4
-        assert bed.delivery.reached(0) == 0
+        assert bed.delivery.positions.reached(0) == 0
         assert not bed.status.is_rebuilding
         assert set(bed.detector.table._partition[bed.detector.table._partition >= 0]) == {1}
         with pytest.raises(Fenced):
@@ -650,10 +651,10 @@ def test_a_partition_that_comes_back_goes_on_where_its_state_ends() -> None:
         await bed.accept(first)
         await bed.delivery.release({0, 1})
         assert first.acknowledged
-        bed.delivery.markers.update(
+        bed.delivery.positions.markers.update(
             {p: m for p, m in bed.store.claim([0], 2).items() if m is not None}
         )
-        bed.delivery.begin(0, 4, quiet_below=4)
+        bed.delivery.positions.begin(0, 4, quiet_below=4)
         second = event_of(values(4, 4), first=4)
         await bed.accept(second)
         await bed.settled(second)
@@ -746,7 +747,7 @@ def test_what_is_done_with_is_named_in_the_batch() -> None:
     async def scenario(bed: Bed) -> None:
         seen: list[Batch] = []
         bed.detector.on_prepare = seen.append
-        bed.delivery.begin(0, 0, done_below=3)
+        bed.delivery.positions.begin(0, 0, done_below=3)
         event = event_of(values(0, 5))
         await bed.accept(event)
         await bed.settled(event)

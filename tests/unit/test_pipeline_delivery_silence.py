@@ -74,11 +74,15 @@ def test_behind_a_flush_that_is_under_way_the_marker_does_not_go_back() -> None:
 def test_only_partitions_with_state_of_ours_are_touched() -> None:
     async def scenario(bed: Bed) -> None:
         await stored(bed)
-        assert [bed.delivery.holds(partition) for partition in (0, 1, 7)] == [True, False, False]
+        assert [bed.delivery.positions.holds(partition) for partition in (0, 1, 7)] == [
+            True,
+            False,
+            False,
+        ]
         bed.delivery.close_silent({(1, "door"): 1.0, (7, "yard"): 1.0})
         leaving = asyncio.ensure_future(bed.delivery.release({0}))
         await asyncio.sleep(0)
-        assert not bed.delivery.holds(0)
+        assert not bed.delivery.positions.holds(0)
         bed.delivery.close_silent(GATE)
         await leaving
         bed.delivery.close_silent(GATE)
