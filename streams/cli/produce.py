@@ -89,7 +89,12 @@ def video(
     *,
     camera: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=SOURCE", help="A camera by name; may be repeated."),
+        typer.Option(
+            metavar="NAME=SOURCE",
+            envvar="TOCSIN_CAMERAS",
+            help="A camera by name; may be repeated, or stand in the variable with spaces between "
+            "several: a command line shows everyone the password of an address.",
+        ),
     ] = None,
     fps: Annotated[
         float | None, typer.Option(min=0.01, max=1000, help="Frames a second of each camera.")

@@ -228,3 +228,11 @@ def test_a_worker_lets_torchs_idle_threads_sleep_before_torch_is_there() -> None
     for environment, policy in ((clean, "passive"), ({**clean, "OMP_WAIT_POLICY": "a"}, "a")):
         said = subprocess.check_output([sys.executable, "-c", told], env=environment, text=True)
         assert said.split() == [policy, "False"]
+
+
+def test_cameras_may_stand_in_the_environment_where_no_process_list_shows_them() -> None:
+    several = {"TOCSIN_CAMERAS": "gate=sim yard=sim gate=sim:2"}
+    result = CliRunner().invoke(app, ["produce", "video"], env=several)
+
+    assert result.exit_code == 2
+    assert "two cameras are called 'gate'" in result.stderr

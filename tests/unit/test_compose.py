@@ -1,0 +1,112 @@
+"""What the stack's file promises: names that exist, nothing as root, no password to be seen."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from streams.settings import DeliverySettings, HealthSettings, load_settings
+from tests.compose import DOCKERFILE, FILE, image_healthcheck, is_ours, services, variables
+from tests.conftest import ROOT
+
+SERVICES = services()
+OURS = {name: service for name, service in SERVICES.items() if is_ours(service)}
+WORKERS = {name: service for name, service in OURS.items() if service["command"][0] == "worker"}
+
+
+def seconds(text: str) -> int:
+    assert re.fullmatch(r"\d+s", text)
+    return int(text[:-1])
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_the_settings_of_a_service_exist_and_load(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable, value in OURS[name]["environment"].items():
+        monkeypatch.setenv(variable, value)
+    settings = load_settings()
+    assert settings.kafka.bootstrap_servers == "kafka:9092"
+    assert settings.redis.password.get_secret_value() == "tocsin"
+    assert settings.health.port == HealthSettings().port
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_is_pinned_and_confined(name: str) -> None:
+    service = SERVICES[name]
+    assert re.search(r":v?\d+\.\d+\.\d+|^tocsin:", service["image"])
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["restart"] in {"unless-stopped", "no"}
+    assert service["mem_limit"]
+    assert service["pids_limit"]
+    assert "privileged" not in service
+    if not is_ours(service):
+        assert service["user"] not in {"root", "0"}
+
+
+def test_our_image_has_a_user_of_its_own_in_every_target() -> None:
+    stages = re.split(r"^FROM ", DOCKERFILE.read_text(), flags=re.MULTILINE)[1:]
+    targets = {stage.split()[2]: stage for stage in stages}
+    for service in OURS.values():
+        stage = targets[service["build"]["target"]]
+        assert re.findall(r"^USER (\S+)$", stage, re.MULTILINE) == ["tocsin"]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_ports_are_published_on_the_loopback_interface_alone(name: str) -> None:
+    assert all(str(port).startswith("127.0.0.1:") for port in SERVICES[name].get("ports", ()))
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_no_password_stands_on_a_command_line(name: str) -> None:
+    service: dict[str, Any] = services(
+        REDIS_PASSWORD="hush-hush", CAMERAS="a=rtsp://u:hush-hush@b/"
+    )[name]
+    shown = {key: value for key, value in service.items() if key != "environment"}
+    assert "hush-hush" not in str(shown)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_who_is_waited_for_can_become_what_is_waited_for(name: str) -> None:
+    for other, wait in SERVICES[name].get("depends_on", {}).items():
+        waited = SERVICES[other]
+        if wait["condition"] == "service_completed_successfully":
+            assert waited["restart"] == "no"
+        else:
+            assert wait["condition"] == "service_healthy"
+            assert waited["healthcheck"]["test"]
+
+
+@pytest.mark.parametrize("name", WORKERS)
+def test_a_worker_is_given_the_time_that_it_takes_to_end(name: str) -> None:
+    assert seconds(WORKERS[name]["stop_grace_period"]) > DeliverySettings().drain_timeout_s + 10
+
+
+def test_the_images_health_check_asks_where_a_worker_answers() -> None:
+    assert f"http://127.0.0.1:{HealthSettings().port}/readyz" in image_healthcheck()[-1]
+
+
+def test_the_example_names_every_variable_with_its_default() -> None:
+    example = (ROOT / ".env.example").read_text()
+    named = dict(re.findall(r"^#?([A-Z_]+)=(.*)$", example, re.MULTILINE))
+    in_file = variables()
+    assert named.keys() == in_file.keys()
+    live = dict(re.findall(r"^([A-Z_]+)=(.*)$", example, re.MULTILINE))
+    assert live == {name: in_file[name] for name in live}
+
+
+def test_every_volume_is_declared_and_used() -> None:
+    declared = re.findall(
+        r"^  ([a-z-]+):$", FILE.read_text().partition("\nvolumes:\n")[2], re.MULTILINE
+    )
+    used = {
+        volume.partition(":")[0]
+        for service in SERVICES.values()
+        for volume in service.get("volumes", ())
+        if not volume.startswith((".", "/"))
+    }
+    assert set(declared) == used
