@@ -9,9 +9,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from streams.cli.bench_options import Bootstrap, Redis, Report, bench
+from streams.cli.bench_options import Bootstrap, Redis, bench
 from streams.cli.bench_video import video
-from streams.cli.options import write_report
+from streams.cli.options import Report, write_report
 
 app = typer.Typer(
     rich_markup_mode="markdown",

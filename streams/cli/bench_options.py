@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,9 +13,6 @@ from streams.cli.start import start
 if TYPE_CHECKING:
     from streams.settings import Settings
 
-Report = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Write the figures as one JSON object.")
-]
 Bootstrap = Annotated[
     str | None,
     typer.Option(metavar="HOST:PORT", help="A Kafka that runs; Apache Kafka is started without."),

@@ -9,8 +9,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from streams.cli.bench_options import Bootstrap, Redis, Report, bench
-from streams.cli.options import write_report
+from streams.cli.bench_options import Bootstrap, Redis, bench
+from streams.cli.options import Report, write_report
 from streams.cli.start import let_idle_threads_sleep
 
 _console = Console(highlight=False)

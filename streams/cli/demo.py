@@ -16,7 +16,7 @@ from rich.console import Console
 from models.vision.domain import REAL, SIMULATED
 from streams.cli.demo_lines import LineView
 from streams.cli.demo_screen import ScreenView
-from streams.cli.options import write_report
+from streams.cli.options import writable, write_report
 from streams.cli.start import start
 from streams.demo.gauges import gauges
 from streams.demo.ground import STREET_RULES, Ground, prepared
@@ -43,7 +43,9 @@ def demo(
     ] = None,
     report: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write the figures as JSON; needs --duration."),
+        typer.Option(
+            metavar="FILE", help="Write the figures as JSON; needs --duration.", callback=writable
+        ),
     ] = None,
     bootstrap: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="Use this Kafka, not an embedded one.")

@@ -28,7 +28,7 @@ from models.vision.examples import TEST_WORLDS, SceneExamples
 from models.vision.loading import load_detector, suits_torch
 from models.vision.preprocess import Frame
 from streams.cli.models import cache_of
-from streams.cli.options import write_report
+from streams.cli.options import Report, write_report
 from streams.cli.progress import progress_bar
 from streams.cli.start import start
 from streams.errors import SettingsError
@@ -59,9 +59,7 @@ def detector(
     backend: Annotated[
         Literal["auto", "onnx", "torch"], typer.Option(help="What runs the network.")
     ] = "auto",
-    report: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the figures as one JSON object.")
-    ] = None,
+    report: Report = None,
 ) -> None:
     """Print COCO's average precision, overall and by class.
 

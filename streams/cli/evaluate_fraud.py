@@ -14,9 +14,10 @@ from models.fraud.ceiling import ceilings
 from models.fraud.evaluation import TEST_STARTS, VALIDATION_STARTS, Fold, kept_rows
 from models.fraud.transactions import Transactions
 from streams.cli.fraud_contest import compare_models, find_parameters, named_baselines
+from streams.cli.fraud_options import refuse_contradictions
 from streams.cli.fraud_scores import judge_scores
 from streams.cli.fraud_tables import show_comparison, show_folds, show_streamed
-from streams.cli.options import write_report
+from streams.cli.options import Report, write_report
 from streams.cli.start import start
 from streams.errors import SettingsError
 from streams.producers.files import column_map, read_history
@@ -29,6 +30,7 @@ _NAMED_STARTS = {"test": TEST_STARTS, "validation": VALIDATION_STARTS}
 
 
 def fraud(
+    ctx: typer.Context,
     *,
     data: Annotated[
         list[Path],
@@ -91,9 +93,7 @@ def fraud(
         str | None,
         typer.Option(metavar="URL", help="With --streamed: this Redis, not one of its own."),
     ] = None,
-    report: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the figures as one JSON object.")
-    ] = None,
+    report: Report = None,
 ) -> None:
     """Print AUC, average precision and CP@100 by the Fraud Detection Handbook's protocol.
 
@@ -104,17 +104,8 @@ def fraud(
     --scores-topic and --offline judge scores that exist instead and train nothing; together they
     also print the largest difference between a streamed and an offline score.
     """
+    refuse_contradictions(ctx)
     judging = scores_topic is not None or offline
-    if tune and (judging or oracle):
-        raise SettingsError("--tune finds parameters and ends: give it without other judgements")
-    if tune and not baselines:
-        raise SettingsError("--tune finds parameters of baselines: give it without --no-baselines")
-    if report is not None and not report.parent.is_dir():  # before an hour's work, not after it
-        raise SettingsError(f"cannot write --report {report}: {report.parent} is no folder")
-    if streamed and (judging or tune or not seeds):
-        raise SettingsError(
-            "--streamed needs the networks of the folds: give it with --seeds alone"
-        )
     settings = start()
     wanted = named_baselines(only) if baselines and not judging else ()
     if wanted:
@@ -162,11 +153,14 @@ def _starts(text: str, transactions: Transactions) -> Sequence[str]:
     """The folds that were named; of the protocol's own those that the data covers.
 
     Raises:
-        SettingsError: no fold is left.
+        SettingsError: no fold is left, or one is named twice.
     """
     named = _NAMED_STARTS.get(text)
     if named is None:
         starts = [part.strip() for part in text.split(",") if part.strip()]
+        for one in starts:
+            if starts.count(one) > 1:
+                raise SettingsError(f"--train-starts names {one} twice: name each fold once")
     else:
         starts = [one for one in named if kept_rows(transactions, one).any()]
     if not starts:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from models.vision.mot import GIVEN_DETECTIONS, read_sequences
 from models.vision.tracking_evaluation import evaluate_tracker
-from streams.cli.options import write_report
+from streams.cli.options import Report, write_report
 from streams.cli.start import start
 
 _SHARES = ("mota", "idf1", "hota")
@@ -26,9 +26,7 @@ def tracker(
     detections: Annotated[
         str, typer.Option(metavar="NAME", help="File with a sequence's detections, in its folder.")
     ] = GIVEN_DETECTIONS,
-    report: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the figures as one JSON object.")
-    ] = None,
+    report: Report = None,
 ) -> None:
     """Print MOTA, IDF1, HOTA and id switches of the tracker on given detections.
 

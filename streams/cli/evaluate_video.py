@@ -21,7 +21,7 @@ from models.vision.domain import REAL
 from models.vision.evaluation import average_precision
 from models.vision.mot import MotRows, mot_rows, read_rows, read_truth
 from models.vision.tracking_metrics import count_tracks
-from streams.cli.options import write_report
+from streams.cli.options import Report, write_report
 from streams.cli.progress import progress_bar
 from streams.cli.start import start
 from streams.demo.gauges import Gauge
@@ -79,9 +79,7 @@ def video(
     redis: Annotated[
         str | None, typer.Option(metavar="URL", help="Use this Redis, not an embedded one.")
     ] = None,
-    report: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the figures as one JSON object.")
-    ] = None,
+    report: Report = None,
 ) -> None:
     """Print AP50, MOTA, IDF1, frames/s and frames lost of the whole path, every frame kept.
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -79,6 +79,35 @@ def cameras_of(source: str | None, named: Sequence[str]) -> dict[str, Source]:
             raise SettingsError(f"two cameras are called {name!r}")
         cameras[name] = parse_source(target)
     return cameras
+
+
+def writable(path: Path | None) -> Path | None:
+    """Give `path` back, or refuse it before hours of work rather than after them.
+
+    Raises:
+        SettingsError: no file can be written there.
+    """
+    if path is None:
+        return None
+    if path.is_dir():
+        raise SettingsError(f"cannot write --report {path}: it is a folder, name a file in it")
+    if not path.parent.is_dir():
+        raise SettingsError(f"cannot write --report {path}: {path.parent} is no folder")
+    try:
+        is_new = not path.exists()
+        path.open("ab").close()  # leaves what is there as it is
+        if is_new:
+            path.unlink()
+    except OSError as error:
+        raise SettingsError(f"cannot write --report {path}: {error.strerror}") from None
+    return path
+
+
+Report = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Write the figures as one JSON object.", callback=writable),
+]
+"""The option ``--report`` of a command that ends in `write_report`."""
 
 
 def write_report(path: Path | None, report: dict[str, Any]) -> None:

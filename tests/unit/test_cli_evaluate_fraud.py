@@ -158,12 +158,12 @@ def test_the_served_network_is_judged_without_any_training(
         (["--train-starts", "2019-01-01"], "choose other --train-starts"),
         (["--train-starts", ","], "names no fold"),
         (["--only", "svm"], "--only svm: choose from logistic_book, lightgbm"),
-        (["--tune", "--offline"], "--tune finds parameters and ends"),
-        (["--tune", "--no-baselines"], "--tune finds parameters of baselines"),
+        (["--train-starts", "2018-07-25,2018-07-18, 2018-07-25"], "names 2018-07-25 twice"),
         (["--report", "nowhere/report.json"], "nowhere is no folder"),
+        (["--report", "."], "it is a folder, name a file in it"),
     ],
 )
-def test_what_makes_no_sense_is_one_line(
+def test_what_cannot_be_done_is_one_line(
     files: list[Path], options: list[str], message: str
 ) -> None:
     for baseline in QUICK:
@@ -173,6 +173,36 @@ def test_what_makes_no_sense_is_one_line(
         keep_choice("B", baseline.name, found, fraud_contest.TUNED)
     result = evaluate(files, *options, "--seeds", "1")
     assert result.exit_code in {1, 2}
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--tune --offline", "--tune finds parameters and ends: give it without --offline"),
+        ("--tune --seeds 1 --oracle", "give it without --seeds and --oracle"),
+        ("--tune --report r.json", "give it without --report"),
+        ("--tune --train-starts test", "give it without --train-starts"),
+        ("--tune --no-baselines", "--tune finds parameters of baselines: give it without --no-b"),
+        ("--tune --streamed", "--streamed needs networks of folds: give it without --tune"),
+        ("--offline --mode A", "--offline judges scores that exist and trains nothing: give it"),
+        ("--offline --seeds 3", "give it without --seeds"),
+        ("--offline --only xgboost", "give it without --only"),
+        ("--offline --no-baselines", "give it without --no-baselines"),
+        ("--offline --streamed", "--streamed needs networks of folds: give it without --offline"),
+        ("--scores-topic scores --mode B", "--scores-topic judges scores that exist"),
+        ("--only lightgbm --no-baselines", "--only chooses among baselines: give it without"),
+        ("--seeds 0 --no-baselines", "leaves nothing to do: give --oracle too"),
+        ("--seeds 0 --streamed", "--streamed needs networks of folds: give it without --seeds 0"),
+        ("--bootstrap localhost:1", "--bootstrap without --streamed: give both"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused_before_anything_is_read(
+    options: str, message: str
+) -> None:
+    result = evaluate([Path("nowhere.csv")], *options.split())
+    assert result.exit_code == 2
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from streams.alerts.envelope import build_fraud_alert
 from streams.alerts.explanation import Explanation
 from streams.cli.alerts import one_line
-from streams.cli.options import duration_ms, moment_ms, write_report
+from streams.cli.main import app
+from streams.cli.options import duration_ms, moment_ms, writable, write_report
 from streams.errors import SettingsError
 from streams.schemas import ModelRef, Reason, Source, Transaction
 
@@ -66,6 +70,55 @@ def test_what_has_no_meaning_is_null_in_a_report(tmp_path: Path) -> None:
 def test_a_report_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="cannot write --report"):
         write_report(tmp_path / "no" / "r.json", {})
+
+
+def commands(command: Any, *names: str) -> Iterator[tuple[list[str], Any]]:
+    """Every command of the command line with its path."""
+    if hasattr(command, "list_commands"):
+        for name in command.list_commands(None):
+            yield from commands(command.get_command(None, name), *names, name)
+    else:
+        yield list(names), command
+
+
+REPORTING = [
+    path
+    for path, command in commands(typer.main.get_command(app))
+    if any("--report" in parameter.opts for parameter in command.params)
+]
+
+
+def test_several_commands_write_a_report() -> None:
+    assert {path[0] for path in REPORTING} == {"evaluate", "bench", "demo"}
+    assert len(REPORTING) == 9
+
+
+@pytest.mark.parametrize("command", REPORTING, ids="_".join)
+def test_no_command_works_for_a_report_that_cannot_be_written(
+    command: list[str], tmp_path: Path
+) -> None:
+    kept = tmp_path / "kept"
+    kept.write_text("kept")
+    for place, why in (
+        (tmp_path, "it is a folder, name a file in it"),
+        (tmp_path / "no" / "r.json", "is no folder"),
+        (kept / "r.json", "is no folder"),
+        (Path("/proc/r.json"), "cannot write --report /proc/r.json: "),
+    ):
+        refused = CliRunner().invoke(app, [*command, "--report", str(place)])
+        assert refused.exit_code == 2
+        assert refused.stderr.startswith(f"error: cannot write --report {place}: ")
+        assert why in refused.stderr
+        assert refused.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == [kept]
+
+
+def test_a_place_that_can_be_written_is_left_as_it_is(tmp_path: Path) -> None:
+    old, new = tmp_path / "old.json", tmp_path / "new.json"
+    old.write_text("{}")
+    assert (writable(old), writable(new), writable(None)) == (old, new, None)
+    assert old.read_text() == "{}"
+    assert not new.exists()
 
 
 def test_an_alert_reads_as_one_line() -> None:
