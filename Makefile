@@ -39,11 +39,12 @@ test: venv ## Run every test that can run on this machine
 	$(BIN)/python -m pytest -m "not bench" $(ARGS)
 
 .PHONY: check
-check: venv ## The gate: format, lint, types, import contracts, fast tests
+check: venv ## The gate: format, lint, types, import contracts, image, fast tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint ops/docker/Dockerfile
 	$(BIN)/python -m pytest -q -m "$(FAST)" $(ARGS)
 
 .PHONY: bench-fraud

@@ -53,7 +53,7 @@ def test_our_image_has_a_user_of_its_own_in_every_target() -> None:
     targets = {stage.split()[2]: stage for stage in stages}
     for service in OURS.values():
         stage = targets[service["build"]["target"]]
-        assert re.findall(r"^USER (\S+)$", stage, re.MULTILINE) == ["tocsin"]
+        assert re.findall(r"^USER (\S+)$", stage, re.MULTILINE) == ["10001:10001"]
 
 
 @pytest.mark.parametrize("name", SERVICES)

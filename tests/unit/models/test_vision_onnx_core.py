@@ -11,6 +11,7 @@ import pytest
 from models.errors import ArtifactError
 from models.vision.classes import COCO
 from models.vision.onnx_core import OnnxCore
+from tests.conftest import ROOT
 from tests.fakes.onnx_files import PLACES, SIDE, write_onnx
 
 
@@ -92,3 +93,14 @@ def test_a_detector_on_onnx_runtime_does_not_import_torch(tmp_path: Path) -> Non
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "('cat', 'dog') False"
+
+
+def test_nothing_is_reported_to_the_makers_of_the_runtime(tmp_path: Path) -> None:
+    environment = {"PATH": "", "HOME": str(tmp_path)}
+    subprocess.run(
+        [sys.executable, "-c", "import models.vision.onnx_core"],
+        env=environment,
+        cwd=ROOT,
+        check=True,
+    )
+    assert list(tmp_path.rglob("*")) == []  # it keeps an id and a queue of reports at home
