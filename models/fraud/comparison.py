@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from models.fraud.baselines import BASELINES, Baseline, Inputs, Matrix, Params
@@ -40,6 +41,8 @@ class Plan:
     oracle: bool = False
     on_first: Callable[[str, FoldScores], None] | None = None
     """Called with a fold's start and what its first network says."""
+    folder: Path | None = None
+    """Where trained networks are kept, to go on from; see `models.fraud.folds.FoldNetworks`."""
 
     @property
     def parts(self) -> int:
@@ -68,8 +71,9 @@ def compare(
         first seed's networks.
 
     Raises:
-        DataError: a fold has nothing to learn from or to judge.
-        ModelError: a baseline's library is missing.
+        DataError: a fold has nothing to learn from or to judge, or the folder holds networks of
+            another evaluation.
+        ModelError: a baseline's library is missing, or the folder holds a damaged network.
     """
     began = time.monotonic()
     contest = Contest.over(transactions, plan.starts, plan.mode, matrices)
@@ -122,7 +126,7 @@ def _network(
     for fold, learned in zip(contest.folds, contest.learned_rows, strict=True):
         runs = []
         if plan.seeds:
-            networks = FoldNetworks(transactions, fold.start, contest.mode)
+            networks = FoldNetworks(transactions, fold.start, contest.mode, plan.folder)
         for seed in range(plan.seeds):
             title, began = f"network {fold.start} seed {seed}", time.monotonic()
             counter.begin(title)
@@ -138,7 +142,8 @@ def _network(
                     plan.on_first(fold.start, said)
             figures = fold.metrics(said.scores[fold.rows])
             seconds = round(time.monotonic() - began, 1)
-            runs.append({"seed": seed, **figures, "sha256": said.sha256, "seconds": seconds})
+            sha256 = said.manifest.sha256
+            runs.append({"seed": seed, **figures, "sha256": sha256, "seconds": seconds})
         row: dict[str, Any] = {
             "start": fold.start,
             "learned": learned,

@@ -123,11 +123,7 @@ def train(
         config=config_fields(network.config),
         threshold=threshold,
         training={
-            "data": {**config.data, "fingerprint": fingerprint(transactions)},
-            "transactions": len(data),
-            "learned_from": int(learned.sum()),
-            "frauds": int((learned & transactions.is_fraud).sum()),
-            "days": round((end - start) / DAY_MS),
+            **account(transactions, learned, config.data),
             "seconds": round(time.monotonic() - began, 1),
             "curve": [list(point) for point in curve],
             **_settings(config),
@@ -198,6 +194,26 @@ def train_network(
     )
     _learn_what_surprises(network, data, learned)
     return network, curve
+
+
+def account(
+    transactions: Transactions, learned: npt.NDArray[np.bool_], data: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What a manifest says of the history of a training, and of what was learned from it.
+
+    Args:
+        transactions: N of them, at least one, in order of time.
+        learned: (N,) bool, those whose verdict was learned from.
+        data: where they came from.
+    """
+    clock = transactions.event_time
+    return {
+        "data": {**data, "fingerprint": fingerprint(transactions)},
+        "transactions": len(transactions),
+        "learned_from": int(learned.sum()),
+        "frauds": int((learned & transactions.is_fraud).sum()),
+        "days": round((int(clock[-1]) + 1 - int(clock[0])) / DAY_MS),
+    }
 
 
 def fingerprint(transactions: Transactions) -> str:

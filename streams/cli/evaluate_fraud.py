@@ -13,7 +13,12 @@ from models.fraud.baselines import require_libraries
 from models.fraud.ceiling import ceilings
 from models.fraud.evaluation import TEST_STARTS, VALIDATION_STARTS, Fold, kept_rows
 from models.fraud.transactions import Transactions
-from streams.cli.fraud_contest import compare_models, find_parameters, named_baselines
+from streams.cli.fraud_contest import (
+    compare_models,
+    find_parameters,
+    kept_networks,
+    named_baselines,
+)
 from streams.cli.fraud_options import refuse_contradictions
 from streams.cli.fraud_scores import judge_scores
 from streams.cli.fraud_tables import show_comparison, show_folds, show_streamed
@@ -101,6 +106,9 @@ def fraud(
     and prints them side by side. A fold's training week begins at its start; a week later, when
     its labels have arrived, comes the test week.
 
+    With --report an interrupted run leaves the networks that it has trained in REPORT.networks, and
+    the same command goes on from there.
+
     --scores-topic and --offline judge scores that exist instead and train nothing; together they
     also print the largest difference between a streamed and an offline score.
     """
@@ -115,15 +123,20 @@ def fraud(
         find_parameters(transactions, mode, wanted)
         return
     starts = _starts(train_starts, transactions)
-    stream: StreamedFolds | None = None
+    about = {
+        "artifact": _artifact(settings),
+        "data": [{"file": path.name, "sha256": _sha256(path)} for path in data],
+    }
     if judging:
         folds = [Fold.of(transactions, one) for one in starts]
         result = judge_scores(settings, transactions, folds, scores_topic, offline=offline)
         if oracle:
             result["ceiling"] = ceilings(transactions, folds)
             show_folds("ceiling", {**result["ceiling"], "mean": result["ceiling"]})
-    else:
-        stream = _streamed_folds(bootstrap, redis_url) if streamed else None
+        write_report(report, {**result, **about})
+        return
+    stream = _streamed_folds(bootstrap, redis_url) if streamed else None
+    with kept_networks(report) as folder:
         result = compare_models(
             transactions,
             starts,
@@ -132,15 +145,14 @@ def fraud(
             wanted,
             oracle=oracle,
             on_first=stream.keep if stream else None,
+            folder=folder,
         )
         show_comparison(result)
-    result["artifact"] = _artifact(settings)
-    result["data"] = [{"file": path.name, "sha256": _sha256(path)} for path in data]
-    write_report(report, result)
-    if stream:
-        result["streamed"] = stream.judge(settings, transactions)
-        show_streamed(result["streamed"])
-        write_report(report, result)
+        write_report(report, {**result, **about})
+        if stream:
+            result["streamed"] = stream.judge(settings, transactions)
+            show_streamed(result["streamed"])
+            write_report(report, {**result, **about})
 
 
 def _streamed_folds(bootstrap: str | None, redis_url: str | None) -> StreamedFolds:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +22,8 @@ from streams.errors import SettingsError
 if TYPE_CHECKING:  # torch takes seconds to import
     from models.fraud.folds import FoldScores
 
+_KEPT = "????-??-??-[AB]-*"  # what `FoldNetworks` writes, and nothing else that may lie there
+
 
 def named_baselines(only: str) -> tuple[Baseline, ...]:
     """Those that a list by comma names, all for an empty one.
@@ -35,6 +39,36 @@ def named_baselines(only: str) -> tuple[Baseline, ...]:
     return tuple(baseline for baseline in BASELINES if not names or baseline.name in names)
 
 
+@contextmanager
+def kept_networks(report: Path | None) -> Iterator[Path | None]:
+    """A folder beside a report for the networks of its folds, None without a report.
+
+    Where the block fails or is interrupted, they stay and the same command goes on from them; at
+    its end they go.
+
+    Raises:
+        SettingsError: the folder cannot be made.
+    """
+    if report is None:
+        yield None
+        return
+    folder = report.with_name(f"{report.name}.networks")
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"cannot keep networks in {folder}: {error.strerror}") from None
+    try:
+        yield folder
+    except BaseException:
+        with suppress(OSError):  # it goes where nothing was trained
+            folder.rmdir()
+        raise
+    for path in folder.glob(_KEPT):
+        path.unlink()
+    with suppress(OSError):  # it stays if something else lies there
+        folder.rmdir()
+
+
 def compare_models(
     transactions: Transactions,
     starts: Sequence[str],
@@ -44,11 +78,12 @@ def compare_models(
     *,
     oracle: bool,
     on_first: Callable[[str, FoldScores], None] | None = None,
+    folder: Path | None = None,
 ) -> dict[str, Any]:
     """The report of `models.fraud.comparison`, with a bar on the way."""
     from models.fraud.comparison import Plan, compare  # noqa: PLC0415  imports torch
 
-    plan = Plan(mode, starts, seeds, wanted, chosen(wanted, mode, TUNED), oracle, on_first)
+    plan = Plan(mode, starts, seeds, wanted, chosen(wanted, mode, TUNED), oracle, on_first, folder)
     with progress_bar("evaluating", plan.parts) as advance:
         return compare(transactions, _matrices(transactions, starts, wanted), plan, advance)
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from models.checkpoint import Manifest, save
+from models.checkpoint import save
 from models.fraud.evaluation import Fold, mean_and_std
 from models.fraud.folds import FoldScores
-from models.fraud.network import FEATURES, config_fields
 from models.fraud.transactions import Transactions
 from streams.bench.lockstep import streamed_scores
 from streams.bench.servers import servers
@@ -45,18 +43,8 @@ class StreamedFolds:
 
     def keep(self, start: str, said: FoldScores) -> None:
         """Write a fold's network where a worker can load it."""
-        manifest = Manifest(
-            name="fold",
-            version=start,
-            features={group: list(names) for group, names in FEATURES.items()},
-            config=config_fields(said.network.config),
-            threshold=1.0,
-            training={},
-            metrics={},
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-        )
         stem = Path(self._folder.name) / start
-        save(stem, said.network, manifest)
+        save(stem, said.network, said.manifest)
         self._models[start] = stem.with_name(f"{start}.json")
         self._offline[start] = said.scores
 

@@ -20,15 +20,20 @@ def random_model(folder: Path, *, seed: int = 7) -> Path:
         network.rows.weight.normal_(0.0, 0.2)
         network.out.bias.fill_(-1)
         network.measure(torch.linspace(-3.0, 3.0, 1000))
-    manifest = Manifest(
+    save(folder / "random", network, bare_manifest(network.config, str(seed)))
+    return folder / "random.json"
+
+
+def bare_manifest(config: FraudNetworkConfig, version: str, sha256: str = "") -> Manifest:
+    """A manifest of a network that nobody trained."""
+    return Manifest(
         name="random",
-        version=str(seed),
+        version=version,
         features={group: list(names) for group, names in FEATURES.items()},
-        config=config_fields(network.config),
+        config=config_fields(config),
         threshold=0.5,
         training={},
         metrics={},
         created="2020-01-01T00:00:00Z",
+        sha256=sha256,
     )
-    save(folder / "random", network, manifest)
-    return folder / "random.json"

@@ -22,6 +22,7 @@ from models.fraud.tuning import Tuned, keep_choice
 from streams.cli import evaluate_fraud, fraud_contest
 from streams.cli.main import app
 from streams.producers.files import HANDBOOK
+from tests.fakes.model import bare_manifest
 
 # Reaches from the first validation fold to the end of the first test fold.
 WORLD = SimulatorConfig(customers=70, terminals=100, radius=15.0, seed=8, start="2018-05-01")
@@ -40,8 +41,10 @@ QUICK = (
 class RightNetworks:
     """Know every fraud without any training."""
 
-    def __init__(self, history: Transactions, start: str, mode: str) -> None:
-        del start
+    def __init__(
+        self, history: Transactions, start: str, mode: str, folder: Path | None = None
+    ) -> None:
+        del start, folder
         self._history, self._mode = history, mode
 
     def scores(self, seed: int, on_progress: Any = None) -> FoldScores:
@@ -49,7 +52,8 @@ class RightNetworks:
         noise = np.random.default_rng(seed).random(len(self._history)).astype(np.float32)
         network = FraudNetwork(FraudNetworkConfig(hidden=2, head=4))
         scores = (self._history.is_fraud + noise) / np.float32(2)
-        return FoldScores(scores, noise, network, f"{self._mode}{seed}")
+        manifest = bare_manifest(network.config, str(seed), f"{self._mode}{seed}")
+        return FoldScores(scores, noise, network, manifest)
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +127,57 @@ def test_parameters_are_found_once_and_reused(files: list[Path], tmp_path: Path)
     lines = done.stdout.splitlines()
     for name in ("network, seeds: 2", "logistic_book", "lightgbm", "ceiling"):
         assert any(line.startswith(name) for line in lines), done.stdout
+
+
+def test_networks_lie_beside_the_report_until_it_is_whole(
+    files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report, folder = tmp_path / "r.json", tmp_path / "r.json.networks"
+
+    class Keeping(RightNetworks):
+        """Keep a file a network; the third is interrupted."""
+
+        def __init__(
+            self, history: Transactions, start: str, mode: str, folder: Path | None = None
+        ) -> None:
+            super().__init__(history, start, mode)
+            assert folder is not None
+            self._stem = folder / f"{start}-{mode}"
+
+        def scores(self, seed: int, on_progress: Any = None) -> FoldScores:
+            if len(list(folder.iterdir())) == 2 and is_interrupted:
+                raise KeyboardInterrupt
+            self._stem.with_name(f"{self._stem.name}-{seed}.json").touch()
+            return super().scores(seed, on_progress)
+
+    monkeypatch.setattr(comparison, "FoldNetworks", Keeping)
+    options = ("--seeds", "2", "--no-baselines", "--report", str(report))
+    is_interrupted = True
+    assert evaluate(files, *options).exit_code == 130
+    assert {path.name for path in folder.iterdir()} == {
+        "2018-08-01-B-0.json",
+        "2018-08-01-B-1.json",
+    }
+    assert not report.exists()
+    is_interrupted = False
+    (folder / "mine").touch()
+    assert evaluate(files, *options).exit_code == 0
+    assert [path.name for path in folder.iterdir()] == ["mine"]  # nothing of others is deleted
+    (folder / "mine").unlink()
+    assert evaluate(files, *options).exit_code == 0
+    assert report.exists()
+    assert not folder.exists()
+
+
+def test_a_run_that_trained_nothing_leaves_no_folder(files: list[Path], tmp_path: Path) -> None:
+    report = tmp_path / "r.json"
+    assert evaluate(files, "--report", str(report)).exit_code == 1  # was never tuned
+    assert list(tmp_path.iterdir()) == []
+    report.with_name("r.json.networks").touch()
+    refused = evaluate(files, "--no-baselines", "--report", str(report))
+    assert refused.exit_code == 2
+    assert "cannot keep networks in" in refused.stderr
+    assert refused.stderr.count("\n") == 1
 
 
 def test_the_ceiling_can_be_had_alone(files: list[Path], tmp_path: Path) -> None:

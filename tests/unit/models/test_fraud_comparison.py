@@ -22,6 +22,7 @@ from models.fraud.network import FraudNetwork, FraudNetworkConfig
 from models.fraud.simulator import DAY_MS, SimulatorConfig, simulate
 from models.fraud.transactions import Transactions
 from models.fraud.tuning import TUNED, Trial, Tuned, chosen, keep_choice, read_choices, search
+from tests.fakes.model import bare_manifest
 
 WORLD = SimulatorConfig(customers=250, terminals=300, radius=15.0, seed=8, start="2018-06-01")
 STARTS = ("2018-07-18", "2018-07-11")
@@ -53,7 +54,10 @@ SMALLEST = FraudNetworkConfig(hidden=2, head=4)
 class RightNetworks:
     """Networks of a fold that are right, but for a noise of their own; novelty is noise alone."""
 
-    def __init__(self, history: Transactions, start: str, mode: str) -> None:
+    def __init__(
+        self, history: Transactions, start: str, mode: str, folder: Path | None = None
+    ) -> None:
+        del folder
         self._history, self._name = history, f"{start} {mode}"
 
     def scores(self, seed: int, on_progress: Any = None) -> FoldScores:
@@ -61,7 +65,8 @@ class RightNetworks:
         noise = np.random.default_rng([seed, len(self._name)]).random(len(self._history))
         novelty = noise.astype(np.float32)
         scores = ((self._history.is_fraud + noise) / 2).astype(np.float32)
-        return FoldScores(scores, novelty, FraudNetwork(SMALLEST), f"{self._name} {seed}")
+        manifest = bare_manifest(SMALLEST, str(seed), f"{self._name} {seed}")
+        return FoldScores(scores, novelty, FraudNetwork(SMALLEST), manifest)
 
 
 def test_both_modes_end_with_the_training_week_and_only_b_goes_back(history: Transactions) -> None:

@@ -186,18 +186,22 @@ def test_the_checkpoint_of_another_training_is_refused_and_kept(
         assert checkpoint.read_bytes() == written
 
 
-@pytest.mark.parametrize("kind", ["text", "empty", "torch", "cut"])
+@pytest.mark.parametrize("kind", ["text", "empty", "torch", "list", "folder", "cut", "changed"])
 @pytest.mark.usefixtures("eager")
 def test_a_file_that_is_no_checkpoint_is_refused_in_one_line(
     data: Dataset, learned: np.ndarray, tmp_path: Path, kind: str
 ) -> None:
     checkpoint = tmp_path / "quick.checkpoint"
-    if kind == "cut":
+    if kind in {"cut", "changed"}:
         with pytest.raises(Interrupted):
             fit(data, learned, NETWORK, FIT, checkpoint=checkpoint, on_progress=interrupt_at(3))
-        checkpoint.write_bytes(checkpoint.read_bytes()[:-1000])
-    elif kind == "torch":
-        torch.save({"step": 3}, checkpoint)
+        written = checkpoint.read_bytes()
+        changed = written.replace(b"optimizer", b"optimist.")
+        checkpoint.write_bytes(changed if kind == "changed" else written[:-1000])
+    elif kind in {"torch", "list"}:
+        torch.save({"step": 3} if kind == "torch" else [3], checkpoint)
+    elif kind == "folder":
+        checkpoint.mkdir()
     else:
         checkpoint.write_bytes(b"no checkpoint" if kind == "text" else b"")
     with pytest.raises(DataError, match="is no checkpoint: delete it to start afresh") as refused:
