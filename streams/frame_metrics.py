@@ -41,7 +41,7 @@ class FrameMetrics:
         )
         self.camera_up = Gauge(
             "tocsin_camera_up",
-            "0 when the camera's reader has lost it, or nothing comes from it",
+            "0 when the camera's reader has lost it, or nothing of it is seen",
             ["camera"],
             registry=None,
         )

@@ -57,7 +57,7 @@ class Follower:
             self.hearing.expect((partition, camera) for camera in cameras)
 
     def close_silent(self, silent: Mapping[CameraKey, float], outcome: Outcome) -> None:
-        """End what goes on before cameras of which nothing was heard since the times given."""
+        """End what goes on before cameras of which nothing was seen since the times given."""
         for key, since in silent.items():
             if not self.hearing.is_silent_since(key, since):
                 continue
@@ -65,7 +65,7 @@ class Follower:
             self.hearing.forget(key)
             watch = self.watches.of(camera, partition)
             self._metrics.seen(camera, watch.time_ms or 0, up=False)
-            why = f"nothing came from it for {self.hearing.after_s:g} s"
+            why = f"nothing of it was seen for {self.hearing.after_s:g} s"
             events = watch.close(self._rules.of(camera), why)
             for message in self._alerts.tell_without_frame(camera, watch.alerts, events):
                 outcome.held.append(message)

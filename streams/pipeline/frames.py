@@ -217,7 +217,8 @@ class FrameIntake:
         high, wide = header.height, header.width
         if (picture.shape[0] > picture.shape[1]) != (high > wide):
             high, wide = wide, high  # EXIF has turned it
-        return replace(frame, picture=picture, shape=(high, wide)), thumbnail(picture)
+        small = thumbnail(picture) if self._motion.enabled else None
+        return replace(frame, picture=picture, shape=(high, wide)), small
 
     def _compared(self, past: CameraPast, frame: Frame, now: Thumbnail | None) -> Frame:
         """Say whether the frame is still."""
@@ -225,8 +226,7 @@ class FrameIntake:
             return frame
         since_ms = frame.headers.captured_at - past.looked_at
         if (
-            self._motion.enabled
-            and frame.broken is None
+            frame.broken is None
             and past.reference is not None
             and 0 <= since_ms < self._motion.heartbeat_ms
             and change(past.reference, now) < self._motion.threshold

@@ -65,7 +65,7 @@ def test_its_alerts_end_after_the_silence_once_and_it_shows(rules: Path) -> None
 
     assert [(alert.status, alert.detail["cause"]) for alert in ends] == [("end", "closed")] * 2
     assert {alert.ended_at for alert in ends} == {NOW + 39 * STEP_MS}  # when it was seen last
-    assert ends[0].reasons[0].text.endswith("the camera is closed: nothing came from it for 30 s")
+    assert ends[0].reasons[0].text.endswith("the camera is closed: nothing of it was seen for 30 s")
     check(worker.held)
     assert worker.metric("camera_up", camera="gate") == 0
     worker.now += 10 * SILENCE_S
@@ -124,6 +124,38 @@ def test_a_frame_that_comes_while_the_end_is_on_its_way_prevents_it(rules: Path)
     worker.take(records(PASSING[39:40], first=39))
     worker.take([], silent=silent)
     assert [alert for alert in worker.held[told:] if alert.status == "end"] == []
+
+
+@pytest.mark.parametrize("where", ["_intake", "_lapses"])
+def test_frames_that_are_all_too_old_to_be_seen_keep_nothing_open(rules: Path, where: str) -> None:
+    worker = Listener(rules=rules, policy="freshest")
+    shown = 0  # frames, whose time it is
+
+    def clock() -> int:
+        return NOW + STEP_MS * shown
+
+    worker.detector._intake._clock = worker.detector._lapses._clock = clock
+    for shown in range(40):
+        worker.take(records(PASSING[shown : shown + 1], first=shown))
+    before = opened(worker.held)
+    assert len(before) == 2
+    setattr(getattr(worker.detector, where), "_clock", lambda: clock() + 60_000)
+    for shown in range(40, 44):
+        worker.now += SILENCE_S / 4
+        outcome = worker.take(records(PASSING[39:40], first=shown))
+        assert outcome.held == []
+    assert worker.metric("camera_frames", camera="gate", fate="stale") == 4
+    ends = worker.listen()
+
+    assert {alert.reasons[0].text.rpartition(": ")[2] for alert in ends} == {
+        "nothing of it was seen for 30 s"
+    }
+    assert {alert.id for alert in ends} == before
+    setattr(getattr(worker.detector, where), "_clock", clock)
+    for shown in range(44, 62):
+        worker.take(records(PASSING[30 + shown - 44 :][:1], first=shown))
+    assert len(opened(worker.held) - before) == 2
+    assert worker.metric("camera_up", camera="gate") == 1
 
 
 def test_word_that_it_is_down_leaves_nothing_to_end(rules: Path) -> None:
