@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing_extensions import override
 
 from streams import admin
-from streams.app import Agent
+from streams.app.agent import Agent
 from streams.pipeline.assignment import TopicLog
 from streams.settings import KafkaSettings
 from streams.state.store import Identity

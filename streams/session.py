@@ -19,7 +19,7 @@ import faust
 from faust.types import TP
 
 from models.errors import ModelError
-from streams.app import Agent
+from streams.app.agent import Agent
 from streams.cluster import ClusterLog
 from streams.errors import RESTART, ForeignState, Stuck, TocsinError
 from streams.metrics import Metrics

@@ -17,7 +17,8 @@ from typing import Any, TypeVar
 
 from models.errors import ModelError
 from streams import admin
-from streams.app import Agent, AgentName, build_agent, observe
+from streams.app.agent import Agent, AgentName
+from streams.app.build import build_agent, observe
 from streams.cluster import identity_of
 from streams.errors import BrokerError, ForeignState, TocsinError
 from streams.figures import LiveFigures

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from models.fraud.features import new_card_state
 from models.fraud.network import load_fraud
-from streams.app import FLOAT_BYTES, open_store
+from streams.app.agent import open_store
+from streams.app.fraud import FLOAT_BYTES
 from streams.bench.subject import Worker
 from streams.bench.systems import check_committed, forget, fraud_worker, fresh
 from streams.bench.workload import (

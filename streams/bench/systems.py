@@ -15,7 +15,7 @@ from typing import Final, Literal
 import msgspec
 
 from streams.admin import connect
-from streams.app import open_store
+from streams.app.agent import open_store
 from streams.bench.assignment import Assignment
 from streams.bench.report import Throughput
 from streams.bench.servers import Servers

@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 
 import streams.worker
-from streams.app import Agent, build_agent
+from streams.app.agent import Agent
+from streams.app.build import build_agent
 from streams.cli.start import start
 from streams.state.table import EntityTable
 

@@ -17,9 +17,10 @@ import sys
 import time
 from typing import Any
 
-import streams.app
+import streams.app.vision
 import streams.worker
-from streams.app import Agent, build_agent
+from streams.app.agent import Agent
+from streams.app.build import build_agent
 from streams.cli.start import start
 from streams.pipeline.delivery import Delivery
 from streams.state.outbox import OUTBOX_KEY, outbox_blob
@@ -68,7 +69,7 @@ def main() -> int:
     parser.add_argument("--die-at", default="")
     options = parser.parse_args()
     death = Countdown(options.die_at)
-    streams.app.load_network = load_blobs  # type: ignore[assignment]
+    streams.app.vision.load_network = load_blobs  # type: ignore[assignment]
 
     def build(*args: Any) -> Agent:
         agent = build_agent(*args)

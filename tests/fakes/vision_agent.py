@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from streams.app import build_agent
+from streams.app.build import build_agent
 from streams.pipeline.batch import Batch, Outcome
 from streams.schemas import Alert, decode_alert
 from streams.settings import load_settings

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import streams.app
+import streams.app.vision
 from tests.fakes.blobs import load_blobs
 from tests.fakes.vision_agent import RULES
 
@@ -14,7 +14,7 @@ from tests.fakes.vision_agent import RULES
 @pytest.fixture
 def blobs(monkeypatch: pytest.MonkeyPatch) -> None:
     """A network that finds bright blobs, in the place of a trained one."""
-    monkeypatch.setattr(streams.app, "load_network", load_blobs)
+    monkeypatch.setattr(streams.app.vision, "load_network", load_blobs)
 
 
 @pytest.fixture

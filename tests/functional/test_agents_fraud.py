@@ -19,7 +19,8 @@ from models.fraud.network import load_fraud
 from models.fraud.simulator import SimulatorConfig, simulate
 from models.fraud.transactions import Transactions
 from streams.alerts.envelope import CLOUD_EVENT_HEADERS
-from streams.app import Agent, AgentName, build_agent
+from streams.app.agent import Agent, AgentName
+from streams.app.build import build_agent
 from streams.errors import SettingsError
 from streams.pipeline.batch import Batch, Message, Outcome
 from streams.schemas import Transaction as Payment

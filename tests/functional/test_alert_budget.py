@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from models.fraud.drift import reference_of
-from streams.app import build_agent
+from streams.app.build import build_agent
 from streams.errors import Fenced, SettingsError
 from streams.metrics import Metrics
 from streams.pipeline.budget import Budget

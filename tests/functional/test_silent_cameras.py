@@ -139,7 +139,7 @@ def test_frames_that_are_all_too_old_to_be_seen_keep_nothing_open(rules: Path, w
         worker.take(records(PASSING[shown : shown + 1], first=shown))
     before = opened(worker.held)
     assert len(before) == 2
-    setattr(getattr(worker.detector, where), "_clock", lambda: clock() + 60_000)
+    getattr(worker.detector, where)._clock = lambda: clock() + 60000
     for shown in range(40, 44):
         worker.now += SILENCE_S / 4
         outcome = worker.take(records(PASSING[39:40], first=shown))
@@ -151,7 +151,7 @@ def test_frames_that_are_all_too_old_to_be_seen_keep_nothing_open(rules: Path, w
         "nothing of it was seen for 30 s"
     }
     assert {alert.id for alert in ends} == before
-    setattr(getattr(worker.detector, where), "_clock", clock)
+    getattr(worker.detector, where)._clock = clock
     for shown in range(44, 62):
         worker.take(records(PASSING[30 + shown - 44 :][:1], first=shown))
     assert len(opened(worker.held) - before) == 2
