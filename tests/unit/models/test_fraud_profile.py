@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from models.fraud.profile import (
+    AMENDABLE,
+    COUNTED,
     DAYS,
     FRAUD,
     GENUINE,
@@ -14,6 +16,8 @@ from models.fraud.profile import (
     PROFILE_FEATURES,
     PROFILE_SUMMARY,
     RING,
+    SUPERSEDED,
+    TOO_LATE,
     WITHDRAWN,
     apply_labels,
     new_profiles,
@@ -251,12 +255,55 @@ def test_a_run_begins_after_a_genuine_one_that_was_folded() -> None:
     assert (days["before_run"], days["last_genuine"], days["run_start"]) == (2, 2, 3)
 
 
-def test_a_label_from_before_all_that_was_folded_is_stale() -> None:
+def test_a_label_that_may_have_been_folded_changes_nothing() -> None:
     labels = [(i, i, 7 + i, GENUINE) for i in range(RING + 8)]
     profile, _ = label(new_profiles(1), *labels)
-    late = (labels[0], labels[7], (999, 0, 1, FRAUD), (7, 7, 99, FRAUD))
-    again, stale = label(profile, *late)
-    assert stale.all()
+    late = (labels[0], labels[7], (999, 0, 1, GENUINE), (7, 7, 99, WITHDRAWN))
+    again, fates = label(profile, *late)
+    assert fates.tolist() == [TOO_LATE] * 4
+    assert again.tobytes() == profile.tobytes()
+
+
+def test_a_fraud_that_is_known_after_dozens_of_newer_verdicts_counts_once() -> None:
+    labels = [(i, 10 + i / 8, 11 + i / 8, GENUINE) for i in range(4 * RING)]
+    profile, _ = label(new_profiles(1), *labels)
+    chargebacks = [(900 + i, 11 + i, 60, FRAUD) for i in range(3)]
+    for _ in range(2):
+        profile, fates = label(profile, *chargebacks)
+        assert fates.tolist() == [COUNTED] * 3
+    assert (said(profile)["labels"], said(profile)["frauds"]) == (4 * RING + 3, 3)
+    newest = 10 + (3 * RING - 1) / 8  # of the folded ones, to which counts are decayed
+    decayed = sum(math.exp(-(newest - 11 - i) / 30) for i in range(3))
+    assert profile["base_f"][0, 2] == pytest.approx(decayed)
+    assert said(profile, as_of=59)["frauds"] == 0  # nobody had said so then
+
+
+def test_a_folded_fraud_may_change_its_mind_and_change_it_back() -> None:
+    labels = [(i, i, 7 + i, FRAUD if i == 2 else GENUINE) for i in range(RING + 4)]
+    profile, _ = label(new_profiles(1), *labels)
+    before = said(profile)["labels"], profile["base_n"].tolist(), profile["base_f"].tolist()
+    for day, verdict, counts in (
+        (50, GENUINE, (RING + 4, 0)),
+        (51, WITHDRAWN, (RING + 3, 0)),
+        (52, FRAUD, (RING + 4, 1)),
+    ):
+        profile, fates = label(profile, (2, 2, day, verdict), (2, 2, day - 1, FRAUD))
+        assert fates.tolist() == [COUNTED, SUPERSEDED]
+        assert (said(profile)["labels"], said(profile)["frauds"]) == counts
+    assert said(profile)["labels"] == before[0]
+    np.testing.assert_allclose(profile["base_n"], before[1])
+    np.testing.assert_allclose(profile["base_f"], before[2])
+
+
+def test_of_folded_frauds_the_newest_can_still_be_told_apart() -> None:
+    labels = [(i, 100 + i, 107 + i, GENUINE) for i in range(RING + 1)]
+    profile, _ = label(new_profiles(1), *labels)
+    frauds = [(900 + i, 50 + i, 120, FRAUD) for i in range(AMENDABLE + 1)]
+    profile, fates = label(profile, *frauds)
+    assert fates.tolist() == [COUNTED] * (AMENDABLE + 1)
+    assert (profile["settled_time"][0], profile["settled_tx"][0]) == (50 * DAY, 900)
+    again, fates = label(profile, frauds[0], (800, 49, 121, FRAUD), frauds[1])
+    assert fates.tolist() == [TOO_LATE, TOO_LATE, COUNTED]
     assert again.tobytes() == profile.tobytes()
 
 
