@@ -44,6 +44,7 @@ class Metrics:
         self.failures = self._counter("batch_failures", "Batches that failed and were replayed")
         self.acknowledged = self._counter("acknowledged", "Records acknowledged after a flush")
         self.strays = self._gauge("stray_events", "Events of an entity on a second partition")
+        self.too_late = self._gauge("labels_too_late", "Verdicts too late to change a profile")
         self.flushed_rows = self._counter("flushed_rows", "Rows written to the store")
         self.batch_size = self._histogram("batch_size", "Records in a batch", SIZE_BUCKETS)
         self.batch_wait = self._histogram(

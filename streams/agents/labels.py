@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 
 from models.fraud.evidence import with_evidence
 from models.fraud.features import new_card_state
-from models.fraud.profile import FRAUD, GENUINE, LABEL, WITHDRAWN, apply_labels, tx_hash
+from models.fraud.profile import (
+    FRAUD,
+    GENUINE,
+    LABEL,
+    TOO_LATE,
+    WITHDRAWN,
+    apply_labels,
+    tx_hash,
+)
 from models.fraud.sequences import plan_sequences
 from streams.pipeline.batch import Batch, Outcome
 from streams.pipeline.dead_letter import DeadLetters
@@ -20,6 +28,10 @@ from streams.schemas import TransactionLabel, decode_label
 from streams.state.cards import CardHistory
 from streams.state.store import PartitionSnapshot
 from streams.state.table import EntityTable, Frozen, pack
+
+TOO_LATE_TO_TELL = (
+    "too late: its terminal has so many newer verdicts that this one may have been counted already"
+)
 
 VERDICTS = {True: FRAUD, False: GENUINE, None: WITHDRAWN}
 
@@ -41,6 +53,8 @@ class LabelsDetector:
     ) -> None:
         self._terminals, self._cards = terminals, cards
         self._checks, self._dead_letters = checks, dead_letters
+        self.too_late = 0
+        """Verdicts that came too late to change a profile."""
 
     def prepare(self, batch: Batch) -> Outcome:
         """Decode, load the terminals' rows, drop replays, apply."""
@@ -58,15 +72,25 @@ class LabelsDetector:
         if not fresh.all():
             outcome.replayed = int(len(fresh) - fresh.sum())
             labels = [labels[i] for i in np.flatnonzero(fresh).tolist()]
-            rows, offsets = rows[fresh], offsets[fresh]
+            rows, offsets, index = rows[fresh], offsets[fresh], index[fresh]
         outcome.events = len(labels)
 
-        # 3. Apply, in offset order by terminal. A stale verdict changes nothing.
+        # 3. Apply, in offset order by terminal. A verdict that came before changes nothing.
         plan = plan_sequences(rows)
-        profiles, _ = apply_labels(
+        profiles, fates = apply_labels(
             plan, self._with_evidence(labels), self._terminals.state(plan.rows)
         )
         self._terminals.update(plan.rows, profiles, offsets[plan.packed[plan.last]])
+
+        # 4. Who says fraud, or takes a verdict back, is told that it came too late to count.
+        late = np.flatnonzero(fates == TOO_LATE).tolist()
+        self.too_late += len(late)
+        bad = [int(index[i]) for i in late if labels[i].is_fraud is not False]
+        buried = self._dead_letters.outcome(
+            batch, [Rejected(place, TOO_LATE_TO_TELL) for place in bad], step="apply"
+        )
+        outcome.messages += buried.messages
+        outcome.dead_letters += buried.dead_letters
         return outcome
 
     def _with_evidence(self, labels: list[TransactionLabel]) -> NDArray[Any]:

@@ -41,4 +41,5 @@ def build_labels(settings: Settings, status: Status, patience: Patience) -> Agen
         model="",
         max_batch=settings.delivery.max_batch,
         max_unflushed=unflushed(table),
+        observe=lambda metrics: metrics.too_late.set_function(lambda: detector.too_late),
     )

@@ -16,15 +16,17 @@ from numpy.typing import NDArray
 
 from models.fraud.dataset import DAY_MS, UNLABELLED, build, offline_scores, verdict_times
 from models.fraud.network import load_fraud
+from models.fraud.profile import AMENDABLE, RING
 from models.fraud.simulator import SimulatorConfig, simulate
 from models.fraud.transactions import Transactions
+from streams.agents.labels import TOO_LATE_TO_TELL
 from streams.alerts.envelope import CLOUD_EVENT_HEADERS
 from streams.app.agent import Agent, AgentName
 from streams.app.build import build_agent
 from streams.errors import SettingsError
 from streams.pipeline.batch import Batch, Message, Outcome
+from streams.schemas import DeadLetter, TransactionLabel, decode_alert, decode_score, encode
 from streams.schemas import Transaction as Payment
-from streams.schemas import TransactionLabel, decode_alert, decode_score, encode
 from streams.settings import load_settings
 from streams.state.memory import MemoryServer, MemoryStateStore
 from streams.state.store import Identity, StateStore
@@ -498,6 +500,37 @@ def test_replayed_labels_are_dropped_and_labels_on_objects_pass_by(model: Path) 
     outcome = world.worker("labels").take([(0, FakeRecord(5, on_object))])
     assert outcome == Outcome()
     assert world.terminals.rows == rows
+
+
+def test_a_late_fraud_counts_and_one_that_cannot_be_told_from_a_counted_one_is_buried(
+    model: Path,
+) -> None:
+    labels = World(model).worker("labels")
+    detector: Any = labels.agent.detector
+
+    def told(first: int, *verdicts: dict[str, Any]) -> Outcome:
+        times = {"labelled_at": T0 + 100 * HOUR_MS}
+        return labels.take(
+            [
+                (0, FakeRecord(first + i, verdict(**{"tx_id": f"t{first + i}", **times, **one})))
+                for i, one in enumerate(verdicts)
+            ]
+        )
+
+    busy = [{"is_fraud": False, "event_time": T0 + i * HOUR_MS} for i in range(RING + 20)]
+    assert told(0, *busy).messages == []
+    frauds = [{"event_time": T0 + i * HOUR_MS} for i in range(AMENDABLE + 1)]
+    assert told(100, *frauds).messages == []
+    again = {"tx_id": "t100", "event_time": T0}
+    genuine = {"is_fraud": False, "event_time": T0 - HOUR_MS}
+    withdrawn = {"is_fraud": None, "event_time": T0 - HOUR_MS}
+    outcome = told(200, again, frauds[1] | {"tx_id": "t101"}, genuine, withdrawn)
+
+    letters = [DeadLetter.from_record(m.key, m.value, m.headers) for m in outcome.messages]
+    assert [letter.offset for letter in letters] == [200, 203]
+    assert {(letter.step, letter.reason) for letter in letters} == {("apply", TOO_LATE_TO_TELL)}
+    assert outcome.dead_letters == 2
+    assert detector.too_late == 3
 
 
 # -- alerts ---------------------------------------------------------------------------------------
