@@ -185,6 +185,38 @@ def _remember_large(
     after["large_count"][lanes[starts]] += counts.astype(np.uint64)
 
 
+def large_before(
+    plan: SequencePlan,
+    state: npt.NDArray[Any],
+    x: npt.NDArray[np.float32],
+    event_time: npt.NDArray[np.int64],
+    slot: int,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """Which large transactions a card had before one of a batch, as far as they are remembered.
+
+    Args:
+        plan: of the batch, B events over U cards.
+        state: (U,) CARD_STATE before it.
+        x: (B, F) packed, its features.
+        event_time: (B,) int64 ms, packed.
+        slot: of the transaction.
+
+    Returns:
+        (K,) int64 ms and (K,) float32, times the card's usual amount at that time, at most 50;
+        the last `LARGE_KEPT` in order of arrival, wherever the stream was cut into batches.
+    """
+    lane, wave = plan.lane[slot], plan.wave[slot]
+    earlier = (np.cumsum(plan.sizes) - plan.sizes)[:wave] + lane
+    times = np.exp(x[earlier, CARD_FEATURES.index("amount_ratio")])
+    large = times >= LARGE_RATIO
+    card = state[lane]
+    count = int(card["large_count"])
+    kept = np.arange(max(count - LARGE_KEPT, 0), count) % LARGE_KEPT
+    time = np.concatenate([card["large_time"][kept], event_time[earlier][large]])
+    ratio = np.concatenate([card["large_ratio"][kept], times[large]])
+    return time[-LARGE_KEPT:], np.minimum(ratio[-LARGE_KEPT:], 50.0)
+
+
 def _usual_amounts(
     plan: SequencePlan, amount: npt.NDArray[np.float64], after: npt.NDArray[Any]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.fraud.features import card_features
+from models.fraud.features import card_features, large_before
 from models.fraud.network import FraudNetwork, memory_before
 from models.fraud.profile import profile_features
 from models.fraud.sequences import SequencePlan, plan_sequences
@@ -42,6 +42,7 @@ class Prepared:
     index: NDArray[np.int64]  # (N,) place in the batch
     plan: SequencePlan
     event_time: NDArray[np.int64]  # (N,) packed, ms
+    cards: NDArray[Any]  # (U,) CARD_STATE before the batch
     x: NDArray[np.float32]  # (N, F) packed
     risk: NDArray[np.float32]  # (N, P) packed
     terminals: NDArray[Any]  # (N,) PROFILE_SUMMARY packed
@@ -105,12 +106,13 @@ class FraudDetector:
         view = self._terminals.view(
             [transaction.terminal_id for transaction in transactions], event_time, plan.packed
         )
+        cards = self._cards.state(plan.rows)
         x, state = card_features(
             plan,
             amount=amount,
             event_time=event_time,
             terminal=view.hashes,
-            state=self._cards.state(plan.rows),
+            state=cards,
         )
         self._cards.update(plan.rows, state, offsets[plan.packed[plan.last]])
 
@@ -118,7 +120,17 @@ class FraudDetector:
         time_packed = event_time[plan.packed]
         risk = profile_features(view.summary, time_packed)
         return Prepared(
-            batch, transactions, index, plan, time_packed, x, risk, view.summary, loaded, outcome
+            batch=batch,
+            transactions=transactions,
+            index=index,
+            plan=plan,
+            event_time=time_packed,
+            cards=cards,
+            x=x,
+            risk=risk,
+            terminals=view.summary,
+            loaded=loaded,
+            outcome=outcome,
         )
 
     def infer(self, prepared: Prepared) -> Outcome:
@@ -148,6 +160,10 @@ class FraudDetector:
                 risk=risk[slots],
                 hidden=memory_before(slots, plan, before, memory),
                 terminals=prepared.terminals[slots],
+                large=[
+                    large_before(plan, prepared.cards, prepared.x, prepared.event_time, slot)
+                    for slot in slots.tolist()
+                ],
             )
 
         raised = alerts(scored, self._rules, limits, explained, rebuilding=self._is_rebuilding())

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from models.fraud.explanation import GROUPS, contributions
-from models.fraud.features import CARD_FEATURES
+from models.fraud.features import CARD_FEATURES, LARGE_RATIO
 from models.fraud.network import FraudNetwork
 from models.fraud.profile import DAYS, LONG_AGO
 from streams.schemas import Reason, Scalar, Transaction
@@ -22,6 +22,12 @@ LEAST = 0.01
 
 MINUTE_MS, DAY_MS = 60_000, 86_400_000
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+
+RECENT_DAYS = 10
+"""How far back a card's large payments are told."""
+
+Large = tuple[NDArray[np.int64], NDArray[np.float32]]
+"""(K,) ms and (K,) times the card's usual amount: large payments that a card remembers."""
 
 Words = tuple[str, dict[str, Scalar]]
 
@@ -45,6 +51,7 @@ def explain(
     risk: torch.Tensor,
     hidden: torch.Tensor,
     terminals: NDArray[Any],
+    large: Sequence[Large],
 ) -> list[Explanation]:
     """Explain K alerts.
 
@@ -55,6 +62,7 @@ def explain(
         risk: (K, P) profile features.
         hidden: (K, H) memory before each transaction.
         terminals: (K,) PROFILE_SUMMARY.
+        large: K times what the card had paid before.
     """
     rises = contributions(network, x, risk, hidden)  # (K, G)
     features = x.cpu().numpy()
@@ -62,35 +70,33 @@ def explain(
         novelty = network.rank(network.surprise(hidden, x)).tolist()  # (K,)
     found = []
     for k, transaction in enumerate(transactions):
-        named = [
-            _reason(code, rise, transaction, features[k], terminals[k])
-            for code, rise in zip(GROUPS, rises[k].tolist(), strict=True)
-            if rise >= LEAST
-        ]
+        named = []
+        for code, rise in zip(GROUPS, rises[k].tolist(), strict=True):
+            if rise >= LEAST:
+                text, evidence = _words(code, transaction, features[k], terminals[k], large[k])
+                named.append(Reason(code, text, rise, evidence))
         named.sort(key=lambda reason: -reason.contribution)
         found.append(Explanation(named, round(novelty[k], 4)))
     return found
 
 
-def _reason(
+def _words(
     code: str,
-    rise: float,
     transaction: Transaction,
     x: NDArray[np.float32],
     terminal: NDArray[Any],
-) -> Reason:
+    large: Large,
+) -> Words:
     feature = dict(zip(CARD_FEATURES, x.tolist(), strict=True))
     if code == "amount":
-        text, evidence = _amount(transaction, feature)
-    elif code == "gap":
-        text, evidence = _gap(feature)
-    elif code == "hour":
-        text, evidence = _hour(transaction)
-    elif code == "card_history":
-        text, evidence = _card(feature)
-    else:
-        text, evidence = _terminal(transaction, terminal)
-    return Reason(code, text, rise, evidence)
+        return _amount(transaction, feature)
+    if code == "gap":
+        return _gap(feature)
+    if code == "hour":
+        return _hour(transaction)
+    if code == "card_history":
+        return _card(transaction, feature, large)
+    return _terminal(transaction, terminal)
 
 
 def _amount(transaction: Transaction, feature: dict[str, float]) -> Words:
@@ -124,9 +130,24 @@ def _hour(transaction: Transaction) -> Words:
     }
 
 
-def _card(feature: dict[str, float]) -> Words:
+def _card(transaction: Transaction, feature: dict[str, float], large: Large) -> Words:
     count = round(math.expm1(feature["log_count"] * 4.0))
-    return f"the pattern of the card's last transactions ({count} known)", {"transactions": count}
+    times, ratios = large
+    ages = transaction.event_time - times
+    recent = ratios[(ages >= 0) & (ages <= RECENT_DAYS * DAY_MS)]
+    evidence: dict[str, Scalar] = {
+        "transactions": count,
+        f"large_in_{RECENT_DAYS}_days": len(recent),
+    }
+    if not len(recent):
+        return f"the pattern of the card's last transactions ({count} known)", evidence
+    largest = round(float(recent.max()), 1)
+    payments = "1 payment" if len(recent) == 1 else f"{len(recent)} payments"
+    most = "" if len(recent) == 1 else "the largest "
+    return (
+        f"{payments} of at least {LARGE_RATIO:g} times the card's usual amount in the "
+        f"{RECENT_DAYS} days before, {most}{largest:g} times ({count} transactions known)"
+    ), {**evidence, "largest_times_usual": largest}
 
 
 def _terminal(transaction: Transaction, terminal: NDArray[Any]) -> Words:

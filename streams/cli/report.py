@@ -27,8 +27,8 @@ _BOOK_WITHOUT_LABELS = (
     "| the book's isolation forest | 0.808 | 0.164 | 0.190 |",
     "",
     (
-        "Its inputs hold each terminal's risk, which is made of labels; ours above do not, so the two "
-        "tables answer different questions."
+        "Its inputs hold each terminal's risk, which is made of labels; ours above do not, so the "
+        "two tables answer different questions."
     ),
 )
 """What the book says of detectors that are trained without labels."""

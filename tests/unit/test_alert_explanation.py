@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
-from models.fraud.features import card_features, new_card_state, terminal_hash
+from models.fraud.features import card_features, large_before, new_card_state, terminal_hash
 from models.fraud.network import FraudNetwork, load_fraud
 from models.fraud.profile import PROFILE_SUMMARY, new_profiles, profile_features, summarise
 from models.fraud.sequences import plan_sequences
@@ -40,12 +42,13 @@ def explained(network: FraudNetwork, *events: tuple[int, float]) -> Explanation:
     """Of the last of one card's payments, (time, amount) each, at a terminal without labels."""
     time, amount = (np.array(column) for column in zip(*events, strict=True))
     plan = plan_sequences(np.zeros(len(events), np.int64))
+    state = new_card_state(1)
     x, _ = card_features(
         plan,
         amount=amount.astype(np.float64),
         event_time=time,
         terminal=np.full(len(events), terminal_hash("t1"), np.uint32),
-        state=new_card_state(1),
+        state=state,
     )
     summary = summarise(new_profiles(1), 220.0)
     assert summary.dtype == PROFILE_SUMMARY
@@ -57,6 +60,7 @@ def explained(network: FraudNetwork, *events: tuple[int, float]) -> Explanation:
         risk=torch.from_numpy(profile_features(summary, np.array([at]))),
         hidden=torch.zeros(1, network.config.hidden),
         terminals=summary,
+        large=[large_before(plan, state, x, time, len(events) - 1)],
     )
     return found
 
@@ -131,7 +135,39 @@ def test_a_cards_payments_are_counted(network: FraudNetwork, known: int) -> None
     events = [(SUNDAY + day * DAY, 20.0) for day in range(known + 1)]
     found = reason(explained(network, *events), "card_history")
     assert found.text == f"the pattern of the card's last transactions ({known} known)"
-    assert found.evidence == {"transactions": known}
+    assert found.evidence == {"transactions": known, "large_in_10_days": 0}
+
+
+@pytest.mark.parametrize(
+    ("days", "words", "evidence"),
+    [
+        ([20], "the pattern of the card's last transactions (101 known)", {"large_in_10_days": 0}),
+        (
+            [10],
+            (
+                "1 payment of at least 2 times the card's usual amount in the 10 days before, "
+                "4.9 times (101 transactions known)"
+            ),
+            {"large_in_10_days": 1, "largest_times_usual": 4.9},
+        ),
+        (
+            [20, 3, 2, 0],
+            (
+                "3 payments of at least 2 times the card's usual amount in the 10 days before, the "
+                "largest 4.8 times (104 transactions known)"
+            ),
+            {"large_in_10_days": 3, "largest_times_usual": 4.8},
+        ),
+    ],
+)
+def test_a_cards_large_payments_of_the_last_days_are_told(
+    network: FraudNetwork, days: list[int], words: str, evidence: dict[str, Any]
+) -> None:
+    usual = [(SUNDAY + day * DAY, 20.0) for day in range(-150, -50)]
+    large = [(SUNDAY - day * DAY, 100.0) for day in days]
+    found = reason(explained(network, *usual, *large, (SUNDAY, 20.0)), "card_history")
+    assert found.text == words
+    assert found.evidence == {"transactions": 100 + len(days), **evidence}
 
 
 def test_an_amount_is_set_against_the_cards_own(network: FraudNetwork) -> None:

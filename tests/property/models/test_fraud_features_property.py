@@ -15,6 +15,7 @@ from models.fraud.features import (
     LARGE_KEPT,
     LARGE_RATIO,
     card_features,
+    large_before,
     new_card_state,
 )
 from models.fraud.sequences import plan_sequences
@@ -171,6 +172,38 @@ def test_large_transactions_are_remembered_as_in_a_list_of_all(
         np.testing.assert_allclose(row["large_ratio"][places], [r for _, r in kept], rtol=1e-5)
         unused = np.setdiff1d(np.arange(LARGE_KEPT), places)
         assert not row["large_time"][unused].any()
+
+
+@settings(max_examples=60, deadline=None)
+@given(spenders(), st.integers(0, 400), st.integers(0, 500))
+def test_what_was_large_before_a_transaction_is_told_from_anywhere_in_a_batch(
+    stream: list[Event], cut: int, position: int
+) -> None:
+    cut = min(cut, len(stream) - 1)
+    position = cut + position % (len(stream) - cut)
+    cards = [Card() for _ in range(CARDS)]
+    for event in stream[:position]:
+        cards[event.card].features(event)
+    card = cards[stream[position].card]
+    _, state = run(stream[:cut], [])
+    batch = stream[cut:]
+    time = np.array([event.time for event in batch], np.int64)
+    plan = plan_sequences(np.array([event.card for event in batch], np.int64))
+    before = state[plan.rows]
+    x, _ = card_features(
+        plan,
+        amount=np.array([event.amount for event in batch]),
+        event_time=time,
+        terminal=np.zeros(len(batch), np.uint32),
+        state=before,
+    )
+    slot = int(np.flatnonzero(plan.packed == position - cut)[0])
+    times, ratios = large_before(plan, before, x, time[plan.packed], slot)
+    if card.unsure:
+        return
+    expected = card.large[-LARGE_KEPT:]
+    assert times.tolist() == [time for time, _ in expected]
+    np.testing.assert_allclose(ratios, [min(ratio, 50.0) for _, ratio in expected], rtol=1e-5)
 
 
 @given(events(any_time) | spenders(), cuts)
