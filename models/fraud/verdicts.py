@@ -89,7 +89,8 @@ def apply_labels(
     that is not in the ring and not newer than the newest folded one may have been folded itself.
     It counts where that can be told: as a fraud that is not among the newest folded frauds and
     newer than all that have left them, or as another verdict on one of these. Else it is refused:
-    so a repeated label changes nothing. (A fraud that was folded as genuine counts as two labels.)
+    so a repeated label changes nothing, but for one that contradicts what was folded: a fraud that
+    was folded as genuine counts, and as two labels, even if the genuine verdict was the later one.
 
     Args:
         plan: of the terminals' rows, B labels over U terminals.
