@@ -18,7 +18,7 @@ from models.fraud.transactions import Transactions
 ALERTS_PER_DAY = 100
 """A desk's budget: the threshold of a fold is where its test week has so many alerts a day."""
 
-_WEEK, _SLICES, _DELAY_STEPS = 7, 5, (1, 3, 7, 14)
+_WEEK, _SLICES, _DELAY_STEPS = 7, 5, (1, 3, 7)
 
 
 def findings(
@@ -33,8 +33,10 @@ def findings(
 
     Returns:
         ``calibration`` (``score``, ``fraud_share`` and ``count`` of each bin, ``ece``, ``brier``),
-        ``slices`` by amount and by the card's activity, and ``delay``: of the terminals whose first
-        fraud was labelled in a test week, the share that had raised an alert so many days later.
+        ``budget`` (``precision`` and ``recall`` at `ALERTS_PER_DAY`), ``slices`` by amount and by
+        the card's activity, and ``delay``: of the terminals whose first fraud was labelled in a
+        test week, the share that had raised an alert ``within`` so many days. The week ends for all
+        at once, so a terminal labelled late in it has less time.
     """
     truth = np.concatenate([fold.truth for fold in folds])
     judged = np.concatenate([each[fold.rows] for fold, each in zip(folds, scores, strict=True)])
@@ -45,10 +47,13 @@ def findings(
     ]
     # One scale for all folds: how far above its fold's threshold a score is.
     above = judged - np.repeat(limits, [len(fold.rows) for fold in folds])
+    alerts = above >= 0
+    hits = int((alerts & truth).sum())
     curve = reliability(truth, judged)
     values = {"amount": transactions.amount[rows], "activity": card_activity(transactions)[rows]}
     return {
         "alerts_per_day": ALERTS_PER_DAY,
+        "budget": {"precision": hits / int(alerts.sum()), "recall": hits / int(truth.sum())},
         "calibration": {
             "score": curve.score.tolist(),
             "fraud_share": curve.fraud_share.tolist(),

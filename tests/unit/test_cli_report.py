@@ -15,6 +15,7 @@ from models.fraud import comparison
 from models.fraud.card import model_card
 from models.fraud.network import load_fraud
 from models.fraud.simulator import simulate
+from models.fraud.tuning import TUNED, read_choices
 from streams.cli import fraud_contest
 from streams.cli.main import app
 from tests.fakes.model import random_model
@@ -43,7 +44,7 @@ def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """What an evaluation wrote in each mode."""
+    """What an evaluation wrote in each mode, and of the served network."""
     folder = tmp_path_factory.mktemp("evaluated")
     data = [write(folder / "history.csv", simulate(WORLD, DAYS))]
     written = {}
@@ -60,6 +61,8 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
                 data, "--mode", mode, "--seeds", "2", "--oracle", "--report", str(written[mode])
             )
             assert done.exit_code == 0, done.output
+        written["offline"] = folder / "offline.json"
+        assert evaluate(data, "--offline", "--report", str(written["offline"])).exit_code == 0
     return written
 
 
@@ -71,6 +74,15 @@ def report(*arguments: str | Path) -> Result:
 def read(path: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(path.read_text())
     return found
+
+
+def text_of(found: dict[str, Any], tmp_path: Path) -> str:
+    """The report on what an evaluation might have found."""
+    path = tmp_path / "found.json"
+    path.write_text(json.dumps(found))
+    done = report(path, "--out", tmp_path)
+    assert done.exit_code == 0, done.output
+    return (tmp_path / "report.md").read_text(encoding="utf-8")
 
 
 def row_of(name: str, row: dict[str, Any]) -> str:
@@ -132,6 +144,144 @@ def test_what_was_streamed_stands_beside_what_was_computed(
     cells = "0.9100, 0.5200, 0.1230 | 0.9200, 0.5300, 0.2000"
     assert f"| 2018-08-01 | {cells} | 2.3e-07 |" in text
     assert f"| mean | {cells} |  |" in text
+
+
+def test_what_is_written_repeats_itself_byte_for_byte(
+    reports: dict[str, Path], tmp_path: Path
+) -> None:
+    written = []
+    for out in (tmp_path / "one", tmp_path / "two"):
+        assert report(reports["B"], "--out", out).exit_code == 0
+        written.append({path.name: path.read_bytes() for path in out.iterdir()})
+    assert set(written[0]) > PLOTS
+    assert written[0] == written[1]
+    assert not any(b"<dc:date>" in written[0][name] for name in PLOTS)
+
+
+def test_the_served_network_stands_beside_those_of_the_folds(
+    reports: dict[str, Path], tmp_path: Path
+) -> None:
+    done = report(reports["offline"], reports["B"], reports["A"], "--out", tmp_path)
+    assert done.exit_code == 0, done.output
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    section = text.split("## As shipped")[1].split("\n## ")[0]
+    assert "on Tocsin's own simulator alone" in section
+    found = read(reports["offline"])
+    assert len(found["folds"]) == 2
+    for fold in found["folds"]:
+        cells = " | ".join(f"{fold[key]:.4f}" for key in ("auc", "ap", "cp100"))
+        assert f"| {fold['start']} | {cells} |" in section
+    assert row_of("mean", {**found["mean"], "std": found["std"]}) in section
+    assert report(reports["B"], "--out", tmp_path).exit_code == 0
+    assert "As shipped" not in (tmp_path / "report.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"artifact": {"version": "2", "sha256": "f" * 64}},
+            "judges the network ffffffffffff where",
+        ),
+        ({"folds": []}, "judges other folds or data"),
+        ({"data": []}, "judges other folds or data"),
+        ({"artifact": {}}, "is no whole report"),
+    ],
+)
+def test_a_judgement_of_another_network_or_of_other_folds_is_refused(
+    reports: dict[str, Path], tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    path = tmp_path / "other.json"
+    path.write_text(json.dumps({**read(reports["offline"]), **change}))
+    refused = report(reports["B"], path, "--out", tmp_path / "out")
+    assert refused.exit_code == 2
+    assert refused.stderr.startswith(f"error: {path} ")
+    assert message in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_served_network_is_judged_once_and_not_alone(
+    reports: dict[str, Path], tmp_path: Path
+) -> None:
+    alone = report(reports["offline"], "--out", tmp_path)
+    assert alone.exit_code == 2
+    assert "is of the served network alone" in alone.stderr
+    twice = report(reports["B"], reports["offline"], reports["offline"], "--out", tmp_path)
+    assert twice.exit_code == 2
+    assert "is a second report of the served network" in twice.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_names_are_explained_where_they_are_used(reports: dict[str, Path], tmp_path: Path) -> None:
+    found = read(reports["B"])
+    plain = text_of(found, tmp_path)
+    for name in ("network", "logistic_book", "lightgbm", "ceiling"):
+        assert f"\n| {name} | " in plain.split("## Mode B")[0]
+    assert "\n| xgboost | " not in plain
+    assert "histograms" not in plain
+    assert f"The run that wrote this took {found['seconds']:,.0f} s." in plain
+    # XGBoost by histograms, as it was tuned for mode B.
+    tuned = read_choices(TUNED)["B"]["xgboost"]
+    found["baselines"]["xgboost"] = {**found["baselines"]["lightgbm"], "params": tuned.params}
+    text = text_of(found, tmp_path)
+    assert "\n| xgboost | XGBoost on the network's 43 inputs: trees do not see" in text
+    exact = max(one.ap for one in tuned.trials if one.params["tree_method"] == "exact")
+    assert tuned.best.ap > exact
+    assert (
+        f"`xgboost` works on histograms of 2,048 bins: on the validation folds the best of these "
+        f"had AP {tuned.best.ap:.3f}, the best by the `exact` method {exact:.3f}." in text
+    )
+
+
+def test_novelty_is_called_weaker_where_it_is(reports: dict[str, Path], tmp_path: Path) -> None:
+    found = read(reports["B"])
+    for ap, is_weaker in ((0.9, True), (0.0, False)):
+        found["unsupervised"]["autoencoder"]["ap"] = ap
+        assert ("novelty alone is weaker" in text_of(found, tmp_path)) == is_weaker
+
+
+def test_what_a_desk_sees_and_how_soon(reports: dict[str, Path], tmp_path: Path) -> None:
+    found = read(reports["B"])
+    found["findings"]["budget"] = {"precision": 0.437, "recall": 0.764}
+    found["findings"]["delay"]["within"] = {"1d": 0.125, "3d": 0.25, "7d": None}
+    text = text_of(found, tmp_path)
+    assert "43.7% of the alerts are frauds (precision), and 76.4% of the frauds" in text
+    assert "by days after the label: within 1 12.5%, within 3 25.0%.\n" in text
+
+
+def test_the_choices_are_linked_where_they_lie_beside_the_report(
+    reports: dict[str, Path], tmp_path: Path
+) -> None:
+    assert "choices.md" not in text_of(read(reports["B"]), tmp_path)
+    (tmp_path / "choices.md").touch()
+    assert "(choices.md)" in text_of(read(reports["B"]), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [
+        "mode", "folds", "mean", "baselines", "findings.delay", "findings.calibration.ece",
+        "findings.slices", "unsupervised", "train_starts", "seconds", "data",
+    ],
+)  # fmt: skip
+def test_a_report_that_lacks_a_part_is_refused_in_one_line(
+    reports: dict[str, Path], tmp_path: Path, missing: str
+) -> None:
+    found = read(reports["B"])
+    *within, name = missing.split(".")
+    part = found
+    for step in within:
+        part = part[step]
+    del part[name]
+    path = tmp_path / "cut.json"
+    path.write_text(json.dumps(found))
+    refused = report(path, "--out", tmp_path / "out")
+    assert refused.exit_code == 2
+    assert refused.stderr.startswith(f"error: {path} is no whole report, ")
+    assert f"`{name}`" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_card_names_patents_folds_and_slices(reports: dict[str, Path], tmp_path: Path) -> None:
