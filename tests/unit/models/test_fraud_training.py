@@ -5,11 +5,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import average_precision_score
 
-from models.checkpoint import save
+from models.checkpoint import Manifest, save
 from models.errors import DataError
 from models.fraud import fitting
-from models.fraud.dataset import DAY_MS, Dataset, build, verdict_times
+from models.fraud.calibration import expected_calibration_error
+from models.fraud.dataset import (
+    DAY_MS,
+    UNLABELLED,
+    Dataset,
+    build,
+    offline_scores,
+    verdict_times,
+)
 from models.fraud.fitting import CURVE_POINTS, FitConfig, fit
 from models.fraud.network import FraudNetwork, FraudNetworkConfig, load_fraud
 from models.fraud.simulator import SimulatorConfig, simulate
@@ -37,6 +46,11 @@ def same(one: FraudNetwork, two: FraudNetwork) -> bool:
     return all(torch.equal(a, b) for a, b in pairs)
 
 
+@pytest.fixture(scope="module")
+def trained(history: Transactions) -> tuple[FraudNetwork, Manifest]:
+    return train(history, QUICK)
+
+
 def test_a_trained_network_beats_chance_and_its_manifest_says_how_it_came_about(
     history: Transactions, tmp_path: Path
 ) -> None:
@@ -60,6 +74,31 @@ def test_a_trained_network_beats_chance_and_its_manifest_says_how_it_came_about(
     again, found = load_fraud(tmp_path / "quick.json")
     assert found == sealed
     assert same(network, again)
+
+
+def test_training_calibrates_and_says_what_missing_genuine_labels_cost(
+    trained: tuple[FraudNetwork, Manifest], history: Transactions
+) -> None:
+    network, manifest = trained
+    metrics, clock, truth = manifest.metrics, history.event_time, history.is_fraud
+    assert network.calibration.tolist() != [1.0, 0.0]
+    assert 0 < metrics["ece"] < metrics["ece_uncalibrated"]
+
+    held = clock > clock[-1] - 10 * DAY_MS
+    middle = clock[-1] + 1 - 5 * DAY_MS
+    scores = offline_scores(network, build(history, network.config.large_amount))
+    late = held & (clock >= middle)
+    assert expected_calibration_error(truth[late], scores[late]) == pytest.approx(
+        metrics["ece"], abs=1e-5
+    )
+    # Frauds are labelled after a week, genuine transactions never.
+    labelled_at = np.full(len(clock), UNLABELLED)
+    labelled_at[truth] = clock[truth] + 7 * DAY_MS
+    poorer = offline_scores(network, build(history, network.config.large_amount, labelled_at))
+    for figure, said in (("ap", scores), ("ap_if_only_frauds_are_labelled", poorer)):
+        expected = average_precision_score(truth[held], said[held])
+        assert metrics[figure] == pytest.approx(expected, abs=2e-6)
+    assert metrics["ap_if_only_frauds_are_labelled"] != metrics["ap"]
 
 
 def test_the_same_seed_trains_the_same_network(history: Transactions) -> None:
