@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+from models.checkpoint import Manifest
 from models.fraud import baselines, comparison, tuning
 from models.fraud.baselines import Baseline
 from models.fraud.folds import FoldScores
@@ -19,9 +20,11 @@ from models.fraud.network import FraudNetwork, FraudNetworkConfig, load_fraud
 from models.fraud.simulator import SimulatorConfig, simulate
 from models.fraud.transactions import Transactions
 from models.fraud.tuning import Tuned, keep_choice
-from streams.cli import evaluate_fraud, fraud_contest
+from streams.bench.servers import Servers
+from streams.cli import evaluate_fraud, fraud_contest, fraud_streamed
 from streams.cli.main import app
 from streams.producers.files import HANDBOOK
+from streams.settings import Settings
 from tests.fakes.model import bare_manifest
 
 # Reaches from the first validation fold to the end of the first test fold.
@@ -53,6 +56,7 @@ class RightNetworks:
         network = FraudNetwork(FraudNetworkConfig(hidden=2, head=4))
         scores = (self._history.is_fraud + noise) / np.float32(2)
         manifest = bare_manifest(network.config, str(seed), f"{self._mode}{seed}")
+        manifest.training["mode"] = self._mode
         return FoldScores(scores, noise, network, manifest)
 
 
@@ -287,6 +291,34 @@ def test_servers_that_are_not_there_are_missed_before_anything_is_trained(
     assert refused.stderr.startswith("error: ")
     assert "java" in refused.stderr or "make kafka" in refused.stderr
     assert refused.stderr.rstrip("\n").count("\n") == 0
+
+
+def test_each_fold_is_streamed_with_its_own_network_and_manifest(
+    files: list[Path], history: Transactions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    streamed: dict[str, Manifest] = {}
+
+    def stream(
+        settings: Settings, there: Servers, sent: Transactions, models: dict[str, Path], **_: Any
+    ) -> dict[str, Any]:
+        assert there == Servers("kafka:1", "redis://redis")
+        streamed.update({start: load_fraud(path)[1] for start, path in models.items()})
+        said = RightNetworks(history, "", "B").scores(0).scores[: len(sent)]
+        return {start: said + np.float32(1e-3) for start in models}
+
+    monkeypatch.setattr(fraud_streamed, "streamed_scores", stream)
+    report = tmp_path / "r.json"
+    done = evaluate(
+        files, "--streamed", "--bootstrap", "kafka:1", "--redis-url", "redis://redis",
+        "--no-baselines", "--seeds", "2", "--report", str(report),
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert list(streamed) == ["2018-08-01", "2018-07-25"]
+    assert {manifest.training["mode"] for manifest in streamed.values()} == {"B"}
+    found = json.loads(report.read_text())["streamed"]
+    for row in found["folds"]:
+        assert row["max_abs_diff"] == pytest.approx(1e-3, rel=1e-3)
+        assert row["offline"] == {name: row[name] for name in ("auc", "ap", "cp100")}
 
 
 def test_one_baseline_can_be_tuned_alone(files: list[Path], tmp_path: Path) -> None:
