@@ -18,6 +18,7 @@ from streams.alerts.envelope import CLOUD_EVENT_HEADERS
 from streams.frames import FrameHeaders
 from streams.schemas import (
     DEAD_LETTER_HEADERS,
+    REPLAY_OF_HEADER,
     Alert,
     FrameObjects,
     Label,
@@ -158,6 +159,8 @@ def _message(message: _Message) -> dict[str, Any]:
     }
     if Alert in message.records:
         described["headers"] = _headers(CLOUD_EVENT_HEADERS)
+    if message.name in {"transaction", "label"}:
+        described["headers"] = _headers((), (REPLAY_OF_HEADER,))
     return described
 
 
@@ -178,15 +181,15 @@ def _dead_letter() -> dict[str, Any]:
         "summary": "The original key, value and headers, and why and where as headers.",
         "contentType": "application/octet-stream",
         "payload": {"description": "The original bytes."},
-        "headers": _headers(DEAD_LETTER_HEADERS),
+        "headers": _headers(DEAD_LETTER_HEADERS, (REPLAY_OF_HEADER,)),
     }
 
 
-def _headers(names: tuple[str, ...]) -> dict[str, Any]:
+def _headers(names: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, Any]:
     return {
         "type": "object",
         "required": list(names),
-        "properties": {name: {"type": "string"} for name in names},
+        "properties": {name: {"type": "string"} for name in names + optional},
     }
 
 

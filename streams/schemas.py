@@ -218,6 +218,10 @@ DEAD_LETTER_HEADERS: Final = (
 )
 
 
+REPLAY_OF_HEADER: Final = "tocsin-replay-of"
+"""On a record that was sent again: the letter that it is from. It stays if that is buried again."""
+
+
 class DeadLetter(Struct, frozen=True):
     """A record that could not be processed: original value, key and headers, and why and where.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from streams.settings import Settings
@@ -34,11 +34,26 @@ def dead_topic(settings: Settings, topic: str) -> str:
     return f"{topic}{settings.topics.dead_suffix}"
 
 
+def replayed_topic(settings: Settings, topic: str) -> str:
+    """Name the journal of the dead letters that were sent back to `topic`."""
+    return f"{dead_topic(settings, topic)}.replayed"
+
+
+def replayable(settings: Settings) -> tuple[str, ...]:
+    """Name the topics whose dead letters can be sent back.
+
+    Frames are not among them: a picture is stale by then, and alerts hang on the order of frames.
+    """
+    return settings.topics.transactions, settings.topics.labels
+
+
 def topic_table(settings: Settings) -> tuple[TopicSpec, ...]:
     """List every topic with its partitions, retention and record size.
 
     Retention is explicit, because no rebuild of state reaches further back than it, and the
-    policy is always delete: compaction would drop alerts and verdicts that share a key.
+    policy is delete: compaction would drop alerts and verdicts that share a key. Only the journals
+    of what was replayed are compacted and keep for ever: an entry that went before its letter,
+    whose segment may outlive the retention, would let the letter be sent twice.
     """
     names = settings.topics
     days_ms = settings.topics.retention_days * _DAY_MS
@@ -67,7 +82,22 @@ def topic_table(settings: Settings) -> tuple[TopicSpec, ...]:
         )
         for name in (names.transactions, names.labels, names.frames)
     )
-    return tuple(_spec(settings, *row) for row in live + dead)
+    return (*(_spec(settings, *row) for row in live + dead), *_journals(settings))
+
+
+def _journals(settings: Settings) -> Iterator[TopicSpec]:
+    for topic in replayable(settings):
+        yield TopicSpec(
+            name=replayed_topic(settings, topic),
+            purpose=f"which dead letters went back to {topic}",
+            partitions=1,  # one order for all who write to it
+            replication_factor=settings.topics.replication_factor,
+            config={
+                "cleanup.policy": "compact",
+                # A run that is held up must still find the claim that was made before its own.
+                "min.compaction.lag.ms": str(_DAY_MS),
+            },
+        )
 
 
 def _spec(

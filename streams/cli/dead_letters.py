@@ -1,11 +1,10 @@
-"""`tocsin dead-letters`: what could not be processed, and why."""
+"""`tocsin dead-letters`: what could not be processed, and why; and sent back."""
 
 from __future__ import annotations
 
 import asyncio
 import heapq
 import json
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from pathlib import Path
@@ -16,8 +15,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from streams.cli.dead_letters_replay import replay
+from streams.cli.letter_options import Reason, Since, Topics, Until, wanted_of, warn_of
 from streams.cli.letter_text import as_json, as_line, in_full, printable, utc
-from streams.cli.options import moment_or_ago_ms
 from streams.cli.start import start
 from streams.dead_letters.index import Kind, Letter, Strangers, Tally, Wanted, find_letter
 from streams.dead_letters.index import find_letters as find
@@ -27,25 +27,13 @@ from streams.settings import Settings
 app = typer.Typer(
     rich_markup_mode="markdown",
     no_args_is_help=True,
-    help="Look at what could not be processed.",
+    help="Look at what could not be processed, and send it back.",
 )
-
-Topics = Annotated[
-    list[str] | None,
-    typer.Option("--topic", metavar="NAME", help="Only of this topic; may be repeated."),
-]
-Reason = Annotated[
-    str | None, typer.Option(metavar="TEXT", help="Only where the reason holds this.")
-]
-Since = Annotated[
-    str | None, typer.Option(metavar="TIME", help="Buried since: 2h for so long ago, or a date.")
-]
-Until = Annotated[str | None, typer.Option(metavar="TIME", help="Buried before, likewise.")]
 
 
 @app.callback()
 def group() -> None:
-    """Look at what could not be processed."""
+    """Look at what could not be processed, and send it back."""
 
 
 @app.command(name="list")
@@ -67,6 +55,7 @@ def list_(
     """Say what could not be processed, how often, since when, and why.
 
     Letters of one kind differ in numbers alone, for which their reason shows N. Times are UTC.
+    Under "again" stands how many had been replayed before.
     """
     wanted = wanted_of(topic, reason, since, until)
     settings = start()
@@ -101,31 +90,12 @@ def show(
         raise SettingsError(f"cannot write --save {save}: {error.strerror}") from None
 
 
-def wanted_of(
-    topics: list[str] | None, reason: str | None, since: str | None, until: str | None
-) -> Wanted:
-    """Say which letters the options choose."""
-    return Wanted(
-        topics=tuple(topics or ()),
-        reason=reason,
-        since_ms=None if since is None else moment_or_ago_ms(since),
-        until_ms=None if until is None else moment_or_ago_ms(until),
-    )
-
-
-def warn_of(strangers: Strangers) -> None:
-    """Say how many records were no letters."""
-    if strangers.count:
-        print(
-            f"warning: {strangers.count} records are no dead letters, for example "
-            f"{printable(strangers.example)}",
-            file=sys.stderr,
-        )
+app.command()(replay)
 
 
 async def _each(settings: Settings, wanted: Wanted, limit: int | None, *, raw: bool) -> None:
     strangers = Strangers()
-    letters = find(settings, wanted, strangers)
+    letters: AsyncIterator[Letter] = find(settings, wanted, strangers)
     if limit is not None:
         letters = _newest(letters, limit)
     async for letter in letters:
@@ -162,13 +132,14 @@ async def _kinds(settings: Settings, wanted: Wanted, limit: int | None, *, raw: 
 
 
 def _table(kinds: list[Kind]) -> Table:
-    table = Table("letters", "topic", "step", "first", "last", box=None, pad_edge=False)
-    table.columns[0].justify = "right"
+    table = Table("letters", "again", "topic", "step", "first", "last", box=None, pad_edge=False)
+    table.columns[0].justify = table.columns[1].justify = "right"
     table.add_column("newest", overflow="fold")
     table.add_column("reason", overflow="fold")
     for kind in kinds:
         words = (
             str(kind.letters),
+            str(kind.again),
             kind.topic,
             kind.step,
             utc(kind.first),

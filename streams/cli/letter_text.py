@@ -43,8 +43,9 @@ def readable(data: bytes | None) -> str:
 def as_line(letter: Letter) -> str:
     """Say in one line when it was buried, where it lies, where it came from, and why."""
     content = letter.content
+    again = "" if letter.replay_of is None else f", replay of {printable(letter.replay_of)},"
     return (
-        f"{utc(letter.buried_at)} {printable(letter.name)} from {printable(letter.origin)} "
+        f"{utc(letter.buried_at)} {printable(letter.name)} from {printable(letter.origin)}{again} "
         f"{printable(content.step)}: {printable(content.reason)}"
     )
 
@@ -61,6 +62,7 @@ def as_json(letter: Letter) -> dict[str, Any]:
         "timestamp": content.timestamp,
         "step": content.step,
         "reason": content.reason,
+        "replay_of": letter.replay_of,
         "key": None if content.key is None else content.key.decode(errors="backslashreplace"),
         "value_bytes": None if content.value is None else len(content.value),
     }

@@ -7,13 +7,14 @@ of letters takes no more memory than one with ten.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
 from streams.errors import SettingsError, TocsinError, TopicMissing
 from streams.reading import read_record, read_topic
-from streams.schemas import DeadLetter
+from streams.schemas import REPLAY_OF_HEADER, DeadLetter
 from streams.settings import Settings
 from streams.topics import dead_topic
 
@@ -44,6 +45,12 @@ class Letter:
     def origin(self) -> str:
         """Name the record that was buried, likewise, on its own topic."""
         return f"{self.content.topic}:{self.content.partition}:{self.content.offset}"
+
+    @property
+    def replay_of(self) -> str | None:
+        """Name the letter from which the record had been sent again, if it had."""
+        found = dict(self.content.headers).get(REPLAY_OF_HEADER)
+        return None if found is None else found.decode(errors="replace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +107,7 @@ def dead_topics(settings: Settings, topics: Sequence[str] = ()) -> list[str]:
 
 async def find_letters(
     settings: Settings, wanted: Wanted, strangers: Strangers
-) -> AsyncIterator[Letter]:
+) -> AsyncGenerator[Letter, None]:
     """Yield the letters that are wanted, topic by topic, in order of each partition.
 
     Raises:
@@ -114,10 +121,11 @@ async def find_letters(
             settings.kafka, topic, from_beginning=True, follow=False, since_ms=wanted.since_ms
         )
         try:
-            async for records in batches:
-                for letter in letters_of(topic, records, strangers):
-                    if wanted.includes(letter):
-                        yield letter
+            async with aclosing(batches):
+                async for records in batches:
+                    for letter in letters_of(topic, records, strangers):
+                        if wanted.includes(letter):
+                            yield letter
         except TopicMissing as error:
             missing.append(error)
             if wanted.topics or len(missing) == len(topics):
@@ -152,6 +160,17 @@ async def find_letter(settings: Settings, name: str) -> Letter:
     return found[0]
 
 
+async def find_named(settings: Settings, names: Iterable[str]) -> AsyncGenerator[Letter, None]:
+    """Yield the letters with these names, each once, topic by topic and in order of partitions.
+
+    Raises:
+        SettingsError: one is no name of a letter; before the first is looked for.
+        TocsinError: one is not there (any more), or no dead letter.
+    """
+    for place in sorted({place_of(name) for name in names}):
+        yield await find_letter(settings, ":".join(map(str, place)))
+
+
 def place_of(name: str) -> tuple[str, int, int]:
     """Parse ``topic:partition:offset``.
 
@@ -176,6 +195,9 @@ class Kind:
     letters: int = 0
     first: int = 0
     last: int = 0
+    again: int = 0
+    """How many of them had been replayed before, and were buried again."""
+
     newest: str = ""
     """Name of the last letter."""
 
@@ -194,9 +216,15 @@ class Tally:
             key = content.topic, content.step, OTHER
         kind = self._kinds.setdefault(key, Kind(*key, first=letter.buried_at))
         kind.letters += 1
+        kind.again += letter.replay_of is not None
         kind.first = min(kind.first, letter.buried_at)
         if letter.buried_at >= kind.last:
             kind.last, kind.newest = letter.buried_at, letter.name
+
+    @property
+    def letters(self) -> int:
+        """How many were counted."""
+        return sum(kind.letters for kind in self._kinds.values())
 
     def kinds(self) -> list[Kind]:
         """Return what was counted, the most frequent first."""

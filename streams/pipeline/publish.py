@@ -28,7 +28,8 @@ BATCH_BYTES = 256 * 1024
 
 Destination = tuple[str, int]
 
-_CUT = "tocsin-cut-bytes"
+CUT_HEADER = "tocsin-cut-bytes"
+"""On a dead letter that was too large for its topic, which is without its value: the size."""
 
 
 class KafkaPublisher(Publisher):
@@ -93,7 +94,7 @@ class KafkaPublisher(Publisher):
         except kafka_errors.KafkaError as error:
             return messages, error
         sent = await asyncio.gather(
-            *(self._send(producer, *item) for item in by_destination.items())
+            *(send_in_order(producer, *item) for item in by_destination.items())
         )
         left = [message for part, _ in sent for message in part]
         return left, next((error for _, error in sent if error is not None), None)
@@ -117,29 +118,34 @@ class KafkaPublisher(Publisher):
             return self._spread % count
         return int((murmur2(key) & 0x7FFFFFFF) % count)
 
-    async def _send(
-        self, producer: AIOKafkaProducer, destination: Destination, messages: list[Message]
-    ) -> tuple[list[Message], kafka_errors.KafkaError | None]:
-        """Send in order, as many at once as fit; return what was not acknowledged, and why."""
-        topic, partition = destination
-        left, alone = list(messages), 0
-        while left:
-            builder, taken = _build(producer, left[:1] if alone else left)
-            try:
-                delivered = await producer.send_batch(builder, topic, partition=partition)
-                await delivered
-            except kafka_errors.MessageSizeTooLargeError as error:
-                if taken > 1:
-                    alone = taken  # one of these it is: each goes by itself
-                elif not _is_dead_letter(left[0]) or _is_shrunk(left[0]):
-                    return left, error
-                else:
-                    left[0] = _shrunk(left[0])
-            except kafka_errors.KafkaError as error:
+
+async def send_in_order(
+    producer: AIOKafkaProducer, destination: Destination, messages: Sequence[Message]
+) -> tuple[list[Message], kafka_errors.KafkaError | None]:
+    """Send `messages` to one partition in order, as many at once as fit.
+
+    Returns those that were not acknowledged, in order, and why; where their size is the reason, it
+    is that of the first. Of other reasons nobody can tell whether the first batch of them arrived.
+    """
+    topic, partition = destination
+    left, alone = list(messages), 0
+    while left:
+        builder, taken = _build(producer, left[:1] if alone else left)
+        try:
+            delivered = await producer.send_batch(builder, topic, partition=partition)
+            await delivered
+        except kafka_errors.MessageSizeTooLargeError as error:
+            if taken > 1:
+                alone = taken  # one of these it is: each goes by itself
+            elif not _is_dead_letter(left[0]) or _is_shrunk(left[0]):
                 return left, error
             else:
-                left, alone = left[taken:], max(alone - taken, 0)
-        return [], None
+                left[0] = _shrunk(left[0])
+        except kafka_errors.KafkaError as error:
+            return left, error
+        else:
+            left, alone = left[taken:], max(alone - taken, 0)
+    return [], None
 
 
 def _build(producer: AIOKafkaProducer, messages: Sequence[Message]) -> tuple[BatchBuilder, int]:
@@ -167,11 +173,11 @@ def _shrunk(message: Message) -> Message:
     log.error("a dead letter of %d bytes is larger than %s takes", len(value), message.topic)
     ours = [header for header in message.headers if header[0].startswith("tocsin-")]
     cut = [
-        (_CUT, str(len(value)).encode()),
+        (CUT_HEADER, str(len(value)).encode()),
         ("tocsin-cut-sha256", hashlib.sha256(value).hexdigest().encode()),
     ]
     return replace(message, key=None, value=None, headers=[*ours, *cut])
 
 
 def _is_shrunk(message: Message) -> bool:
-    return any(name == _CUT for name, _ in message.headers)
+    return any(name == CUT_HEADER for name, _ in message.headers)

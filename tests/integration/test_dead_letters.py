@@ -10,27 +10,10 @@ from pathlib import Path
 import pytest
 
 from streams.devstack import EmbeddedBroker, KafkaBroker
-from streams.schemas import DeadLetter
+from tests.fakes.letters import letter
 from tests.worker import TOCSIN, Bed, Produced, bed_on, environment_of
 
 BYTES = bytes(range(256)) * 40
-
-
-def letter(number: int, *, topic: str, **changes: object) -> Produced:
-    given = {
-        "value": b'{"tx_id": "t%d"}' % number,
-        "key": b"c%d" % number,
-        "headers": (("trace", b"\x00\x01"), ("trace", None)),
-        "reason": f"amount {number} EUR is above the limit",
-        "step": "decode",
-        "topic": topic,
-        "partition": 0,
-        "offset": number,
-        "timestamp": 1_700_000_000_000 + number,
-        **changes,
-    }
-    made = DeadLetter(**given)  # type: ignore[arg-type]
-    return Produced(made.value, made.key, made.to_headers(), 0)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -69,7 +52,16 @@ def test_letters_are_listed_by_kind_and_one_by_one_and_shown_byte_by_byte(
         "header tocsin-reason is missing\n"
     )
     head, *rows = lines(table)
-    assert head.split() == ["letters", "topic", "step", "first", "last", "newest", "reason"]
+    assert head.split() == [
+        "letters",
+        "again",
+        "topic",
+        "step",
+        "first",
+        "last",
+        "newest",
+        "reason",
+    ]
     assert [row.split()[0] for row in rows] == ["5", "1", "1"]
     assert f"{dead}:0:4" in rows[0]
     assert "amount N EUR is above the limit" in rows[0]

@@ -136,6 +136,22 @@ def test_bytes_that_are_no_text_are_dumped_and_long_ones_cut() -> None:
     assert list(in_full(null))[-1] == "value     null"
 
 
+def test_a_letter_of_a_record_that_was_replayed_says_of_which() -> None:
+    from msgspec.structs import replace as changed
+
+    headers = (("tocsin-replay-of", b"transactions.dead:0:3\x1b[2J\xff"),)
+    again = replace(LETTER, content=changed(CONTENT, headers=headers))
+
+    assert LETTER.replay_of is None
+    assert "from transactions:2:41, replay of transactions.dead:0:3\\x1b[2J" in as_line(again)
+    assert as_json(again)["replay_of"] == "transactions.dead:0:3\x1b[2J\ufffd"
+    tally = Tally()
+    for one in (LETTER, again, again):
+        tally.add(one)
+    (kind,) = tally.kinds()
+    assert (kind.letters, kind.again, tally.letters) == (3, 2, 3)
+
+
 @given(
     value=st.binary(max_size=200),
     key=st.binary(max_size=20),

@@ -24,18 +24,26 @@ def test_the_table_holds_every_topic_under_its_configured_name() -> None:
         "tx.dlq",
         "labels.dlq",
         "frames.dlq",
+        "tx.dlq.replayed",
+        "labels.dlq.replayed",
     ]
 
 
-def test_retention_is_explicit_and_nothing_is_compacted() -> None:
+def test_retention_is_explicit_and_nothing_but_the_journals_of_replays_is_compacted() -> None:
     for spec in topic_table(SETTINGS):
+        if spec.name.endswith(".replayed"):
+            assert (spec.partitions, spec.config["cleanup.policy"]) == (1, "compact")
+            assert "retention.ms" not in spec.config
+            continue
         days = 6 / 24 if spec.name in {"frames", "tracks"} else 3
         assert spec.config["retention.ms"] == str(round(days * 86_400_000))
         assert spec.config["cleanup.policy"] == "delete"
 
 
 def test_a_dead_letter_may_be_as_large_as_any_record_that_we_produce() -> None:
-    sizes = {spec.name: int(spec.config["max.message.bytes"]) for spec in topic_table(SETTINGS)}
+    sizes = {
+        spec.name: int(spec.config.get("max.message.bytes", 0)) for spec in topic_table(SETTINGS)
+    }
 
     assert sizes["tx.dlq"] == 5_000_000
     assert sizes["tx"] == 1024 * 1024 + 12
