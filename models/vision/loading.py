@@ -35,7 +35,8 @@ def load_detector(
             or an official ``.pth``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         backend: ``auto`` is ONNX Runtime on the CPU where there is an ONNX file, else torch.
-        threads: of ONNX Runtime; 0 takes one per physical core. Torch's are the process's own.
+        threads: that run the network on the CPU; 0 takes one per physical core with ONNX Runtime,
+            and those of the process with torch (see `TorchCore`).
         thresholds: what is reported; `Thresholds` if None.
         source: where the frames come from; `models.vision.domain.SIMULATED` for the simulated
             street camera, the one source that weights of that domain are let near.
@@ -50,7 +51,7 @@ def load_detector(
     require_domain_of(weights, source)
     found = _onnx_beside(weights)
     if suits_torch(device, backend) or (found is None and backend == "auto"):
-        return YoloxDetector(_torch_core(weights, device), thresholds)
+        return YoloxDetector(_torch_core(weights, device, threads), thresholds)
     return YoloxDetector(_onnx_core(weights, found, threads), thresholds)
 
 
@@ -118,10 +119,10 @@ def _onnx_core(weights: Path, found: Path | None, threads: int) -> Core:
     return core
 
 
-def _torch_core(weights: Path, device: str) -> Core:
+def _torch_core(weights: Path, device: str, threads: int) -> Core:
     from models.device import pick  # noqa: PLC0415  imports torch
     from models.vision.torch_core import TorchCore  # noqa: PLC0415
 
     place = pick(device)
     network, names = load_network(weights)
-    return TorchCore(network, names, place)
+    return TorchCore(network, names, place, threads=threads)

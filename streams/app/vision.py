@@ -40,7 +40,7 @@ def build_vision(settings: Settings, status: Status, patience: Patience) -> Agen
     del status  # nothing is rebuilt
     topics, vision = settings.topics, settings.vision
     threads = vision.threads or os.cpu_count() or 1
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)  # the network has threads of its own
     # 1. The network, and what is known of it.
     tracking = TrackerConfig()
     network, model, refusal = load_network(settings, threads)

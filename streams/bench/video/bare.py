@@ -43,7 +43,7 @@ def main(assignment: BareAssignment) -> None:
     chosen = {"model": assignment.model, "device": assignment.device}
     settings = load_settings(vision={**chosen, "confidence": assignment.confidence})
     vision, threads = settings.vision, assignment.threads or os.cpu_count() or 1
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)  # as the worker does
     network, _, _ = load_network(settings, threads)
     pictures = read_pictures(Path(assignment.pictures))
     objects, started_at = 0, time.time()

@@ -27,6 +27,14 @@ def test_any_number_of_frames_is_answered_frame_by_frame_alike(core: TorchCore) 
     np.testing.assert_allclose(together, alone, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 35])
+def test_frames_shared_out_among_threads_come_back_in_their_order(count: int) -> None:
+    shared = TorchCore(network(), NAMES, torch.device("cpu"), threads=3)
+    alone = TorchCore(network(), NAMES, torch.device("cpu"))
+    found = shared.run(pixels(count))
+    np.testing.assert_allclose(found, alone.run(pixels(count)), atol=1e-4, rtol=1e-4)
+
+
 def test_a_device_too_small_for_one_frame_is_named(
     core: TorchCore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
