@@ -139,11 +139,13 @@ def _histograms(report: Trained) -> list[str]:
     for name in ("xgboost", "xgboost_book"):
         params = report["baselines"][name]["params"] if name in report["baselines"] else {}
         if params.get("tree_method") == "hist" and name in choices:
-            exact = [t.ap for t in choices[name].trials if t.params["tree_method"] == "exact"]
+            trials = choices[name].trials
+            exact = [trial.ap for trial in trials if trial.params["tree_method"] == "exact"]
             lines.append(
                 f"`{name}` works on histograms of {params['max_bin']:,} bins: on the validation "
-                f"folds the best of these had AP {choices[name].best.ap:.3f}, the best by the "
-                f"`exact` method {max(exact):.3f}."
+                f"folds the best of {len(trials) - len(exact)} such configurations had AP "
+                f"{choices[name].best.ap:.3f}, the best of {len(exact)} by the `exact` method "
+                f"{max(exact):.3f}."
             )
     return lines
 
@@ -205,7 +207,7 @@ def _streamed(streamed: Streamed) -> list[str]:
 def _findings(found: Findings) -> list[str]:
     calibration, budget, delay = found["calibration"], found["budget"], found["delay"]
     within = [
-        f"within {label.removesuffix('d')} {share:.1%}"
+        f"{share:.1%} within {label.removesuffix('d')} day{'' if label == '1d' else 's'}"
         for label, share in delay["within"].items()
         if share is not None
     ]
@@ -237,7 +239,13 @@ def _findings(found: Findings) -> list[str]:
             "label. (Most first frauds are a card's, and their terminals rightly stay silent.)"
         ),
         *(
-            [f"Of all of them had raised one, by days after the label: {', '.join(within)}."]
+            [
+                "",
+                (
+                    f"Share of these terminals that had alerted: {', '.join(within)} of the label; "
+                    "the week ends for all at once, so those labelled late in it had less time."
+                ),
+            ]
             if within
             else []
         ),
@@ -263,8 +271,8 @@ def _without_labels(detectors: Mapping[str, Summary]) -> list[str]:
     if autoencoder and autoencoder["ap"] > detectors["novelty"]["ap"]:
         lines += [
             (
-                "By AP novelty alone is weaker than the autoencoder. It comes with each score at "
-                "no cost and is shown beside it, not in its place."
+                "By AP novelty alone is weaker than the autoencoder: it is shown beside the score, "
+                "not in its place."
             ),
             "",
         ]

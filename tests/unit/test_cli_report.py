@@ -229,8 +229,9 @@ def test_names_are_explained_where_they_are_used(reports: dict[str, Path], tmp_p
     exact = max(one.ap for one in tuned.trials if one.params["tree_method"] == "exact")
     assert tuned.best.ap > exact
     assert (
-        f"`xgboost` works on histograms of 2,048 bins: on the validation folds the best of these "
-        f"had AP {tuned.best.ap:.3f}, the best by the `exact` method {exact:.3f}." in text
+        "`xgboost` works on histograms of 2,048 bins: on the validation folds the best of 3 such "
+        f"configurations had AP {tuned.best.ap:.3f}, the best of 1 by the `exact` method "
+        f"{exact:.3f}." in text
     )
 
 
@@ -247,7 +248,7 @@ def test_what_a_desk_sees_and_how_soon(reports: dict[str, Path], tmp_path: Path)
     found["findings"]["delay"]["within"] = {"1d": 0.125, "3d": 0.25, "7d": None}
     text = text_of(found, tmp_path)
     assert "43.7% of the alerts are frauds (precision), and 76.4% of the frauds" in text
-    assert "by days after the label: within 1 12.5%, within 3 25.0%.\n" in text
+    assert "that had alerted: 12.5% within 1 day, 25.0% within 3 days of the label;" in text
 
 
 def test_the_choices_are_linked_where_they_lie_beside_the_report(
