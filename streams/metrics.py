@@ -96,6 +96,7 @@ class Metrics:
             "last_progress_timestamp_seconds", "Last acknowledgement, epoch"
         )
         self.ready = self._gauge("ready", "1 when the worker is ready")
+        self.rebuilding = self._gauge("rebuilding", "1 while state is rebuilt from the topic")
         self._stages = Counter(
             "tocsin_stage_seconds",
             "Wall-clock time spent in each stage of the data path",

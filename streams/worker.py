@@ -66,7 +66,7 @@ class Worker:
             agent = self._checked()
             if agent is None:
                 return 0
-            self._metrics.ready.set_function(lambda: not self._status.reasons())
+            show(self._status, self._metrics)
             session = Session(agent, self._settings, self._status, self._metrics)
             if self._name != "labels":
                 return asyncio.run(session.run(self._stop))
@@ -120,6 +120,12 @@ class Worker:
             self._stop.wait(delay_s)
             delay_s = min(2 * delay_s, 5.0)
         return None
+
+
+def show(status: Status, metrics: Metrics) -> None:
+    """Have the metrics say whether the worker is ready, or rebuilds, whenever they are read."""
+    metrics.ready.set_function(lambda: not status.reasons())
+    metrics.rebuilding.set_function(lambda: status.is_rebuilding)
 
 
 def _limit_arenas() -> None:

@@ -80,3 +80,15 @@ def test_what_is_picked_keeps_its_hashes(what: str) -> None:
     for block in re.split(r"\n(?=[a-z0-9])", pick(what).rstrip("\n")):
         assert block in LOCK
         assert "--hash=sha256:" in block
+
+
+def test_what_the_image_copies_is_sent_to_the_builder() -> None:
+    dockerfile = (ROOT / "ops" / "docker" / "Dockerfile").read_text()
+    copied = {
+        source.rstrip("/")
+        for sources in re.findall(r"^COPY (?:--\S+ )*(.+) \S+$", dockerfile, re.MULTILINE)
+        for source in sources.split()
+    }
+    sent = re.findall(r"^!(.+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
+    assert copied == set(sent)
+    assert all((ROOT / path).exists() for path in sent)

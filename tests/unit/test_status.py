@@ -9,7 +9,9 @@ import time
 import pytest
 
 from streams import status as status_module
+from streams.metrics import Metrics
 from streams.status import Status
+from streams.worker import show
 
 
 def ready() -> Status:
@@ -181,3 +183,22 @@ def test_threads_may_wait_and_read_at_the_same_time() -> None:
 
     assert failures == []
     assert status.reasons() == []
+
+
+def test_the_metrics_say_what_the_status_says_when_they_are_read() -> None:
+    status, metrics = Status(), Metrics("fraud")
+    show(status, metrics)
+
+    def shown() -> list[float | None]:
+        return [
+            metrics.registry.get_sample_value(name, {"agent": "fraud"})
+            for name in ("tocsin_ready", "tocsin_rebuilding")
+        ]
+
+    assert shown() == [0, 0]
+    status.joined()
+    assert shown() == [1, 0]
+    status.rebuild(0, 0, 10)
+    assert shown() == [0, 1]
+    status.rebuilt(0)
+    assert shown() == [1, 0]
