@@ -1,0 +1,131 @@
+"""The cluster's manifests beside the settings: names, ports, deadlines and limits that agree.
+
+Where these tools are, `kustomize build ops/kubernetes/overlays/cpu > all.yaml` and
+`kubectl-validate all.yaml` check them against Kubernetes' own schemas.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from streams.settings import Settings, load_settings
+from streams.topics import topic_table
+from tests.conftest import ROOT
+
+KUBERNETES = ROOT / "ops" / "kubernetes"
+AGENTS = ("fraud", "labels", "vision")
+
+
+def documents(path: str) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all((KUBERNETES / path).read_text()))
+
+
+def variables() -> dict[str, str]:
+    text = (KUBERNETES / "base" / "settings.env").read_text()
+    return dict(re.findall(r"^(\w+)=(.*)$", text, re.MULTILINE))
+
+
+def shared() -> dict[str, Any]:
+    (patch,) = documents("base/worker.yaml")
+    pod: dict[str, Any] = patch["spec"]["template"]["spec"]
+    return pod
+
+
+def containers() -> list[dict[str, Any]]:
+    """All that run, as far as the files that are merged say."""
+    found = [*shared()["containers"]]
+    for document in documents("base/workers.yaml") + documents("base/topics.yaml"):
+        pod = document["spec"]["template"]["spec"]
+        found += pod["containers"] + pod.get("initContainers", [])
+    return found
+
+
+@pytest.fixture(params=["base", "gpu"])
+def settings(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """What a worker makes of its environment, under each overlay."""
+    given = variables()
+    if request.param == "gpu":
+        (overlay,) = documents("overlays/gpu/kustomization.yaml")
+        (generator,) = overlay["configMapGenerator"]
+        given |= dict(literal.split("=", 1) for literal in generator["literals"])
+    own = [entry["name"] for container in containers() for entry in container.get("env", ())]
+    secrets = re.findall(r"--from-file=(\w+)=", (KUBERNETES / "base" / "settings.env").read_text())
+    assert own
+    assert secrets
+    for name in (*own, *secrets):
+        monkeypatch.setenv(name, "fraud-0")
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    return load_settings()
+
+
+def test_every_variable_is_a_setting(settings: Settings) -> None:
+    assert settings.kafka.bootstrap_servers == variables()["TOCSIN_KAFKA__BOOTSTRAP_SERVERS"]
+    assert settings.kafka.group_instance_id == "fraud-0"
+    assert settings.redis.password.get_secret_value() == "fraud-0"
+
+
+def test_every_agent_has_its_set_its_service_and_its_budget() -> None:
+    commands = {
+        document["metadata"]["name"]: document["spec"]["template"]["spec"]["containers"][0]["args"]
+        for document in documents("base/workers.yaml")
+    }
+    assert commands == {agent: ["worker", agent] for agent in AGENTS}
+    for path in ("base/services.yaml", "base/disruption.yaml", "keda/scaling.yaml"):
+        assert {document["metadata"]["name"] for document in documents(path)} == set(AGENTS)
+
+
+def test_probes_and_policies_ask_where_a_worker_answers(settings: Settings) -> None:
+    (worker,) = shared()["containers"]
+    (port,) = worker["ports"]
+    assert port["containerPort"] == settings.health.port
+    assert settings.health.host == "0.0.0.0"
+    paths = {kind: worker[f"{kind}Probe"]["httpGet"]["path"] for kind in ("liveness", "readiness")}
+    assert paths == {"liveness": "/livez", "readiness": "/readyz"}
+    for service in documents("base/services.yaml"):
+        assert [entry["port"] for entry in service["spec"]["ports"]] == [settings.health.port]
+
+
+def test_a_worker_is_given_the_time_that_it_takes_to_end(settings: Settings) -> None:
+    grace_s = shared()["terminationGracePeriodSeconds"]
+    assert grace_s > settings.delivery.drain_timeout_s + 10
+
+
+def test_kubernetes_kills_no_worker_that_its_watchdog_would_leave_alone(settings: Settings) -> None:
+    (worker,) = shared()["containers"]
+    probe = worker["livenessProbe"]
+    assert probe["periodSeconds"] * probe["failureThreshold"] >= settings.delivery.stuck_after_s
+
+
+def test_lag_never_asks_for_more_workers_than_there_are_partitions(settings: Settings) -> None:
+    topics = {spec.name for spec in topic_table(settings)}
+    for document in documents("keda/scaling.yaml"):
+        agent = document["metadata"]["name"]
+        (trigger,) = document["spec"]["triggers"]
+        assert document["spec"]["maxReplicaCount"] <= settings.topics.partitions
+        assert trigger["metadata"]["consumerGroup"] == getattr(settings, agent).group
+        assert trigger["metadata"]["topic"] in topics
+        assert trigger["metadata"]["bootstrapServers"] == settings.kafka.bootstrap_servers
+
+
+def test_nothing_runs_as_root_or_writes_to_its_image() -> None:
+    for pod in (shared(), documents("base/topics.yaml")[0]["spec"]["template"]["spec"]):
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["automountServiceAccountToken"] is False
+    for container in containers():
+        if "image" not in container:
+            continue  # merged with the one that has it
+        inside = container["securityContext"]
+        assert inside["readOnlyRootFilesystem"] is True
+        assert inside["allowPrivilegeEscalation"] is False
+        assert inside["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_no_secret_is_in_the_manifests() -> None:
+    for path in KUBERNETES.rglob("*"):
+        text = "" if path.is_dir() else path.read_text()
+        assert not re.search(r"^[^#]*password", text, re.MULTILINE | re.IGNORECASE)
