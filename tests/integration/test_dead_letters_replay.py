@@ -40,9 +40,13 @@ def bed(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Bed:
-    """Topics, which commands run in this process find in the environment."""
-    bed = bed_on(broker.bootstrap, "memory://", namespace, tmp_path)
+    bed = known(bed_on(broker.bootstrap, "memory://", namespace, tmp_path), monkeypatch)
     bed.create_topics()
+    return bed
+
+
+def known(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> Bed:
+    """Put the settings into the environment, where commands in this process find them."""
     for name, value in environment_of(bed.settings).items():
         monkeypatch.setenv(name, value)
     return bed
@@ -112,22 +116,19 @@ def test_letters_go_back_as_they_came_and_go_once(bed: Bed) -> None:
     assert [record.offset for record in bed.read(source) if record.partition == 0] == [0, 1, 2, 3]
 
     # 3. Not again, unless it is asked for.
-    counts = "0 sent, 8 replayed before, 0 in doubt, 4 cannot, 0 failed"
-    assert told("--yes") == counts
+    assert told("--yes", "--topic", source).startswith("0 sent, 7 replayed before, 0 in doubt")
     assert told(f"{dead}:0:3", "--yes", "--again").startswith("1 sent, 0 replayed before")
-    assert told("--again", "--limit", "2", "--reason", "amount").startswith("2 to be sent")
-    assert told("--yes") == counts
+    assert told("--again", "--limit", "2", "--topic", dead).startswith("2 to be sent, 0 replayed")
     assert len(bed.read(source)) == 8
 
-    # 4. What is buried again says so.
-    name = f"{dead}:0:3".encode()
-    headers = ((REPLAY_OF, name),)
+    # 4. What is buried again says so, and is another letter.
+    headers = ((REPLAY_OF, f"{dead}:0:3".encode()),)
     bed.produce(dead, [letter(11, topic=source, headers=headers)])
     each = run("list", "--each", "--topic", source).stdout.splitlines()
     assert [f"replay of {dead}:0:3," in line for line in each] == [False] * 10 + [True]
     rows = [row.split()[:2] for row in run("list", "--topic", source).stdout.splitlines()]
     assert ["10", "1"] in rows
-    assert told("--yes").startswith("1 sent, 8 replayed before")
+    assert told("--yes", "--topic", source).startswith("1 sent, 7 replayed before, 0 in doubt")
     (last,) = (r for r in bed.read(source) if dict(r.headers)[REPLAY_OF] == f"{dead}:0:10".encode())
     assert len(last.headers) == 1
 
@@ -180,9 +181,9 @@ def test_what_a_run_that_ended_early_may_have_sent_is_in_doubt_and_sent_only_whe
     assert (report.count(Fate.SENT), report.count(Fate.DOUBTFUL)) == (4, 4 * (error is GONE))
     assert len(bed.read(source)) == (8 if after else 4)
 
-    assert told("--yes", status=1).startswith("4 sent, 4 replayed before, 4 in doubt")
-    assert told("--yes", "--doubtful").startswith("4 sent, 8 replayed before, 0 in doubt")
-    assert told("--yes").startswith("0 sent, 12 replayed before, 0 in doubt")
+    again = ("--yes", "--topic", source)
+    assert told(*again, status=1).startswith("4 sent, 4 replayed before, 4 in doubt")
+    assert told(*again, "--doubtful").startswith("4 sent, 8 replayed before, 0 in doubt")
     sent = [record.value for record in bed.read(source)]
     assert len(set(sent)) == 12
     assert len(sent) == (16 if after else 12)
@@ -215,7 +216,7 @@ def test_two_runs_at_once_send_each_letter_once(bed: Bed, monkeypatch: pytest.Mo
     assert any(report.count(Fate.DOUBTFUL) + report.count(Fate.REPLAYED) for report in reports)
     sent = [record.value for record in bed.read(source)]
     assert len(sent) == len(set(sent)) == 40
-    assert told("--yes") == "0 sent, 40 replayed before, 0 in doubt, 0 cannot, 0 failed"
+    assert told("--topic", source).startswith("0 to be sent, 40 replayed before, 0 in doubt")
 
 
 def test_a_run_that_is_told_to_stop_ends_its_chunk_and_leaves_no_doubt(
@@ -238,38 +239,36 @@ def test_a_run_that_is_told_to_stop_ends_its_chunk_and_leaves_no_doubt(
             await task
 
     asyncio.run(stopped())
-    assert told("--yes") == "8 sent, 4 replayed before, 0 in doubt, 0 cannot, 0 failed"
+    assert told("--yes", "--topic", source).startswith("8 sent, 4 replayed before, 0 in doubt")
     assert len(bed.read(source)) == 12
 
 
 def test_letters_of_a_topic_that_was_made_again_are_others(bed: Bed) -> None:
     source, dead = bury(bed, [1, 2])
-    assert told("--yes").startswith("2 sent")
+    assert told("--yes", "--topic", source).startswith("2 sent")
     with connect(bed.settings.kafka) as cluster:
         cluster.delete(topics=[dead], groups=[])
     bed.create_topics()
     bury(bed, [3])
 
-    assert told("--yes").startswith("1 sent, 0 replayed before")
+    assert told("--yes", "--topic", source).startswith("1 sent, 0 replayed before")
     assert len(bed.read(source)) == 3
 
 
 def test_a_record_that_its_topic_no_longer_takes_fails_and_is_not_in_doubt(
     kafka_broker: KafkaBroker, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bed = bed_on(kafka_broker.bootstrap, "memory://", namespace, tmp_path)
+    bed = known(bed_on(kafka_broker.bootstrap, "memory://", namespace, tmp_path), monkeypatch)
     source = bed.settings.topics.transactions
     with connect(bed.settings.kafka) as cluster:
         cluster.ensure([replace(spec_of(bed, source), config={"max.message.bytes": "20000"})])
     bed.create_topics()
-    for name, value in environment_of(bed.settings).items():
-        monkeypatch.setenv(name, value)
     values = [b"small", bytes(30_000), b"also small", bytes(40_000), b"last"]
     bed.produce(f"{source}.dead", [letter(1, topic=source, value=value) for value in values])
 
     rest = "replayed before, 0 in doubt, 0 cannot, 2 failed"
-    assert told("--yes", status=1) == f"3 sent, 0 {rest}"
-    assert told("--yes", status=1) == f"0 sent, 3 {rest}"
+    assert told("--yes", "--topic", source, status=1) == f"3 sent, 0 {rest}"
+    assert told("--yes", "--topic", source, status=1) == f"0 sent, 3 {rest}"
     assert [record.value for record in bed.read(source)] == values[::2]
 
 
@@ -281,10 +280,8 @@ def spec_of(bed: Bed, topic: str) -> TopicSpec:
 def test_what_cannot_be_done_is_one_line_that_says_so(
     embedded_broker: EmbeddedBroker, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bed = bed_on(embedded_broker.bootstrap, "memory://", namespace, tmp_path)
+    bed = known(bed_on(embedded_broker.bootstrap, "memory://", namespace, tmp_path), monkeypatch)
     topics = bed.settings.topics
-    for name, value in environment_of(bed.settings).items():
-        monkeypatch.setenv(name, value)
     dead = f"{topics.transactions}.dead"
     journal = spec_of(bed, f"{dead}.replayed")
     specs = [spec for spec in topic_table(bed.settings) if spec.name != journal.name]
@@ -313,10 +310,9 @@ def test_what_cannot_be_done_is_one_line_that_says_so(
 def test_what_a_missing_rate_buried_is_scored_once_the_rate_is_set_and_it_is_replayed(
     real_stack: Stack, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bed = bed_on(*real_stack, namespace, tmp_path, model=random_model(tmp_path), threshold=0.0)
+    model = random_model(tmp_path)
+    bed = known(bed_on(*real_stack, namespace, tmp_path, model=model, threshold=0.0), monkeypatch)
     bed.create_topics()
-    for name, value in environment_of(bed.settings).items():
-        monkeypatch.setenv(name, value)
     source, group = bed.settings.topics.transactions, bed.settings.fraud.group
     values = [payment(tx_id=f"t{n}", card_id=f"c{n}", currency="USD") for n in range(20)]
     bed.produce(source, [Produced(value, b"c%d" % n) for n, value in enumerate(values)])
@@ -329,7 +325,8 @@ def test_what_a_missing_rate_buried_is_scored_once_the_rate_is_set_and_it_is_rep
             worker.until(all_done, "burial")
             assert worker.metric("tocsin_dead_letters_total") == 20
             assert worker.stop() == 0
-        assert told("--reason", "no rate", "--yes").startswith("20 sent, 0 replayed before")
+        again = ("--yes", "--topic", source, "--reason", "no rate")
+        assert told(*again).startswith("20 sent, 0 replayed before")
         with bed.worker(TOCSIN_FRAUD__RATES='{"USD": 0.5}') as worker:
             worker.until(all_done, "scores")
             assert worker.metric("tocsin_dead_letters_total") == 0
@@ -340,4 +337,4 @@ def test_what_a_missing_rate_buried_is_scored_once_the_rate_is_set_and_it_is_rep
     assert sorted(str(alert.detail["tx_id"]) for alert in alerts) == sorted(
         f"t{n}" for n in range(20)
     )
-    assert told("--yes").startswith("0 sent, 20 replayed before")
+    assert told(*again).startswith("0 sent, 20 replayed before")
