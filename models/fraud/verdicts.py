@@ -91,6 +91,7 @@ def apply_labels(
     newer than all that have left them, or as another verdict on one of these. Else it is refused:
     so a repeated label changes nothing, but for one that contradicts what was folded: a fraud that
     was folded as genuine counts, and as two labels, even if the genuine verdict was the later one.
+    Counted or not, it moves `base_until`: a reader of the past sees no more of what is folded.
 
     Args:
         plan: of the terminals' rows, B labels over U terminals.
@@ -215,8 +216,8 @@ def _amend(base: npt.NDArray[Any], label: npt.NDArray[Any]) -> npt.NDArray[np.in
     base["base_f"] += left * fraud[:, None]
     base["folded"] = base["folded"] + counted
     base["folded_frauds"] = base["folded_frauds"] + fraud
-    newest = np.maximum(base["base_until"], label["labelled_at"])
-    base["base_until"] = np.where(now, newest, base["base_until"])
+    # Also of those that do not count: whoever reads the past must not see what the verdict was.
+    base["base_until"] = np.maximum(base["base_until"], label["labelled_at"])
 
     # 3. Remember it.
     again = known & now

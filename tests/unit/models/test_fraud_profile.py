@@ -258,10 +258,21 @@ def test_a_run_begins_after_a_genuine_one_that_was_folded() -> None:
 def test_a_label_that_may_have_been_folded_changes_nothing() -> None:
     labels = [(i, i, 7 + i, GENUINE) for i in range(RING + 8)]
     profile, _ = label(new_profiles(1), *labels)
-    late = (labels[0], labels[7], (999, 0, 1, GENUINE), (7, 7, 99, WITHDRAWN))
+    late = (labels[0], labels[7], (999, 0, 1, GENUINE), (7, 7, 8, WITHDRAWN))
     again, fates = label(profile, *late)
     assert fates.tolist() == [TOO_LATE] * 4
     assert again.tobytes() == profile.tobytes()
+
+
+@pytest.mark.parametrize("verdict", [FRAUD, GENUINE, WITHDRAWN])
+def test_who_reads_the_past_cannot_tell_a_later_verdict_that_counts_from_one_that_does_not(
+    verdict: int,
+) -> None:
+    labels = [(i, i, 7 + i, GENUINE) for i in range(RING + 8)]
+    profile, _ = label(new_profiles(1), *labels)
+    assert said(profile, as_of=50)["labels"] == RING + 8
+    later, _ = label(profile, (999, 0, 60, verdict))
+    assert said(later, as_of=50)["labels"] == RING
 
 
 def test_a_fraud_that_is_known_after_dozens_of_newer_verdicts_counts_once() -> None:
@@ -302,7 +313,7 @@ def test_of_folded_frauds_the_newest_can_still_be_told_apart() -> None:
     profile, fates = label(profile, *frauds)
     assert fates.tolist() == [COUNTED] * (AMENDABLE + 1)
     assert (profile["settled_time"][0], profile["settled_tx"][0]) == (50 * DAY, 900)
-    again, fates = label(profile, frauds[0], (800, 49, 121, FRAUD), frauds[1])
+    again, fates = label(profile, frauds[0], (800, 49, 120, FRAUD), frauds[1])
     assert fates.tolist() == [TOO_LATE, TOO_LATE, COUNTED]
     assert again.tobytes() == profile.tobytes()
 
