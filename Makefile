@@ -38,13 +38,16 @@ demo: $(VENV)/.installed-demo ## Broker, Redis, simulator, worker and live view 
 test: venv ## Run every test that can run on this machine
 	$(BIN)/python -m pytest -m "not bench" $(ARGS)
 
-.PHONY: check
-check: venv ## The gate: format, lint, types, import contracts, image, fast tests
+.PHONY: lint
+lint: venv ## Format, lint, types, import contracts, image
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/hadolint ops/docker/Dockerfile
+
+.PHONY: check
+check: lint ## The gate: lint and fast tests
 	$(BIN)/python -m pytest -q -m "$(FAST)" $(ARGS)
 
 .PHONY: bench-fraud
