@@ -6,6 +6,7 @@ take Faust's ordinary path.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -38,6 +39,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is Any to mypy
         self.ledger = BatchLedger()
         self.batch_topics: dict[str, int] = {}
         self._placed: int | None = None
+        self._seeking = asyncio.Lock()
         self._owed: dict[TP, int] = {}
         super().__init__(*args, **kwargs)
         by_record: Any = self.scheduler
@@ -71,13 +73,20 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is Any to mypy
     ) -> Mapping[TP, Any]:
         # Faust gives up on the seek after a rebalance when it takes longer than a request may, and
         # starts reading from the commit. A start position may have to wait for its store.
-        if not self.app.client_only and self._placed != self.app.consumer_generation_id:
+        if not self._is_placed:
             try:
                 await self.perform_seek()
             except IllegalStateError:
                 return {}  # the next rebalance came first
         records: Mapping[TP, Any] = await super()._getmany(active_partitions, timeout)
-        return records
+        # A fetch goes on through a rebalance, and Faust stops the flow of those only that have
+        # partitions to give back. What comes from before the seek comes again after it.
+        return records if self._is_placed else {}
+
+    @property
+    def _is_placed(self) -> bool:
+        """Whether the seek after the latest rebalance is done."""
+        return bool(self.app.client_only or self._placed == self.app.consumer_generation_id)
 
     def _to_message(self, tp: TP, record: Any) -> Any:
         if not isinstance(record, RecordBatch):
@@ -134,11 +143,17 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is Any to mypy
         end, owed = self.ledger.commit_offset(tp), self._owed.pop(tp, None)
         return owed if end is None else end
 
-    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
-        # Faust takes a commit that failed for done; ours is owed until the next one succeeds.
-        committed: bool = await super()._commit(offsets)
+    async def _commit_offsets(
+        self, offsets: Mapping[TP, int], start_new_transaction: bool = True
+    ) -> bool:
+        # Faust takes a commit that failed for done, and commits nothing that is not above it; ours
+        # is owed until one succeeds.
+        before = {tp: self._committed_offset[tp] for tp in offsets}
+        committed: bool = await super()._commit_offsets(offsets, start_new_transaction)
         if not committed:
-            self._owed.update(offsets)
+            kept = self.assignment()
+            self._committed_offset.update({tp: at for tp, at in before.items() if tp in kept})
+            self._owed.update({tp: offset for tp, offset in offsets.items() if tp in kept})
         return committed
 
     def done_to(self, tp: TP) -> int:
@@ -168,9 +183,17 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is Any to mypy
         Raises:
             IllegalStateError: the group rebalanced meanwhile; Faust's recovery starts over on it.
         """
+        async with self._seeking:
+            return await self._sought()
+
+    async def _sought(self) -> Mapping[TP, int | None]:
         generation = self.app.consumer_generation_id
         # 1. What Kafka knows.
         committed: dict[TP, int | None] = await self._thread.committed()
+        if self._is_placed and self.flow_active:
+            # Faust's recovery seeks as `_getmany` does. Between the two batches may have gone out,
+            # which would come once more.
+            return committed
         starts = {tp: offset for tp, offset in committed.items() if offset is not None}
         # 2. What the application knows better.
         starts.update(await self._start_positions(committed))

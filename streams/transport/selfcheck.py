@@ -67,7 +67,7 @@ HOOKS: tuple[Methods | Attributes, ...] = (
         driver.Consumer,
         {
             "_add_gap": ("tp", "offset_from", "offset_to"),
-            "_commit": ("offsets",),
+            "_commit_offsets": ("offsets", "start_new_transaction"),
             "_filter_tps_with_pending_acks": ("topics",),
             "_getmany": ("active_partitions", "timeout"),
             "_new_consumer_thread": (),
@@ -86,7 +86,9 @@ HOOKS: tuple[Methods | Attributes, ...] = (
             "seek_wait": ("partitions",),
         },
     ),
-    Attributes(driver.Consumer, ("_acked", "_acked_index", "scheduler", "flow_active")),
+    Attributes(
+        driver.Consumer, ("_acked", "_acked_index", "_committed_offset", "flow_active", "scheduler")
+    ),
     Methods(
         driver.AIOKafkaConsumerThread,
         {

@@ -275,6 +275,25 @@ def test_a_commit_never_goes_below_what_kafka_holds() -> None:
     on_a_bench(scenario)
 
 
+def test_a_commit_that_failed_is_made_again_although_nothing_new_is_done() -> None:
+    async def scenario(bench: Bench) -> None:
+        (message,) = await bench.messages(0, 9)
+        message.ack(bench.consumer)
+        taken = bench.thread.commit
+
+        async def refused(offsets: Mapping[TP, int]) -> bool:
+            return False
+
+        bench.thread.commit = refused
+        await bench.consumer.commit()
+        bench.thread.commit = taken
+        await bench.consumer.commit()
+        await bench.consumer.commit()
+        assert bench.thread.commits == [{PARTITION: 10}]
+
+    on_a_bench(scenario)
+
+
 def test_only_the_acknowledged_prefix_is_committed() -> None:
     async def scenario(bench: Bench) -> None:
         first, second, third = await bench.messages(0, 29)
@@ -343,6 +362,7 @@ def test_a_transaction_marker_alone_is_committed() -> None:
 
 def test_faust_seeks_through_seek_to_committed_and_keeps_the_commit_as_floor() -> None:
     async def scenario(bench: Bench) -> None:
+        bench.consumer._placed = None  # a rebalance
         bench.thread.kafka[PARTITION] = 100
         bench.app.start_positions = start_at(40)
         await bench.consumer.perform_seek()
@@ -364,6 +384,7 @@ def start_at(offset: int, asked: list[Any] | None = None) -> Any:
 @pytest.mark.parametrize("committed", [None, 0, 100])
 def test_start_positions_learn_the_commit_and_only_of_batch_topics(committed: int | None) -> None:
     async def scenario(bench: Bench) -> None:
+        bench.consumer._placed = None  # a rebalance
         asked: list[Any] = []
         bench.thread.kafka = {PARTITION: committed, PLAIN: 7}
         bench.app.start_positions = start_at(0, asked)
@@ -376,6 +397,8 @@ def test_start_positions_learn_the_commit_and_only_of_batch_topics(committed: in
 
 def test_a_start_position_that_fails_ends_the_consumer() -> None:
     async def scenario(bench: Bench) -> None:
+        bench.consumer._placed = None  # a rebalance
+
         async def failing(committed: Mapping[TP, int | None]) -> Mapping[TP, int]:
             raise ConnectionError("no store")
 
@@ -388,8 +411,47 @@ def test_a_start_position_that_fails_ends_the_consumer() -> None:
     on_a_bench(scenario)
 
 
+def test_two_seeks_after_one_rebalance_move_nothing_twice_under_the_agents() -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.consumer._placed = None  # a rebalance
+        bench.app.start_positions = start_at(40)
+        await asyncio.gather(bench.consumer.perform_seek(), bench.consumer.perform_seek())
+        assert bench.thread.seeks == [{PARTITION: 40}]
+        bench.consumer.flow_active = False  # what Faust has fetched meanwhile is dropped
+        await bench.consumer.perform_seek()
+        assert bench.thread.seeks == [{PARTITION: 40}] * 2
+
+    on_a_bench(scenario)
+
+
+def test_what_was_fetched_across_a_rebalance_is_dropped_until_the_seek() -> None:
+    async def scenario(bench: Bench) -> None:
+        early, fetch = bench.response(50, 59), bench.thread.getmany
+
+        async def across(active: Any, timeout: float) -> Mapping[TP, Any]:  # noqa: ASYNC109
+            bench.thread.getmany = fetch
+            bench.consumer._placed = None
+            bench.app.consumer_generation_id += 1
+            return early
+
+        bench.thread.getmany = across
+        assert [message async for message in bench.consumer.getmany(timeout=0)] == []
+        assert bench.consumer.ledger.partitions() == set()
+        bench.app.start_positions = start_at(40)
+        bench.thread.responses.append(bench.response(40, 49))
+        bench.thread.responses[0][PARTITION].move = 1  # as it is after the seek
+        found = [m async for _, m in bench.consumer.getmany(timeout=0)]
+        assert [(message.value.first_offset, bench.thread.seeks) for message in found] == [
+            (40, [{PARTITION: 40}])
+        ]
+
+    on_a_bench(scenario)
+
+
 def test_start_positions_of_an_old_generation_are_dropped() -> None:
     async def scenario(bench: Bench) -> None:
+        bench.consumer._placed = None  # a rebalance
+
         async def rebalanced(committed: Mapping[TP, int | None]) -> Mapping[TP, int]:
             bench.app.consumer_generation_id += 1
             return dict.fromkeys(committed, 40)
