@@ -64,7 +64,10 @@ class Delivery:
         self._metrics, self._limits = metrics, limits
         self._fail = fail
         self._acknowledge: Acknowledge | None = None
-        self._recovery = Recovery(lane, self._publish, self._write, self._release)
+        self.positions = Positions(status)
+        self._recovery = Recovery(
+            lane, self._publish, self._write, self._release, self.positions.covered
+        )
         self._backlog = Backlog(max_records=limits.max_batch, wait_s=limits.batch_wait_s)
         self._jobs: list[Job] = []  # submitted since the last flush, in order
         self._running = 0
@@ -77,7 +80,6 @@ class Delivery:
         self._alarm: asyncio.TimerHandle | None = None
         self._flushing = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
-        self.positions = Positions(status)
         self.stored_at = time.time()
         """When everything submitted before was last in the store."""
 
@@ -218,10 +220,9 @@ class Delivery:
 
     async def _flush(self, jobs: list[Job]) -> None:
         # What closes silent cameras covers no offset: its partitions' markers stay what they are.
-        silent = {partition for job in jobs for partition, _ in job.batch.silent}
-        markers = {partition: self.positions.markers[partition] for partition in silent} | ends_of(
-            jobs
-        )
+        stored = self.positions.markers
+        silent = {home: stored[home] for job in jobs for home, _ in job.batch.silent}
+        markers = silent | self.positions.covered(ends_of(jobs))
         snapshot = self._lane.snapshot(jobs[-1].batch.sequence, markers)
         done = await asyncio.gather(*(job.done for job in jobs), return_exceptions=True)
         failure = next((result for result in done if isinstance(result, BaseException)), None)

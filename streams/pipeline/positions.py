@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from streams.errors import ForeignState
@@ -56,6 +56,14 @@ class Positions:
     def reached(self, partition: int) -> int:
         """Return the first offset of the partition that is not stored yet."""
         return max(self.markers.get(partition, -1) + 1, self._begun.get(partition, 0))
+
+    def covered(self, ends: Mapping[int, int]) -> dict[int, int]:
+        """Return the marker that a flush writes by partition, after batches up to `ends`.
+
+        A replay ends below what is stored, and its flush must not take the marker back: a crash
+        behind it would start with an older marker than its state has.
+        """
+        return {one: max(end, self.markers.get(one, -1)) for one, end in ends.items()}
 
     def reach(self, partition: int, position: int) -> None:
         """Note that all below `position` is stored: a rebuild that ends there is over."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from streams.errors import Stuck, TocsinError
@@ -25,6 +25,7 @@ class Recovery:
         publish: step 4 of the delivery contract.
         write: step 5; takes snapshots and the sequence that they cover.
         release: step 6; publishes what was held until then.
+        covered: gives the markers of a flush of batches up to these offsets, by partition.
     """
 
     def __init__(
@@ -33,9 +34,10 @@ class Recovery:
         publish: Callable[[Outcome], Awaitable[None]],
         write: Callable[[list[Any], int], Awaitable[None]],
         release: Callable[[Sequence[Outcome]], Awaitable[None]],
+        covered: Callable[[Mapping[int, int]], Mapping[int, int]],
     ) -> None:
         self._lane, self._publish, self._write = lane, publish, write
-        self._release = release
+        self._release, self._covered = release, covered
         self._held: list[tuple[Batch, str]] = []
 
     async def replay(self, batches: Sequence[Batch]) -> None:
@@ -102,4 +104,5 @@ class Recovery:
         return ends
 
     async def _flush(self, batch: Batch, ends: dict[int, int]) -> None:
-        await self._write(await self._lane.snapshot(batch.sequence, ends), batch.sequence)
+        snapshot = self._lane.snapshot(batch.sequence, self._covered(ends))
+        await self._write(await snapshot, batch.sequence)

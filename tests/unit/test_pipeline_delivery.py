@@ -312,6 +312,31 @@ def test_what_was_published_but_not_stored_is_published_again_and_counted_once()
     assert second.store.count_of("card") == 5
 
 
+@pytest.mark.parametrize("poison", [None, b"2"])
+def test_a_replay_that_ends_below_what_is_stored_does_not_take_the_marker_back(
+    poison: bytes | None,
+) -> None:
+    server = MemoryServer()
+
+    async def first(bed: Bed) -> None:
+        event = event_of(values(0, 10))
+        await bed.accept(event)
+        await bed.settled(event)
+
+    async def again(bed: Bed) -> None:
+        bed.delivery.positions.markers.update(server.markers)
+        if poison is not None:
+            bed.detector.on_infer = poisoned(poison)
+        event = event_of(values(0, 5))
+        await bed.accept(event)
+        await bed.settled(event)
+        assert bed.delivery.positions.reached(0) == 10
+
+    run(first, server=server)
+    run(again, server=server)
+    assert server.markers == {0: 9}
+
+
 # -- failures of a batch --------------------------------------------------------------------------
 @pytest.mark.parametrize("half", ["prepare", "infer"])
 @pytest.mark.parametrize("place", [0, 7, 23, 31])
