@@ -169,6 +169,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is Any to mypy
         await self.commit()
         await super().on_partitions_revoked(revoked)
         for tp in revoked:
+            self.ledger.moved(tp)  # a fetch may be on its way here still
             self.ledger.drop(tp)
             self._owed.pop(tp, None)
 

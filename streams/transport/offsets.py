@@ -58,9 +58,10 @@ class BatchLedger:
     A batch is entered before anything is delivered, so whatever Faust drops on the way to an agent
     stays in the ledger unacknowledged, and no commit runs past it.
 
-    `moved` is called in the consumer thread in the same step as the seek, everything else in the
-    main thread. A batch that was fetched before the latest move of its partition is stale: it is
-    fetched again from the new position, so its acknowledgement counts for nothing.
+    `moved` is called in the consumer thread in the same step as the seek, or while that thread
+    waits for a revocation; everything else in the main thread. A batch that was fetched before the
+    latest move of its partition is stale: it is fetched again from the new position, so its
+    acknowledgement counts for nothing.
     """
 
     def __init__(self) -> None:

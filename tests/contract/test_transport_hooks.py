@@ -331,6 +331,20 @@ def test_a_revocation_commits_before_faust_forgets() -> None:
     on_a_bench(scenario)
 
 
+def test_a_fetch_that_arrives_after_its_revocation_is_skipped() -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.consumer._on_partitions_revoked = nothing_assigned
+        early = bench.response(0, 9)
+        await bench.consumer.on_partitions_revoked({PARTITION})
+        bench.consumer._buffered_partitions.add(PARTITION)  # Faust lets go of it later
+        bench.consumer._active_partitions.add(TP("transactions", 1))
+        bench.consumer._placed = bench.app.consumer_generation_id
+        bench.thread.responses.append(early)
+        assert [message async for message in bench.consumer.getmany(timeout=0)] == []
+
+    on_a_bench(scenario)
+
+
 def test_a_batch_acknowledged_during_a_revocation_is_committed() -> None:
     async def scenario(bench: Bench) -> None:
         (message,) = await bench.messages(0, 9)
