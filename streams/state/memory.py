@@ -68,9 +68,14 @@ class MemoryStateStore(StateStore):
     def load(self, partitions: NDArray[np.int32], digests: Bytes2D) -> list[bytes | None]:
         rows, shared = self.server.rows, self._shared
         for partition in set(partitions.tolist()) & self._mine.keys():
-            marker, found = self._mine[partition][1], self.server.markers.get(partition)
+            owner, marker = self._mine[partition]
+            held, found = self.server.owners.get(partition), self.server.markers.get(partition)
+            if held not in (owner, None):
+                raise Fenced(f"partition {partition} has another owner")
             if marker is not None and (found is None or found < marker):
                 raise Fenced(f"the state of partition {partition} went back in time")
+            if held is None and found != marker:
+                raise Fenced(f"partition {partition} has had another owner meanwhile")
         return [
             rows.get((-1 if shared else partition, key.tobytes()))
             for partition, key in zip(partitions.tolist(), digests, strict=True)

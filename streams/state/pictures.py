@@ -10,7 +10,7 @@ from typing import Final, Protocol
 from typing_extensions import override
 
 from streams.settings import RedisSettings, Settings
-from streams.state.redis import open_client, translated
+from streams.state.redis_client import open_client, translated
 
 CROP: Final = ":crop"
 """After a picture's name, that of the one that shows the alert's object alone."""

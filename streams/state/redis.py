@@ -8,16 +8,13 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import redis
 from numpy.typing import NDArray
-from redis import exceptions as refusals
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 from typing_extensions import override
 
-from streams.errors import Fenced, ForeignState, StoreRefused, StoreUnavailable
+from streams.errors import Fenced, ForeignState, StoreRefused
 from streams.settings import RedisSettings
 from streams.state import wire
+from streams.state.redis_client import open_client, translated
 from streams.state.store import (
     AGREED_DAYS,
     Bytes2D,
@@ -34,8 +31,6 @@ LOAD_CHUNK = 5_000
 """Keys an MGET: Redis answers other workers in between."""
 
 _DAY_MS = 86_400_000
-
-_PASSING = ("OOM", "MISCONF", "READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")
 
 
 class RedisStateStore(StateStore):
@@ -143,20 +138,33 @@ class RedisStateStore(StateStore):
             return []
         keys = self._keys(partitions, digests)
         chunks = [keys[i : i + LOAD_CHUNK] for i in range(0, len(keys), LOAD_CHUNK)]
-        # Rows of a state that went back in time must not be scored: markers are read with them.
-        ours = {p: self._mine[p][1] for p in np.unique(partitions).tolist() if p in self._mine}
-        guards = [wire.command(b"MGET", *(self._fence_keys(p)[1] for p in ours))] if ours else []
+        # What another owner has written, or a state that went back in time, must not be scored:
+        # owners and markers are read with the rows.
+        ours = {p: self._mine[p] for p in np.unique(partitions).tolist() if p in self._mine}
+        fences = [key for p in ours for key in self._fence_keys(p)]
+        guards = [wire.command(b"MGET", *fences)] if ours else []
         answers = self._exchange([wire.mget(chunk) for chunk in chunks] + guards)
-        for (partition, marker), found in zip(
-            ours.items(), answers.pop() if ours else (), strict=True
-        ):
-            self._check_not_older(partition, marker, found)
+        found = answers.pop() if ours else []
+        for place, (partition, (owner, marker)) in enumerate(ours.items()):
+            self._check_ours(partition, owner, marker, *found[2 * place : 2 * place + 2])
         return [row for rows in answers for row in rows]
 
-    def _check_not_older(self, partition: int, marker: bytes | None, found: bytes | None) -> None:
-        """Markers only grow, and one that a flush of ours writes meanwhile is newer."""
-        if marker is not None and (found is None or int(found) < int(marker)):
-            raise Fenced(self._fence_message(partition, None, b"", found, marker))
+    def _check_ours(
+        self,
+        partition: int,
+        owner: bytes,
+        marker: bytes | None,
+        held: bytes | None,
+        found: bytes | None,
+    ) -> None:
+        """Refuse what is not as we left it, but for what a flush of ours writes meanwhile.
+
+        That one leaves our name and a later marker. Without an owner, whose lease ran out, the
+        marker must be the one that we know: somebody else may have come and gone.
+        """
+        older = marker is not None and (found is None or int(found) < int(marker))
+        if held not in (owner, None) or older or (held is None and found != marker):
+            raise Fenced(self._fence_message(partition, held, owner, found, marker))
 
     @override
     def flush(self, snapshot: PartitionSnapshot) -> None:
@@ -227,7 +235,10 @@ class RedisStateStore(StateStore):
         where = f"partition {partition} of {self._namespace!r}"
         if held not in (owner, None):
             return f"{where} has another owner ({_text(held)}, we are {_text(owner)})"
-        return f"the state of {where} went back in time: marker {_text(found)}, not {_text(marker)}"
+        markers = f"marker {_text(found)}, not {_text(marker)}"
+        if found is not None and (marker is None or int(found) > int(marker)):
+            return f"{where} has had another owner meanwhile: {markers}"
+        return f"the state of {where} went back in time: {markers}"
 
     @override
     def agree(self, name: bytes, value: bytes) -> bytes:
@@ -283,42 +294,6 @@ class RedisStateStore(StateStore):
         with translated(), self._connection() as connection:
             connection.send_packed_command(commands)
             return [connection.read_response(disable_decoding=True) for _ in commands]
-
-
-def open_client(settings: RedisSettings) -> Any:
-    """Make a client; it connects when it is used. Each call is tried once: the caller waits."""
-    password = settings.password.get_secret_value() or None
-    extra: dict[str, Any] = {"password": password} if password else {}
-    # Any: redis-py's types are those of its sync and its async client at once.
-    return redis.Redis.from_url(
-        settings.url,
-        socket_timeout=settings.timeout_s,
-        socket_connect_timeout=settings.timeout_s,
-        retry=Retry(NoBackoff(), 0),
-        protocol=2,
-        **extra,
-    )
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """Map redis-py's errors to ours, here and nowhere else."""
-    try:
-        yield
-    except (refusals.AuthenticationError, refusals.NoPermissionError) as error:
-        raise StoreRefused(
-            f"Redis refuses us: {error}: check redis.password and the ACL"
-        ) from error
-    except (refusals.ConnectionError, refusals.TimeoutError) as error:
-        raise StoreUnavailable(f"cannot reach Redis: {error}") from error
-    except refusals.WatchError as error:
-        raise StoreUnavailable(f"Redis changed under a claim, trying again: {error}") from error
-    except refusals.ResponseError as error:
-        if str(error).startswith(_PASSING) or isinstance(
-            error, (refusals.OutOfMemoryError, refusals.ReadOnlyError)
-        ):
-            raise StoreUnavailable(f"Redis cannot serve now: {error}") from error
-        raise StoreRefused(f"Redis refuses us: {error}") from error
 
 
 def _text(value: bytes | None) -> str:

@@ -113,8 +113,9 @@ class StateStore(Protocol):
     def load(self, partitions: NDArray[np.int32], digests: Bytes2D) -> list[bytes | None]:
         """Return the row of each entity (N partitions, (N, 16) digests), None where none is.
 
-        Raises `Fenced` when a partition that we own has an older marker than the one we wrote:
-        the state went back in time, and what is scored from it would be wrong.
+        Raises `Fenced` when a partition that we claimed has another owner, or an older marker than
+        the one we wrote: the rows are not those that we left, and what is scored from them would be
+        wrong. If the state then went back to where we left it, a flush would not notice.
         """
 
     def flush(self, snapshot: PartitionSnapshot) -> None:

@@ -178,6 +178,19 @@ def test_a_zombie_that_flushes_between_the_load_and_the_flush_of_its_successor_i
     assert successor.markers([0]) == {0: 7}
 
 
+def test_a_zombie_does_not_get_to_see_the_rows_of_its_successor(bed: Bed) -> None:
+    zombie, successor = bed.worker(), bed.worker()
+    zombie.claim([0, 1], 1)
+    successor.claim([0], 2)
+    successor.flush(snapshot(["a"], 1, 5))
+
+    with pytest.raises(Fenced, match="another owner"):
+        load(zombie, ["a"])  # it would drop as a replay what the successor has applied
+    assert load(zombie, ["a"], partition=1) == [None]
+    assert load(successor, ["a"]) == [row(1)]
+    assert load(bed.worker(), ["a"]) == [row(1)]  # who claims nothing may read
+
+
 def test_an_equal_generation_of_another_process_replaces_the_owner(bed: Bed) -> None:
     before, after = bed.worker(), bed.worker()
     before.claim([0], 4)
@@ -439,6 +452,11 @@ def test_a_lower_generation_may_claim_once_the_owners_lease_has_run_out(redis_ur
     with pytest.raises(Fenced):
         owner.flush(snapshot(["a"], 2, 1))
     late.flush(snapshot(["a"], 3, 1))
+    with Redis.from_url(redis_url) as client:
+        client.delete(key)
+    with pytest.raises(Fenced, match="marker 1, not 0"):
+        load(owner, ["a"])  # somebody came and went
+    assert load(late, ["a"]) == [row(3)]
     owner.close()
     late.close()
 

@@ -1,0 +1,53 @@
+"""A connection to Redis or Valkey, and its errors as ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import redis
+from redis import exceptions as refusals
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from streams.errors import StoreRefused, StoreUnavailable
+from streams.settings import RedisSettings
+
+_PASSING = ("OOM", "MISCONF", "READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")
+
+
+def open_client(settings: RedisSettings) -> Any:
+    """Make a client; it connects when it is used. Each call is tried once: the caller waits."""
+    password = settings.password.get_secret_value() or None
+    extra: dict[str, Any] = {"password": password} if password else {}
+    # Any: redis-py's types are those of its sync and its async client at once.
+    return redis.Redis.from_url(
+        settings.url,
+        socket_timeout=settings.timeout_s,
+        socket_connect_timeout=settings.timeout_s,
+        retry=Retry(NoBackoff(), 0),
+        protocol=2,
+        **extra,
+    )
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Map redis-py's errors to ours, here and nowhere else."""
+    try:
+        yield
+    except (refusals.AuthenticationError, refusals.NoPermissionError) as error:
+        raise StoreRefused(
+            f"Redis refuses us: {error}: check redis.password and the ACL"
+        ) from error
+    except (refusals.ConnectionError, refusals.TimeoutError) as error:
+        raise StoreUnavailable(f"cannot reach Redis: {error}") from error
+    except refusals.WatchError as error:
+        raise StoreUnavailable(f"Redis changed under a claim, trying again: {error}") from error
+    except refusals.ResponseError as error:
+        if str(error).startswith(_PASSING) or isinstance(
+            error, (refusals.OutOfMemoryError, refusals.ReadOnlyError)
+        ):
+            raise StoreUnavailable(f"Redis cannot serve now: {error}") from error
+        raise StoreRefused(f"Redis refuses us: {error}") from error
