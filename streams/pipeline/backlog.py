@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import time
+import asyncio
 from collections import deque
 from typing import Any
 
 
 class Backlog:
     """A queue of Faust events, each a batch of one partition.
+
+    Use from one event loop, whose clock it goes by.
 
     Args:
         max_records: records that are joined into one batch; a larger event goes alone.
@@ -25,14 +27,14 @@ class Backlog:
 
     def add(self, event: Any) -> None:
         """Queue an event."""
-        self._waiting.append((event, time.perf_counter()))
+        self._waiting.append((event, _now()))
         self._records += len(event.value.records)
 
     def fills_for(self) -> float:
         """Seconds for which it is worth waiting for more; at most 0 if the batch should start."""
         if not self._wait_s or self._records >= self._max_records:
             return 0.0
-        return self._waiting[0][1] + self._wait_s - time.perf_counter()
+        return self._waiting[0][1] + self._wait_s - _now()
 
     def take(self) -> tuple[list[Any], float]:
         """Take the events of the next batch; with the seconds that the first one has waited."""
@@ -46,4 +48,8 @@ class Backlog:
             events.append(self._waiting.popleft()[0])
             taken += more
         self._records -= taken
-        return events, time.perf_counter() - arrived
+        return events, _now() - arrived
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

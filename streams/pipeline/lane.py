@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from streams.metrics import Metrics
 from streams.pipeline.batch import Batch, CameraKey, CameraWatcher, Detector, Outcome
@@ -24,15 +24,38 @@ class Aborted(Exception):
     """The batch was not tried, because one before it failed."""
 
 
-class Lane:
-    """A detector's threads. Call from the event loop only."""
+class Thread(Protocol):
+    """Runs calls one after another, in the order of submission; of an executor, what is used."""
 
-    def __init__(self, detector: Detector, metrics: Metrics) -> None:
+    def submit(self, call: Callable[..., object], /, *args: Any) -> object:
+        """Run `call` behind those that were submitted before."""
+
+    def shutdown(self, *, wait: bool, cancel_futures: bool) -> None:
+        """Run nothing any more; `wait` for what runs, or not."""
+
+
+class Lane:
+    """A detector's threads. Call from the event loop only.
+
+    Args:
+        detector: both halves of the work.
+        metrics: told of the time that each takes.
+        threads: for the halves; two of its own unless others are given.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        metrics: Metrics,
+        threads: tuple[Thread, Thread] | None = None,
+    ) -> None:
         self._detector = detector
         self._metrics = metrics
         self._broken = False
-        self._prepare = ThreadPoolExecutor(1, "prepare")
-        self._infer = ThreadPoolExecutor(1, "infer")
+        self._prepare, self._infer = threads or (
+            ThreadPoolExecutor(1, "prepare"),
+            ThreadPoolExecutor(1, "infer"),
+        )
 
     def submit(self, batch: Batch) -> asyncio.Future[Outcome]:
         """Prepare and infer `batch`.

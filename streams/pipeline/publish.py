@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from aiokafka import AIOKafkaProducer
@@ -33,11 +33,24 @@ CUT_HEADER = "tocsin-cut-bytes"
 
 
 class KafkaPublisher(Publisher):
-    """An idempotent producer that waits an outage out. Call from one event loop."""
+    """An idempotent producer that waits an outage out. Call from one event loop.
 
-    def __init__(self, settings: KafkaSettings, status: Status) -> None:
+    Args:
+        settings: of the cluster.
+        status: told of waits.
+        connect: starts a producer, or raises `BrokerError`; aiokafka's unless something else is
+            given.
+    """
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        status: Status,
+        connect: Callable[[], Awaitable[AIOKafkaProducer]] | None = None,
+    ) -> None:
         self._settings = settings
         self._status = status
+        self._connect = connect or self._aiokafka
         self._producer: AIOKafkaProducer | None = None
         self._starting = asyncio.Lock()
         self._spread = 0
@@ -78,12 +91,13 @@ class KafkaPublisher(Publisher):
             with self._status.waiting("Kafka") as wait:
                 while self._producer is None:
                     try:
-                        self._producer = await start_producer(
-                            self._settings, linger_ms=0, max_batch_size=BATCH_BYTES
-                        )
+                        self._producer = await self._connect()
                     except BrokerError as error:
                         await asyncio.sleep(wait.because(error))
         return self._producer
+
+    async def _aiokafka(self) -> AIOKafkaProducer:
+        return await start_producer(self._settings, linger_ms=0, max_batch_size=BATCH_BYTES)
 
     async def _try(
         self, producer: AIOKafkaProducer, messages: list[Message]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +16,13 @@ from streams.status import Status
 T = TypeVar("T")
 
 
+class Stop(Protocol):
+    """Of `threading.Event`, what is used."""
+
+    def wait(self, timeout: float) -> bool:
+        """Block for `timeout` seconds, or until told to stop; return whether that was it."""
+
+
 class PatientStateStore(StateStore):
     """Repeat what another store could not do until it can, or until `stop` is set.
 
@@ -24,7 +30,7 @@ class PatientStateStore(StateStore):
     goes on. `Fenced` and `ForeignState` pass through.
     """
 
-    def __init__(self, store: StateStore, status: Status, stop: threading.Event) -> None:
+    def __init__(self, store: StateStore, status: Status, stop: Stop) -> None:
         self._store = store
         self._status = status
         self._stop = stop
