@@ -9,6 +9,7 @@ from typing_extensions import override
 from streams import admin
 from streams.app.agent import Agent
 from streams.pipeline.assignment import TopicLog
+from streams.reading import holds_records
 from streams.settings import KafkaSettings
 from streams.state.store import Identity
 
@@ -33,6 +34,10 @@ class ClusterLog(TopicLog):
     @override
     async def ends(self) -> Mapping[int, int]:
         return await admin.log_ends(self._kafka, self.name)
+
+    @override
+    async def holds_records(self, partition: int, first: int, end: int) -> bool:
+        return await holds_records(self._kafka, self.name, partition, first, end)
 
 
 def identity_of(agent: Agent, topic: admin.TopicIdentity) -> bytes:

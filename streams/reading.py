@@ -85,6 +85,36 @@ async def _since(
     }
 
 
+async def holds_records(
+    kafka: KafkaSettings, topic: str, partition: int, first: int, end: int
+) -> bool:
+    """Whether a partition has, or had before retention, a record from `first` on and before `end`.
+
+    Transaction markers and what compaction removed leave offsets without one.
+
+    Raises:
+        BrokerError: no broker answers, or it refuses us.
+    """
+    where = TopicPartition(topic, partition)
+    with broker_errors(kafka):
+        consumer = AIOKafkaConsumer(
+            **client_options(kafka), group_id=None, enable_auto_commit=False
+        )
+        try:
+            await consumer.start()
+            consumer.assign([where])
+            if (await consumer.beginning_offsets([where]))[where] > first:
+                return True
+            consumer.seek(where, first)
+            while await consumer.position(where) < end:
+                fetched = await consumer.getmany(where, timeout_ms=_WAIT_MS)
+                if fetched.get(where):
+                    return bool(fetched[where][0].offset < end)
+        finally:
+            await consumer.stop()
+    return False
+
+
 async def read_record(kafka: KafkaSettings, topic: str, partition: int, offset: int) -> Any:
     """Return the record at `offset`, as aiokafka's record.
 

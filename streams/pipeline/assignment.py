@@ -43,6 +43,9 @@ class TopicLog(Protocol):
     async def ends(self) -> Mapping[int, int]:
         """Return the end of each partition, of all that the topic has."""
 
+    async def holds_records(self, partition: int, first: int, end: int) -> bool:
+        """Whether there is, or was, a record at `first` or between it and `end`."""
+
 
 class Resume(Protocol):
     """How an agent with an outbox goes on where another worker stopped."""
@@ -167,7 +170,7 @@ class Assignment:
         3. What the marker covers is done with.
         """
         marker = self._positions.markers.get(partition)
-        lost = commit is not None and (marker is None or marker + 1 < commit)  # Step 1.
+        lost = await self._is_lost(partition, marker, commit)  # Step 1.
         if lost:
             await asyncio.to_thread(self._store.forget, partition)
             marker = None
@@ -178,6 +181,18 @@ class Assignment:
         done_below = 0 if marker is None else marker + 1  # Step 3.
         self._positions.begin(partition, start, done_below=done_below)
         return start
+
+    async def _is_lost(self, partition: int, marker: int | None, commit: int | None) -> bool:
+        """Whether records were committed that the state has not seen.
+
+        A commit runs past transaction markers, of which nothing comes to the store.
+        """
+        if commit is None or (marker is not None and marker + 1 >= commit):
+            return False
+        if marker is None:
+            return True
+        first, end = marker + 1, commit
+        return await self._patiently(lambda: self._topic.holds_records(partition, first, end))
 
     async def _patiently(self, question: Callable[[], Awaitable[T]]) -> T:
         """Ask the cluster; wait for a broker that is away."""

@@ -1,0 +1,178 @@
+"""Partitions that come and go: claimed, started where nothing is passed over, given back."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import NoReturn
+
+import pytest
+from typing_extensions import override
+
+from streams.errors import BrokerError, ForeignState
+from streams.pipeline.assignment import Assignment, Resume, TopicLog
+from streams.pipeline.batch import Message
+from streams.state.memory import MemoryServer
+from tests.unit.test_pipeline_delivery import Bed, run
+
+
+class FakeLog(TopicLog):
+    """A topic whose partitions end at 100; records are where `records` says."""
+
+    name = "frames"
+
+    def __init__(self) -> None:
+        self.records: Collection[int] = range(100)
+        self.failures = 0
+
+    @override
+    async def identity(self) -> bytes:
+        return b"ours"
+
+    @override
+    async def earliest(self, partitions: Collection[int]) -> Mapping[int, int]:
+        return dict.fromkeys(partitions, 0)
+
+    @override
+    async def ends(self) -> Mapping[int, int]:
+        if self.failures:
+            self.failures -= 1
+            raise BrokerError("away")
+        return {0: 100, 1: 100}
+
+    @override
+    async def holds_records(self, partition: int, first: int, end: int) -> bool:
+        return any(offset in self.records for offset in range(first, end))
+
+
+class FakeResume(Resume):
+    """Tells what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[int, bool]] = []
+
+    @override
+    async def messages(self, partition: int, *, lost: bool) -> Sequence[Message]:
+        self.asked.append((partition, lost))
+        return [Message("alerts", None, b"lost" if lost else b"pending")]
+
+
+def assignment(bed: Bed, log: FakeLog, resume: Resume | None = None) -> Assignment:
+    def fail(error: BaseException) -> NoReturn:
+        raise error
+
+    return Assignment(
+        topic=log,
+        store=bed.store,
+        delivery=bed.delivery,
+        publisher=bed.publisher,
+        status=bed.status,
+        resume=resume,
+        fail=fail,
+    )
+
+
+def with_marker(marker: int | None) -> MemoryServer:
+    server = MemoryServer()
+    if marker is not None:
+        server.markers[0] = marker
+    return server
+
+
+@pytest.mark.parametrize(
+    ("marker", "commit", "start", "is_rebuilding"),
+    [
+        (None, None, 0, False),
+        (None, 50, 0, True),
+        (30, 50, 31, True),
+        (49, 50, 50, False),
+        (70, 50, 50, False),
+        (70, None, 71, False),
+    ],
+)
+def test_a_partition_starts_where_neither_commit_nor_state_is_passed_over(
+    marker: int | None, commit: int | None, start: int, is_rebuilding: bool
+) -> None:
+    async def scenario(bed: Bed) -> None:
+        partitions = assignment(bed, FakeLog())
+        await partitions.assigned([0], 2)
+        assert await partitions.starts({0: commit}) == {0: start}
+        assert bed.status.is_rebuilding == is_rebuilding
+
+    run(scenario, server=with_marker(marker))
+
+
+@pytest.mark.parametrize(
+    ("marker", "commit", "is_lost"),
+    [
+        (None, None, False),
+        (None, 50, True),
+        (30, 50, True),
+        (49, 50, False),
+        (70, 50, False),
+        (70, None, False),
+    ],
+)
+def test_with_an_outbox_it_starts_at_the_commit_and_knows_when_its_state_is_lost(
+    marker: int | None, commit: int | None, is_lost: bool
+) -> None:
+    resume = FakeResume()
+
+    async def scenario(bed: Bed) -> None:
+        partitions = assignment(bed, FakeLog(), resume)
+        await partitions.assigned([0], 2)
+        assert await partitions.starts({0: commit}) == {0: commit or 0}
+        assert resume.asked == [(0, is_lost)]
+        assert bed.publisher.values() == [b"lost" if is_lost else b"pending"]
+        done = 0 if is_lost or marker is None else marker + 1
+        assert bed.delivery.positions.done_below == {0: done, 1: 0}
+
+    run(scenario, server=with_marker(marker))
+
+
+def test_a_commit_behind_transaction_markers_loses_no_state() -> None:
+    server, resume = with_marker(47), FakeResume()
+
+    async def scenario(bed: Bed) -> None:
+        log = FakeLog()
+        log.records = range(48)  # at 48 and 49 lie markers
+        partitions = assignment(bed, log, resume)
+        await partitions.assigned([0], 2)
+        assert await partitions.starts({0: 50}) == {0: 50}
+
+    run(scenario, server=server)
+    assert resume.asked == [(0, False)]
+    assert server.markers == {0: 47}
+
+
+def test_a_start_is_not_told_before_the_partition_is_claimed() -> None:
+    async def scenario(bed: Bed) -> None:
+        partitions = assignment(bed, FakeLog())
+        await partitions.assigned([], 1)
+        assert await partitions.starts({0: 5}) == {}
+        await partitions.assigned([0], 2)
+        await partitions.revoked({0})
+        await partitions.assigned([1], 3)
+        assert await partitions.starts({0: 5, 1: 5}) == {1: 0}
+
+    run(scenario)
+
+
+def test_a_broker_that_is_away_is_waited_for() -> None:
+    async def scenario(bed: Bed) -> None:
+        log = FakeLog()
+        log.failures = 2
+        partitions = assignment(bed, log)
+        await partitions.assigned([0], 2)
+        assert await partitions.starts({0: None}) == {0: 0}
+
+    run(scenario)
+
+
+def test_a_state_beyond_the_end_of_the_log_belongs_to_another_topic() -> None:
+    async def scenario(bed: Bed) -> None:
+        partitions = assignment(bed, FakeLog())
+        await partitions.assigned([0], 2)
+        with pytest.raises(ForeignState, match="covers offset 100"):
+            await partitions.starts({0: 5})
+
+    run(scenario, server=with_marker(100))
