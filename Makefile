@@ -50,6 +50,10 @@ lint: venv ## Format, lint, types, import contracts, image
 check: lint ## The gate: lint and fast tests
 	$(BIN)/python -m pytest -q -m "$(FAST)" $(ARGS)
 
+.PHONY: simulate
+simulate: venv ## Seeded histories of faults in memory, held against the delivery contract
+	$(BIN)/tocsin simulate $(ARGS)
+
 .PHONY: bench-fraud
 bench-fraud: venv ## Throughput beside plain Faust and a hand-written loop
 	$(BIN)/tocsin bench fraud $(ARGS)

@@ -36,6 +36,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "evaluate": "streams.cli.evaluate:app",
     "report": "streams.cli.report:app",
     "bench": "streams.cli.bench:app",
+    "simulate": "streams.cli.simulate:simulate",
     "schemas": "streams.cli.schemas:app",
     "config": "streams.cli.config:app",
     "version": "streams.cli.version:version",
