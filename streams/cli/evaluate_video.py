@@ -28,7 +28,7 @@ from streams.demo.gauges import Gauge
 from streams.demo.ground import Ground, prepared
 from streams.devstack.ports import free_ports
 from streams.errors import SettingsError, WorkerError
-from streams.pipeline.network import check_weights
+from streams.pipeline.network import check_weights, load_network
 from streams.producers.camera import Shape
 from streams.producers.sources import Source, parse_source
 from streams.producers.video import Sent, Until, send_video
@@ -93,6 +93,9 @@ def video(
         update={"vision": settings.vision.model_copy(update={"model": weights})}
     )
     check_weights(chosen, REAL)
+    names = load_network(chosen, threads=1)[0].names
+    if class_name not in names:
+        raise SettingsError(f"--class {class_name}: {weights} knows {', '.join(names)}")
     read_truth(truth)  # says what is wrong with it
     rows = read_rows(truth)
     vision = {

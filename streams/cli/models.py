@@ -37,7 +37,12 @@ def group() -> None:
 
 
 @app.command("list")
-def list_() -> None:
+def list_(
+    *,
+    long: Annotated[
+        bool, typer.Option("--long", help="Each file with its address and checksums.")
+    ] = False,
+) -> None:
     """Show what can be pulled, and what is here."""
     cache = cache_of(start())
     table = Table("name", "input", "COCO AP", "licence", *FORMATS, box=None, pad_edge=False)
@@ -47,6 +52,10 @@ def list_() -> None:
         table.add_row(weights.name, size, f"{weights.coco_ap}", weights.licence, *states)
     Console(highlight=False).print(table)
     print(f"in {cache.folder}")
+    if long:
+        for file in (file for weights in TABLE.values() for file in weights.files.values()):
+            known = " or ".join(file.known) or "unknown: trusted on first use"
+            print(f"{file.url}\n  sha256 {known}")
 
 
 @app.command()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from streams.cli.models import cache_of
 from streams.cli.progress import progress_bar
 from streams.cli.start import start
 from streams.errors import SettingsError
@@ -58,7 +59,8 @@ def detector(
         typer.Option(metavar="HxW", help="Input in pixels, multiples of 32; 416x416 if left out."),
     ] = "",
     begin: Annotated[
-        Path | None, typer.Option("--from", metavar="WEIGHTS", help="Fine-tune these weights.")
+        str | None,
+        typer.Option("--from", metavar="NAME|FILE", help="Fine-tune these weights."),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a training that was interrupted.")
@@ -85,10 +87,11 @@ def detector(
     from models.vision.loading import load_network  # noqa: PLC0415
     from models.vision.training import TrainingConfig, train  # noqa: PLC0415
 
-    start()
+    settings = start()
     # 1. What to learn from, and with.
     learn, judge, described = _examples(images, annotations, scenes, held_out, seed)
-    begin_from = load_network(begin)[0] if begin is not None else None
+    weights = None if begin is None else cache_of(settings).resolve(begin, torch=True)
+    begin_from = None if weights is None else load_network(weights)[0]
     config = TrainingConfig(
         name=name,
         version=version,
@@ -99,8 +102,8 @@ def detector(
         learning_rate=learning_rate,
         bfloat16=bfloat16,
         half_weights=half,
-        measure_norms=begin is not None and begin.suffix == ".onnx",
-        data={**described, **({"from": _lineage(begin)} if begin is not None else {})},
+        measure_norms=weights is not None and weights.suffix == ".onnx",
+        data={**described, **({"from": _lineage(weights)} if weights is not None else {})},
         domain=SIMULATED if scenes is not None else "",
         limits=_SIMULATED_LIMITS if scenes is not None else "",
     )

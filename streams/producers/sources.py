@@ -46,7 +46,7 @@ class Source:
 
     def __str__(self) -> str:
         """Name it without the password that an address may hold."""
-        return re.sub(r"//[^/@]*@", "//***@", self.target) if self.kind != "simulated" else "sim"
+        return re.sub(r"//.*@", "//***@", self.target) if self.kind != "simulated" else "sim"
 
 
 class Reader(Protocol):

@@ -64,11 +64,15 @@ class _Queue:
         self.dropped = 0
 
     def put(self, shot: Shot) -> None:
-        """Queue a shot; of a live camera the oldest gives way, else this waits for room."""
+        """Queue a shot; of a live camera the oldest picture gives way, else this waits for room.
+
+        Word that the camera is down gives way to no picture.
+        """
         with self._room:
             while len(self._shots) >= _QUEUED and not self._stop.is_set():
                 if self._live:
-                    self._shots.popleft()
+                    pictures = (i for i, one in enumerate(self._shots) if one.data is not None)
+                    del self._shots[next(pictures, 0)]
                     self.dropped += 1
                 else:
                     self._room.wait(0.1)

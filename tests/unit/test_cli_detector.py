@@ -87,6 +87,18 @@ def test_weights_are_trained_from_pictures_and_trained_on() -> None:
     assert Path("one.safetensors").stat().st_size < 0.6 * Path("two.safetensors").stat().st_size
 
 
+def test_weights_to_begin_from_that_are_not_there_are_named() -> None:
+    data = pictures(8)
+    for given, words in (
+        ("nowhere.json", "nowhere.json is neither a file nor a name"),
+        ("yolox-tiny", "tocsin models pull yolox-tiny"),
+    ):
+        result = tocsin("train", "detector", "--out", "x", *data, "--from", given)
+        assert result.exit_code == 1
+        assert words in result.output
+        assert result.output.count("\n") == 1
+
+
 def test_nothing_can_be_resumed_where_nothing_began() -> None:
     result = tocsin("train", "detector", "--out", "x", *pictures(12), "--resume")
     assert result.exit_code == 1

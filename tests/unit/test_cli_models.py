@@ -55,6 +55,17 @@ def test_the_list_shows_names_licences_and_what_is_here(cache: Path) -> None:
     assert lines[-1] == f"in {cache}"
 
 
+def test_the_long_list_has_the_address_of_every_file_and_what_is_known_of_it() -> None:
+    lines = tocsin("models", "list", "--long").stdout.splitlines()
+    at = next(i for i, line in enumerate(lines) if line.endswith("/yolox_nano.onnx"))
+    assert lines[at].startswith("https://")
+    assert lines[at + 1].startswith(
+        "  sha256 c789161ed43c8269fcd4e67c67eeeb4e80c622da2eb296a20bc600"
+    )
+    unknown = next(i for i, line in enumerate(lines) if line.endswith("/yolox_l.pth"))
+    assert lines[unknown + 1] == "  sha256 unknown: trusted on first use"
+
+
 def test_a_copy_is_pulled_verified_and_found_again(tmp_path: Path, cache: Path) -> None:
     copy = write_onnx(tmp_path / "copy.onnx")
     pulled = tocsin("models", "pull", "yolox-s", "--from", copy, "--sha256", sha256(copy))
