@@ -19,17 +19,13 @@ import numpy as np
 import numpy.typing as npt
 
 from models.fraud.verdicts import (
-    AMENDABLE,
-    COUNTED,
     FRAUD,
     GENUINE,
     LABEL,
     NEVER,
     PROFILE,
     RING,
-    SUPERSEDED,
     TAUS_DAYS,
-    TOO_LATE,
     WITHDRAWN,
     apply_labels,
     decay,
@@ -38,8 +34,6 @@ from models.fraud.verdicts import (
 )
 
 __all__ = [
-    "AMENDABLE",
-    "COUNTED",
     "FRAUD",
     "GENUINE",
     "LABEL",
@@ -49,9 +43,7 @@ __all__ = [
     "PROFILE_FEATURES",
     "PROFILE_SUMMARY",
     "RING",
-    "SUPERSEDED",
     "TAUS_DAYS",
-    "TOO_LATE",
     "WITHDRAWN",
     "apply_labels",
     "new_profiles",

@@ -11,16 +11,9 @@ from numpy.typing import NDArray
 
 from models.fraud.evidence import with_evidence
 from models.fraud.features import new_card_state
-from models.fraud.profile import (
-    FRAUD,
-    GENUINE,
-    LABEL,
-    TOO_LATE,
-    WITHDRAWN,
-    apply_labels,
-    tx_hash,
-)
+from models.fraud.profile import FRAUD, GENUINE, LABEL, WITHDRAWN, apply_labels, tx_hash
 from models.fraud.sequences import plan_sequences
+from models.fraud.verdicts import TOO_LATE
 from streams.pipeline.batch import Batch, Outcome
 from streams.pipeline.dead_letter import DeadLetters
 from streams.pipeline.decode import LabelRules, Rejected, decode

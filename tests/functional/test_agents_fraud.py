@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from models.fraud.dataset import DAY_MS, UNLABELLED, build, offline_scores, verdict_times
 from models.fraud.network import load_fraud
-from models.fraud.profile import AMENDABLE, RING
+from models.fraud.profile import RING
 from models.fraud.simulator import SimulatorConfig, simulate
 from models.fraud.transactions import Transactions
+from models.fraud.verdicts import AMENDABLE
 from streams.agents.labels import TOO_LATE_TO_TELL
 from streams.alerts.envelope import CLOUD_EVENT_HEADERS
 from streams.app.agent import Agent, AgentName

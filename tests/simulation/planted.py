@@ -87,14 +87,7 @@ def no_fence(patch: pytest.MonkeyPatch) -> None:
 
 
 def a_state_from_the_past_loaded(patch: pytest.MonkeyPatch) -> None:
-    load = MemoryStateStore.load
-
-    def unguarded(self: MemoryStateStore, partitions: Any, digests: Any) -> Any:
-        mine, self._mine = self._mine, {}
-        try:
-            return load(self, partitions, digests)
-        finally:
-            self._mine = mine
+    rows_of_another_owner_loaded(patch)
 
     def forgiving(self: MemoryStateStore, snapshot: Any) -> None:
         owner, _ = self._mine[snapshot.partition]
@@ -102,7 +95,6 @@ def a_state_from_the_past_loaded(patch: pytest.MonkeyPatch) -> None:
         flush(self, snapshot)
 
     flush = MemoryStateStore.flush
-    patch.setattr(MemoryStateStore, "load", unguarded)
     patch.setattr(MemoryStateStore, "flush", forgiving)
 
 

@@ -10,17 +10,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from models.fraud.profile import (
-    AMENDABLE,
-    COUNTED,
     FRAUD,
     GENUINE,
     LABEL,
     MAX_DAYS,
     PROFILE_FEATURES,
     RING,
-    SUPERSEDED,
     TAUS_DAYS,
-    TOO_LATE,
     WITHDRAWN,
     apply_labels,
     new_profiles,
@@ -28,6 +24,7 @@ from models.fraud.profile import (
     summarise,
 )
 from models.fraud.sequences import plan_sequences
+from models.fraud.verdicts import AMENDABLE, COUNTED, SUPERSEDED, TOO_LATE
 
 DAY = 86_400_000
 STEP_MS = 3_500_000  # of all times, so that some are equal

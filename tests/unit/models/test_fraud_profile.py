@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 
 from models.fraud.profile import (
-    AMENDABLE,
-    COUNTED,
     DAYS,
     FRAUD,
     GENUINE,
@@ -16,8 +14,6 @@ from models.fraud.profile import (
     PROFILE_FEATURES,
     PROFILE_SUMMARY,
     RING,
-    SUPERSEDED,
-    TOO_LATE,
     WITHDRAWN,
     apply_labels,
     new_profiles,
@@ -26,6 +22,7 @@ from models.fraud.profile import (
     tx_hash,
 )
 from models.fraud.sequences import plan_sequences
+from models.fraud.verdicts import AMENDABLE, COUNTED, SUPERSEDED, TOO_LATE
 
 DAY = 86_400_000
 LARGE = 250.0
