@@ -3,6 +3,7 @@
 ::
 
     TocsinError                 anything that a command prints as one line
+    ├── NotFound                what was asked for is not there (any more)
     ├── SettingsError           a setting is missing, malformed or contradicts another
     ├── TransportError          Faust or aiokafka lacks a hook that the batch transport relies on
     ├── BrokerError             Kafka cannot be reached or refuses us
@@ -22,6 +23,10 @@ RESTART = 75
 
 class TocsinError(Exception):
     """Base of every error that a user is meant to read: one line that says what to do."""
+
+
+class NotFound(TocsinError):
+    """What was asked for is not there, or not any more."""
 
 
 class SettingsError(TocsinError):

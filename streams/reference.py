@@ -19,6 +19,7 @@ from streams.frames import FrameHeaders
 from streams.schemas import (
     DEAD_LETTER_HEADERS,
     REPLAY_OF_HEADER,
+    Action,
     Alert,
     FrameObjects,
     Label,
@@ -39,6 +40,7 @@ _RECORDS: Final[dict[str, Any]] = {
     "alert": Alert,
     "score": Score,
     "frame-objects": FrameObjects,
+    "action": Action,
 }
 
 _LABELS: Final = (TransactionLabel, ObjectLabel)
@@ -63,6 +65,7 @@ _MESSAGES: Final = {
     "alerts": _Message("alert", "entity", (Alert,), "Drop a repeated event_id, upsert by id."),
     "scores": _Message("score", "card_id", (Score,), "One scored transaction."),
     "tracks": _Message("frameObjects", "camera_id", (FrameObjects,), "What is in one frame."),
+    "audit": _Message("action", "entity or user", (Action,), "What a person did."),
 }
 
 
@@ -88,10 +91,11 @@ def asyncapi(settings: Settings) -> dict[str, Any]:
         "alerts": names.alerts,
         "scores": names.scores,
         "tracks": names.tracks,
+        "audit": names.audit,
     }
     table = {spec.name: spec for spec in topic_table(settings)}
     _, schemas = msgspec.json.schema_components(
-        [Transaction, *_LABELS, FrameHeaders, Alert, Score, FrameObjects],
+        [Transaction, *_LABELS, FrameHeaders, Alert, Score, FrameObjects, Action],
         ref_template="#/components/schemas/{name}",
     )
     channels = {

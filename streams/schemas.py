@@ -208,6 +208,31 @@ class FrameObjects(Struct, frozen=True, kw_only=True):
     tracks: list[TrackedObject]
 
 
+class Action(Struct, gc=False, frozen=True, omit_defaults=True, kw_only=True):
+    """What a person did at the dashboard, on `audit`, keyed by the entity, or by who did it."""
+
+    id: Id
+    at: Millis
+    by: Annotated[str, Meta(max_length=128)]
+    action: Literal[
+        "verdict", "note", "suppress", "lift", "replay", "rules", "login", "login refused", "logout"
+    ]
+    alert_id: Annotated[str, Meta(max_length=512)] = ""
+    kind: Literal["fraud", "object", ""] = ""
+    entity: Annotated[str, Meta(max_length=128)] = ""
+    outcome: bool | None = None
+    """Of a verdict; null withdraws."""
+
+    until: Millis | None = None
+    """When a suppression ends."""
+
+    of: Annotated[str, Meta(max_length=128)] = ""
+    """The suppression that is lifted."""
+
+    text: Annotated[str, Meta(max_length=2000)] = ""
+    """The reason, the note, or what was done."""
+
+
 DEAD_LETTER_HEADERS: Final = (
     "tocsin-reason",
     "tocsin-step",
@@ -289,6 +314,7 @@ decode_transaction = msgspec.json.Decoder(Transaction).decode
 decode_label = msgspec.json.Decoder(Label).decode
 decode_alert = msgspec.json.Decoder(Alert).decode
 decode_score = msgspec.json.Decoder(Score).decode
+decode_action = msgspec.json.Decoder(Action).decode
 decode_frame_objects = msgspec.json.Decoder(FrameObjects).decode
 
 _encoder = msgspec.json.Encoder()

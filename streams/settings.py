@@ -85,6 +85,7 @@ class TopicSettings(_Section):
     alerts: str = "alerts"
     scores: str = "scores"
     tracks: str = "tracks"
+    audit: str = "audit"
     dead_suffix: str = ".dead"
     partitions: Annotated[int, Field(ge=1)] = 4
     replication_factor: Annotated[int, Field(ge=1)] = 1
@@ -254,6 +255,52 @@ class HealthSettings(_Section):
     port: Port = 6066
 
 
+class DashboardUser(_Section):
+    """Who may use the dashboard. `tocsin dashboard credentials` makes both kinds of secret."""
+
+    role: Literal["viewer", "analyst"] = "viewer"
+    """A viewer looks; an analyst also decides, suppresses and sends dead letters back."""
+
+    password: SecretStr = SecretStr("")
+    """Its argon2 hash; empty for nobody who logs in with one."""
+
+    token: SecretStr = SecretStr("")
+    """SHA-256 of a token, for programs; empty for none."""
+
+
+class DashboardSettings(_Section):
+    """The page, the API and what they keep in Redis."""
+
+    group: str = "tocsin-dashboard"
+    """Kafka consumer group and Redis namespace: dashboards with the same one show the same."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8090
+    hosts: tuple[str, ...] = ()
+    """Names under which browsers reach it, beside the local ones: ``tocsin.example:443``, or
+    without a port. A request for another name is refused."""
+
+    https: bool = False
+    """A proxy in front speaks TLS: cookies are sent over that alone."""
+
+    users: dict[str, DashboardUser] = {}
+    """By name. Without any, whoever reaches it on this machine may do everything."""
+
+    session_hours: Annotated[float, Field(gt=0)] = 12.0
+    days: Annotated[float, Field(gt=0)] = 14.0
+    """Alerts older than this leave the view, unless they are still open."""
+
+    max_alerts: Annotated[int, Field(ge=100)] = 50_000
+    """Alerts in the view at most, the oldest go first: about 4 KiB of Redis each."""
+
+    clock: Literal["wall", "event"] = "wall"
+    """What a verdict's time is. `event`, the newest event time in the view, is for transactions
+    of a replayed or simulated calendar."""
+
+    workers: tuple[str, ...] = tuple(f"http://127.0.0.1:{port}" for port in (6066, 6067, 6068))
+    """Health servers of the workers that the health view watches."""
+
+
 class LogSettings(_Section):
     """What goes to standard error."""
 
@@ -280,6 +327,7 @@ class Settings(BaseSettings):
     models: ModelsSettings = ModelsSettings()
     delivery: DeliverySettings = DeliverySettings()
     health: HealthSettings = HealthSettings()
+    dashboard: DashboardSettings = DashboardSettings()
     log: LogSettings = LogSettings()
 
     @classmethod

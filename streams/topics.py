@@ -71,6 +71,7 @@ def topic_table(settings: Settings) -> tuple[TopicSpec, ...]:
             _RECORD_BYTES,
             hours_ms,
         ),
+        (names.audit, "what people did at the dashboard, keyed by entity", _RECORD_BYTES, days_ms),
     )
     # A dead letter is as large as what it buries, and its headers come on top.
     dead = tuple(

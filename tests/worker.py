@@ -30,7 +30,7 @@ POLL_S = 0.05
 
 TOCSIN = (sys.executable, "-c", "from streams.cli.main import main; main()")
 READY: list[str] = []
-TOPICS = ("transactions", "labels", "frames", "alerts", "scores", "tracks")
+TOPICS = ("transactions", "labels", "frames", "alerts", "scores", "tracks", "audit")
 
 
 @dataclass
@@ -41,11 +41,13 @@ class Bed:
     folder: Path
     workers: list[WorkerProcess] = field(default_factory=list)
 
-    def create_topics(self, **config: str) -> None:
-        """Create every topic; `config` overrides topic settings, ``_`` for the dot."""
+    def create_topics(self, *, only: Sequence[str] = (), **config: str) -> None:
+        """Create every topic, or `only` some; `config` overrides settings, ``_`` for the dot."""
         changes = {name.replace("_", "."): value for name, value in config.items()}
         specs = [
-            replace(spec, config={**spec.config, **changes}) for spec in topic_table(self.settings)
+            replace(spec, config={**spec.config, **changes})
+            for spec in topic_table(self.settings)
+            if not only or spec.name in only
         ]
         with connect(self.settings.kafka) as cluster:
             cluster.ensure(specs)

@@ -29,6 +29,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "replay": "streams.cli.replay:replay",
     "alerts": "streams.cli.alerts:app",
     "label": "streams.cli.label:label",
+    "dashboard": "streams.cli.dashboard:app",
     "dead-letters": "streams.cli.dead_letters:app",
     "state": "streams.cli.state:app",
     "models": "streams.cli.models:app",

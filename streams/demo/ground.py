@@ -127,7 +127,7 @@ def _mark(overrides: Overrides) -> None:
     mark = f"demo-{uuid.uuid4().hex[:6]}"
     for agent in ("fraud", "labels", "vision"):
         overrides[agent]["group"] = f"{mark}-{agent}"
-    for topic in ("transactions", "labels", "frames", "alerts", "scores", "tracks"):
+    for topic in ("transactions", "labels", "frames", "alerts", "scores", "tracks", "audit"):
         overrides["topics"][topic] = f"{mark}-{topic}"
 
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import redis
+import redis.asyncio
 from redis import exceptions as refusals
+from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -19,17 +20,24 @@ _PASSING = ("OOM", "MISCONF", "READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN"
 
 def open_client(settings: RedisSettings) -> Any:
     """Make a client; it connects when it is used. Each call is tried once: the caller waits."""
-    password = settings.password.get_secret_value() or None
-    extra: dict[str, Any] = {"password": password} if password else {}
     # Any: redis-py's types are those of its sync and its async client at once.
-    return redis.Redis.from_url(
-        settings.url,
-        socket_timeout=settings.timeout_s,
-        socket_connect_timeout=settings.timeout_s,
-        retry=Retry(NoBackoff(), 0),
-        protocol=2,
-        **extra,
-    )
+    return redis.Redis.from_url(settings.url, retry=Retry(NoBackoff(), 0), **_options(settings))
+
+
+def open_async_client(settings: RedisSettings) -> Any:
+    """Make a client for an event loop, otherwise as `open_client` does."""
+    retry = AsyncRetry(NoBackoff(), 0)
+    return redis.asyncio.Redis.from_url(settings.url, retry=retry, **_options(settings))
+
+
+def _options(settings: RedisSettings) -> dict[str, Any]:
+    password = settings.password.get_secret_value() or None
+    return {
+        "socket_timeout": settings.timeout_s,
+        "socket_connect_timeout": settings.timeout_s,
+        "protocol": 2,
+        **({"password": password} if password else {}),
+    }
 
 
 @contextmanager

@@ -21,6 +21,7 @@ def test_the_table_holds_every_topic_under_its_configured_name() -> None:
         "alerts",
         "scores",
         "tracks",
+        "audit",
         "tx.dlq",
         "labels.dlq",
         "frames.dlq",

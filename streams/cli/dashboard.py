@@ -1,0 +1,74 @@
+"""`tocsin dashboard`: the page and the API."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from streams.cli.start import start
+from streams.errors import SettingsError
+
+app = typer.Typer(
+    rich_markup_mode="markdown",
+    invoke_without_command=True,
+    help="Serve the page where people act on alerts, and its API.",
+)
+
+
+@app.callback()
+def run(ctx: typer.Context) -> None:
+    """Serve the page and the API at dashboard.host and dashboard.port until Ctrl-C.
+
+    It reads Kafka and Redis alone. Several dashboards may run side by side and show the same.
+    Whoever reaches it may do everything, unless dashboard.users names who may come in; without
+    them it listens to this machine alone.
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    settings = start()
+    _installed()
+    from streams.dashboard.serve import serve  # noqa: PLC0415  imports the web server
+
+    serve(settings)
+
+
+@app.command()
+def credentials(
+    name: Annotated[str, typer.Argument(help="Who.")],
+    *,
+    role: Annotated[str, typer.Option(help="viewer or analyst.")] = "analyst",
+    token: Annotated[
+        bool, typer.Option("--token", help="Make a token, for a program, not a password.")
+    ] = False,
+) -> None:
+    """Ask for a password, or make a token, and print the settings of a user.
+
+    The settings hold hashes alone.
+    """
+    if role not in {"viewer", "analyst"}:
+        raise SettingsError(f"--role {role}: viewer or analyst")
+    _installed()
+    from streams.dashboard.access.users import hash_password, new_token  # noqa: PLC0415
+
+    if token:
+        secret, kept = new_token()
+        typer.echo(f"the token, which is shown this once: {secret}", err=True)
+        line = f'token = "{kept}"'
+    else:
+        password = typer.prompt("password", hide_input=True, confirmation_prompt=True, err=True)
+        if len(password) < 12:
+            raise SettingsError("a password has at least 12 characters")
+        line = f'password = "{hash_password(password)}"'
+    print(f'[dashboard.users."{name}"]\nrole = "{role}"\n{line}')
+
+
+def _installed() -> None:
+    try:
+        import argon2  # noqa: F401, PLC0415
+        import fastapi  # noqa: F401, PLC0415
+        import uvicorn  # noqa: F401, PLC0415
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"{error.name} is not installed: pip install 'tocsin[dashboard]'"
+        ) from None

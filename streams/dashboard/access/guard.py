@@ -1,0 +1,161 @@
+"""What every request passes first, websockets too: host, origin, who it is, and the headers.
+
+1. The ``Host`` must be one of ours. 2. What changes something, and a websocket, must come from a
+page of ours. 3. Whoever asks must be known, but for the login page and what it is made of. 4. A
+browser that changes something must bring its session's CSRF token. 5. Answers carry the policy.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping
+from http.cookies import CookieError, SimpleCookie
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from streams.dashboard.access.bind import allowed_hosts, is_allowed
+from streams.dashboard.access.policy import security_headers, with_nonce
+from streams.dashboard.access.sessions import Sessions
+from streams.dashboard.access.users import LOCAL, Principal, Users
+from streams.errors import StoreError
+from streams.settings import DashboardSettings
+
+COOKIE: Final = "tocsin_session"
+CSRF_HEADER: Final = "x-csrf-token"
+
+_SAFE: Final = {"GET", "HEAD", "OPTIONS"}
+_OPEN_PATHS: Final = {"/login", "/api/session", "/livez", "/favicon.ico"}
+_OPEN_PREFIXES: Final = ("/assets/", "/login/")
+
+
+class Guard:
+    """ASGI middleware; leaves who asks in ``scope["state"]``: `principal`, `session`, `cookie`."""
+
+    def __init__(
+        self, app: ASGIApp, *, settings: DashboardSettings, users: Users, sessions: Sessions
+    ) -> None:
+        self._app, self._users, self._sessions = app, users, sessions
+        self._hosts = allowed_hosts(settings)
+        self._https = settings.https
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through, or refuse it."""
+        if scope["type"] not in {"http", "websocket"}:
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        try:
+            refusal = await self._refusal(scope, headers)
+        except StoreError as error:
+            refusal = JSONResponse({"detail": str(error)}, 503, {"retry-after": "2"})
+        if scope["type"] == "websocket":
+            if refusal is not None:
+                await send({"type": "websocket.close", "code": 1008, "reason": "refused"})
+                return
+            await self._app(scope, receive, send)
+            return
+        nonce = secrets.token_urlsafe(16)
+        sender = _Sender(send, nonce, https=self._https)
+        await (refusal or self._app)(scope, receive, sender)
+
+    async def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
+        changes = scope["type"] == "websocket" or scope["method"] not in _SAFE
+        # 1. Host.
+        if not is_allowed(headers.get("host", ""), self._hosts):
+            return _refuse(421, "this host is not named in dashboard.hosts")
+        # 2. Origin.
+        if changes and not self._from_us(headers):
+            return _refuse(403, "this comes from another site")
+        # 3. Who it is.
+        state = scope.setdefault("state", {})
+        state.update(principal=None, session=None, cookie=None)
+        await self._identify(state, headers)
+        path = scope["path"]
+        is_open = path in _OPEN_PATHS or path.startswith(_OPEN_PREFIXES)
+        if state["principal"] is None and not is_open:
+            if scope["type"] == "http" and _wants_page(headers, path):
+                return RedirectResponse("/login", 303)
+            return _refuse(401, "log in first", {"www-authenticate": "Bearer"})
+        # 4. CSRF.
+        session = state["session"]
+        by_browser = session is not None and scope["type"] == "http" and changes
+        if by_browser and not session.allows(headers.get(CSRF_HEADER)):
+            return _refuse(403, f"{CSRF_HEADER} is missing, or not this session's")
+        return None
+
+    def _from_us(self, headers: Headers) -> bool:
+        """Whether a request is from a page of ours, or from no page at all."""
+        if headers.get("sec-fetch-site", "none") not in {"none", "same-origin"}:
+            return False
+        origin = headers.get("origin")
+        if origin is None:
+            return True
+        try:
+            return urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
+        except ValueError:
+            return False
+
+    async def _identify(self, state: dict[str, Any], headers: Headers) -> None:
+        if not self._users:
+            state["principal"] = Principal(LOCAL, "analyst")
+            return
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            state["principal"] = self._users.by_token(token.strip())
+            return
+        cookie = cookie_of(headers)
+        found = None if cookie is None else await self._sessions.find(cookie)
+        if found is not None:
+            state["principal"], state["session"] = found
+            state["cookie"] = cookie
+
+
+class _Sender:
+    """Puts the policy on an answer, and the nonce into a page."""
+
+    def __init__(self, send: Send, nonce: str, *, https: bool) -> None:
+        self._send, self._nonce, self._https = send, nonce, https
+        self._start: Message | None = None
+        self._body = b""
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in security_headers(self._nonce, https=self._https).items():
+                headers[name] = value
+            if not headers.get("cache-control"):
+                headers["cache-control"] = "no-store"
+            if headers.get("content-type", "").startswith("text/html"):
+                self._start = message
+                return
+        elif self._start is not None and message["type"] == "http.response.body":
+            self._body += message.get("body", b"")
+            if message.get("more_body"):
+                return
+            body = with_nonce(self._body, self._nonce)
+            MutableHeaders(scope=self._start)["content-length"] = str(len(body))
+            await self._send(self._start)
+            message = {"type": "http.response.body", "body": body}
+        await self._send(message)
+
+
+def cookie_of(headers: Mapping[str, str]) -> str | None:
+    """Read the session's id."""
+    try:
+        found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+    except CookieError:
+        return None
+    return None if found is None else found.value
+
+
+def _wants_page(headers: Headers, path: str) -> bool:
+    return not path.startswith(("/api/", "/_")) and "text/html" in headers.get("accept", "")
+
+
+def _refuse(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
+    return Response(json.dumps({"detail": detail}), status, headers, media_type="application/json")

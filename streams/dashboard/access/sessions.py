@@ -1,0 +1,68 @@
+"""Who is logged in, in Redis: known to every dashboard, and ended by deleting a key."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from streams.dashboard.access.users import Principal, Users
+from streams.settings import DashboardSettings
+from streams.state.redis_client import translated
+
+
+class Session(Struct, frozen=True):
+    """A login; `csrf` must come back with every request of a browser that changes something."""
+
+    user: str
+    csrf: str
+
+    def allows(self, csrf: str | None) -> bool:
+        """Whether `csrf` is the one of this session."""
+        return csrf is not None and hmac.compare_digest(self.csrf.encode(), csrf.encode())
+
+
+_decode = msgspec.json.Decoder(Session).decode
+
+
+class Sessions:
+    """Sessions by a random id, of which Redis holds the hash alone.
+
+    Every method raises `StoreError` when Redis does not serve it.
+    """
+
+    def __init__(self, client: Any, settings: DashboardSettings, users: Users) -> None:
+        self._client, self._users = client, users
+        self._prefix = f"{settings.group}-access:session:"
+        self.lifetime_s = round(settings.session_hours * 3600)
+
+    async def begin(self, user: Principal) -> tuple[str, Session]:
+        """Log somebody in; give the id, for a cookie, and the session."""
+        name, session = secrets.token_urlsafe(32), Session(user.name, secrets.token_urlsafe(32))
+        with translated():
+            await self._client.set(
+                self._key(name), msgspec.json.encode(session), ex=self.lifetime_s
+            )
+        return name, session
+
+    async def find(self, name: str) -> tuple[Principal, Session] | None:
+        """Look a session up; None for one that is over, or whose user is gone."""
+        with translated():
+            held = await self._client.get(self._key(name))
+        if held is None:
+            return None
+        session = _decode(held)
+        user = self._users.find(session.user)
+        return None if user is None else (user, session)
+
+    async def end(self, name: str) -> None:
+        """Log out."""
+        with translated():
+            await self._client.delete(self._key(name))
+
+    def _key(self, name: str) -> str:
+        return self._prefix + hashlib.sha256(name.encode()).hexdigest()

@@ -1,0 +1,47 @@
+"""The API as one FastAPI app; our errors become answers in one place."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+
+from streams.dashboard.api import (
+    alerts,
+    cameras,
+    dead_letters,
+    events,
+    health,
+    session,
+    suppressions,
+)
+from streams.dashboard.services import Services
+from streams.errors import BrokerError, NotFound, SettingsError, StoreError, TocsinError
+
+_STATUS: Final[tuple[tuple[type[TocsinError], int], ...]] = (
+    (NotFound, 404),
+    (SettingsError, 400),
+    (BrokerError, 503),
+    (StoreError, 503),
+    (TocsinError, 409),
+)
+
+
+def add_api(app: FastAPI, services: Services) -> None:
+    """Add every endpoint under ``/api``."""
+    app.state.services = services
+    for module in (alerts, suppressions, dead_letters, cameras, health, events, session):
+        app.include_router(module.router, prefix="/api")
+    app.add_exception_handler(TocsinError, _answer)
+
+    @app.get("/livez", include_in_schema=False)
+    async def livez() -> dict[str, bool]:
+        return {"live": True}
+
+
+async def _answer(request: Request, error: Exception) -> JSONResponse:
+    del request
+    status = next(code for kind, code in _STATUS if isinstance(error, kind))
+    headers = {"retry-after": "2"} if status == 503 else None
+    return JSONResponse({"detail": str(error)}, status, headers)

@@ -1,0 +1,48 @@
+"""What could not be processed: looked into, and sent back after a fix."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from streams.dashboard.api.bodies import Error, LetterOut, Letters, Replayed, ReplayIn, letter_out
+from streams.dashboard.api.requests import Analyst, Has
+from streams.dashboard.letters import newest_letters, send_back
+from streams.dead_letters.index import Wanted, find_letter
+
+router = APIRouter(
+    tags=["dead letters"],
+    responses={400: {"model": Error}, 403: {"model": Error}, 503: {"model": Error}},
+)
+
+Name = Annotated[str, Query(max_length=249)]
+
+
+@router.get("/dead-letters")
+async def list_letters(
+    has: Has,
+    *,
+    topic: Name | None = None,
+    reason: Annotated[str | None, Query(max_length=200)] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+) -> Letters:
+    """List the newest dead letters."""
+    wanted = Wanted(topics=() if topic is None else (topic,), reason=reason)
+    found, total = await newest_letters(has.settings, wanted, limit)
+    return Letters(letters=[letter_out(one) for one in found], total=total)
+
+
+@router.get("/dead-letters/{name}", responses={404: {"model": Error}, 409: {"model": Error}})
+async def get_letter(name: str, has: Has) -> LetterOut:
+    """Give one dead letter by its name, ``topic:partition:offset``."""
+    return letter_out(await find_letter(has.settings, name))
+
+
+@router.post("/dead-letters/replay", responses={404: {"model": Error}, 409: {"model": Error}})
+async def replay_letters(wanted: ReplayIn, has: Has, who: Analyst) -> Replayed:
+    """Send letters back to where they came from; what was sent before is not sent again."""
+    fates = await send_back(has.settings, wanted.letters)
+    said = ", ".join(f"{count} {fate}" for fate, count in fates.items())
+    await has.desk.record(who.name, "replay", f"{said}: {' '.join(wanted.letters)}")
+    return Replayed(fates=dict(fates))

@@ -1,0 +1,82 @@
+"""Log in, log out, and ask who one is."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import APIRouter, HTTPException, Request, Response
+
+from streams.dashboard.access.guard import COOKIE, cookie_of
+from streams.dashboard.access.users import Principal
+from streams.dashboard.api.bodies import Error, LoginIn, SessionOut
+from streams.dashboard.api.requests import Has
+from streams.dashboard.services import Services
+
+router = APIRouter(
+    tags=["session"],
+    responses={400: {"model": Error}, 403: {"model": Error}, 503: {"model": Error}},
+)
+
+
+@router.get("/session", responses={401: {"model": Error}})
+async def who_am_i(request: Request) -> SessionOut:
+    """Say who is asking."""
+    principal: Principal | None = request.state.principal
+    if principal is None:
+        raise HTTPException(401, "log in first")
+    session = request.state.session
+    csrf = None if session is None else session.csrf
+    return SessionOut(user=principal.name, role=principal.role, csrf=csrf)
+
+
+@router.post(
+    "/session", responses={401: {"model": Error}, 409: {"model": Error}, 429: {"model": Error}}
+)
+async def log_in(login: LoginIn, request: Request, response: Response, has: Has) -> SessionOut:
+    """Log in; the session's id goes into a cookie that scripts cannot read."""
+    if not has.users:
+        raise HTTPException(409, "nobody has to log in here: dashboard.users is empty")
+    principal = await _known(login, request, has)
+    if (before := cookie_of(request.headers)) is not None:
+        await has.sessions.end(before)  # an id from before the login is worth nothing after it
+    name, session = await has.sessions.begin(principal)
+    await has.desk.record(principal.name, "login")
+    response.set_cookie(
+        COOKIE,
+        name,
+        max_age=has.sessions.lifetime_s,
+        httponly=True,
+        secure=has.settings.dashboard.https,
+        samesite="lax",
+    )
+    return SessionOut(user=principal.name, role=principal.role, csrf=session.csrf)
+
+
+@router.delete("/session", status_code=204, response_class=Response)
+async def log_out(request: Request, has: Has) -> Response:
+    """Log out."""
+    cookie, session = request.state.cookie, request.state.session
+    if cookie is not None and session is not None:
+        await has.sessions.end(cookie)
+        await has.desk.record(session.user, "logout")
+    response = Response(status_code=204)
+    response.delete_cookie(COOKIE)
+    return response
+
+
+async def _known(login: LoginIn, request: Request, has: Services) -> Principal:
+    address = request.client.host if request.client else ""
+    if wait := await has.attempts.begin(login.user, address):
+        raise HTTPException(
+            429, f"too many attempts: try again in {wait} s", {"retry-after": str(wait)}
+        )
+    if login.token:
+        found = has.users.by_token(login.token)
+    else:
+        # Argon2 is slow on purpose, and releases the GIL.
+        found = await asyncio.to_thread(has.users.by_password, login.user, login.password)
+    if found is None:
+        await has.desk.record(login.user, "login refused", f"from {address}")
+        raise HTTPException(401, "name and password, or token, do not fit")
+    await has.attempts.succeeded(login.user, address)
+    return found

@@ -1,0 +1,184 @@
+"""What a person can do: decide, take back, suppress, note. Each leaves a record on `audit`.
+
+A verdict goes to `labels`, where the agents learn from it, as `tocsin label` sends it. Records go
+out first; then they are shown at once, and again when they come back from Kafka, which changes
+nothing. Whoever calls has checked that the person may.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Literal
+
+from streams.dashboard.access.users import Principal
+from streams.dashboard.sender import Sender
+from streams.dashboard.view.records import OUTCOMES, Suppression, Verdict, ViewedAlert
+from streams.dashboard.view.store import ViewStore
+from streams.errors import NotFound, SettingsError
+from streams.producers.verdicts import Statement, checked, label_of
+from streams.schemas import Action, encode
+from streams.settings import Settings
+
+MOST: Final = 500
+"""Alerts that are decided at once."""
+
+_LONGEST_MINUTES: Final = 366 * 24 * 60
+
+Step = dict[str, bool | None]
+"""What had been decided on each alert before: what an undo says again."""
+
+
+class Desk:
+    """Does what people ask for."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: ViewStore,
+        sender: Sender,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._settings, self._store, self._sender = settings, store, sender
+        self._clock = now
+
+    async def judge(
+        self, ids: Sequence[str], outcome: bool | None, who: Principal, text: str = ""
+    ) -> Step:
+        """Say what alerts turned out to be: True confirmed, False dismissed, None withdrawn.
+
+        Returns what had been decided on each.
+
+        Raises:
+            NotFound: one is not in the view; nothing was sent.
+            SettingsError: none, or too many, are named.
+            TocsinError: one lacks what a label needs, or is too old; nothing was sent.
+        """
+        return await self.decide(dict.fromkeys(ids, outcome), who, text)
+
+    async def decide(self, outcomes: Step, who: Principal, text: str = "") -> Step:
+        """Say it of each alert by itself, as `judge`."""
+        if not 1 <= len(outcomes) <= MOST:
+            raise SettingsError(f"name 1 to {MOST} alerts")
+        found = await self._find(list(outcomes))
+        now = self._now()
+        base = now if self._settings.dashboard.clock == "wall" else await self._store.newest_event()
+        labels, verdicts, actions = [], dict[str, Verdict](), list[Action]()
+        for viewed in found:
+            alert, before, outcome = viewed.alert, viewed.verdict, outcomes[viewed.alert.id]
+            at = max(base, alert.event_time, 0 if before is None else before.at + 1)
+            labels.append(label_of(alert, outcome, Statement(at, who.name, text)))
+            verdicts[alert.id] = Verdict(outcome, at, who.name, text, "analyst")
+            actions.append(self._about(viewed, who, "verdict", outcome=outcome, text=text))
+        records = checked(labels, self._settings.labels.horizon_days)
+        await self._sender.send(self._settings.topics.labels, records)
+        await self._store.put_verdicts(verdicts)
+        await self._record(actions)
+        return {
+            viewed.alert.id: None if viewed.verdict is None else viewed.verdict.outcome
+            for viewed in found
+        }
+
+    async def note(self, alert_id: str, who: Principal, text: str) -> Action:
+        """Write something down about an alert.
+
+        Raises:
+            NotFound: it is not in the view.
+        """
+        (viewed,) = await self._find([alert_id])
+        action = self._about(viewed, who, "note", text=text)
+        await self._record([action])
+        return action
+
+    async def suppress(
+        self,
+        kind: Literal["fraud", "object"],
+        entity: str,
+        minutes: float,
+        who: Principal,
+        *,
+        reason: str = "",
+        alert_id: str = "",
+    ) -> Suppression:
+        """Hide alerts of an entity that open from now on, for so many minutes.
+
+        They stay on the topic, and in the view, marked.
+
+        Raises:
+            SettingsError: `minutes` is out of range.
+        """
+        if not 1 <= minutes <= _LONGEST_MINUTES:
+            raise SettingsError("suppress for 1 minute to 366 days")
+        now = self._now()
+        until = now + round(minutes * 60_000)
+        action = self._action(
+            who,
+            "suppress",
+            at=now,
+            kind=kind,
+            entity=entity,
+            until=until,
+            text=reason,
+            alert_id=alert_id,
+        )
+        await self._record([action])
+        return Suppression(action.id, kind, entity, now, until, by=who.name, reason=reason)
+
+    async def lift(self, suppression_id: str, who: Principal) -> None:
+        """End a suppression now.
+
+        Raises:
+            NotFound: there is none of that id.
+        """
+        found = {one.id: one for one in await self._store.suppressions()}.get(suppression_id)
+        if found is None:
+            raise NotFound(f"no suppression {suppression_id!r}")
+        await self._record(
+            [self._action(who, "lift", kind=found.kind, entity=found.entity, of=found.id)]
+        )
+
+    async def record(
+        self,
+        who: str,
+        action: Literal["replay", "rules", "login", "login refused", "logout"],
+        text: str = "",
+    ) -> None:
+        """Write down what else somebody did.
+
+        Raises:
+            BrokerError: the broker does not take it.
+        """
+        name = who[:128]
+        made = Action(id=uuid.uuid4().hex, at=self._now(), by=name, action=action, text=text[:2000])
+        await self._record([made])
+
+    async def _find(self, ids: list[str]) -> list[ViewedAlert]:
+        found = []
+        for alert_id, viewed in zip(ids, await self._store.get(ids), strict=True):
+            if viewed is None:
+                raise NotFound(f"no alert {alert_id!r} in the view: nothing was sent")
+            found.append(viewed)
+        return found
+
+    async def _record(self, actions: list[Action]) -> None:
+        records = [((one.entity or one.by or "-").encode(), encode(one)) for one in actions]
+        await self._sender.send(self._settings.topics.audit, records)
+        await self._store.put_actions(actions)
+
+    def _about(self, viewed: ViewedAlert, who: Principal, action: Any, **rest: Any) -> Action:
+        alert = viewed.alert
+        return self._action(
+            who, action, alert_id=alert.id, kind=alert.kind, entity=alert.entity, **rest
+        )
+
+    def _action(self, who: Principal, action: Any, *, at: int | None = None, **rest: Any) -> Action:
+        at = self._now() if at is None else at
+        return Action(id=uuid.uuid4().hex, at=at, by=who.name, action=action, **rest)
+
+    def _now(self) -> int:
+        return round(self._clock() * 1000)
+
+
+DECISIONS: Final = {decision: outcome for outcome, decision in OUTCOMES.items()}
+"""The outcome of each decision."""

@@ -1,0 +1,84 @@
+"""What a dashboard is made of, put together once and passed to API and pages."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from streams.dashboard.access.attempts import Attempts
+from streams.dashboard.access.sessions import Sessions
+from streams.dashboard.access.users import Users
+from streams.dashboard.desk import Desk
+from streams.dashboard.sender import Sender
+from streams.dashboard.view.changes import Changes
+from streams.dashboard.view.consumer import ViewConsumer
+from streams.dashboard.view.store import ViewStore
+from streams.dashboard.view.sweep import sweep_for_ever
+from streams.dashboard.workers import Workers
+from streams.settings import Settings
+from streams.state.pictures import PictureStore, open_pictures
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything that answers a request."""
+
+    settings: Settings
+    store: ViewStore
+    consumer: ViewConsumer
+    changes: Changes
+    desk: Desk
+    sender: Sender
+    users: Users
+    sessions: Sessions
+    attempts: Attempts
+    pictures: PictureStore | None
+    workers: Workers
+
+    @classmethod
+    def build(cls, settings: Settings) -> Services:
+        """Put them together; nothing is connected yet.
+
+        Raises:
+            SettingsError: there is no Redis, or a user's secret is malformed.
+        """
+        store, sender = ViewStore(settings), Sender(settings.kafka)
+        users = Users(settings.dashboard.users)
+        return cls(
+            settings=settings,
+            store=store,
+            consumer=ViewConsumer(settings, store),
+            changes=Changes(store),
+            desk=Desk(settings, store, sender),
+            sender=sender,
+            users=users,
+            sessions=Sessions(store.client, settings.dashboard, users),
+            attempts=Attempts(store.client, settings.dashboard),
+            pictures=open_pictures(settings),
+            workers=Workers(settings.dashboard.workers),
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Keep the view up to date during the block."""
+        tasks = [
+            asyncio.create_task(work)
+            for work in (
+                self.consumer.run(),
+                self.changes.follow(),
+                sweep_for_ever(self.store, self.settings.dashboard),
+                self.workers.watch(),
+            )
+        ]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self.sender.close()
+            await self.store.close()
+            if self.pictures is not None:
+                self.pictures.close()

@@ -1,0 +1,281 @@
+"""The view in a real Redis: repeats change nothing, pages are complete, and it stays bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from streams.dashboard.view.changes import Changes
+from streams.dashboard.view.query import Filters, page_of
+from streams.dashboard.view.records import Verdict, ViewedAlert
+from streams.dashboard.view.store import ViewStore
+from streams.dashboard.view.sweep import sweep
+from streams.devstack import RedisServer
+from streams.errors import SettingsError
+from streams.schemas import Action, Alert, TransactionLabel
+from streams.settings import Settings
+from tests.dashboard import a_fraud, an_object
+
+DAY_MS = 86_400_000
+Use = Callable[[ViewStore], Awaitable[Any]]
+InView = Callable[[Use], Any]
+
+
+@pytest.fixture
+def settings(redis_server: RedisServer, namespace: str) -> Settings:
+    return Settings.model_validate(
+        {"redis": {"url": redis_server.url}, "dashboard": {"group": namespace, "max_alerts": 100}}
+    )
+
+
+@pytest.fixture
+def in_view(settings: Settings) -> InView:
+    """Runs a coroutine on a store of its own, as another dashboard would."""
+
+    def run(use: Use) -> Any:
+        async def on_store() -> Any:
+            store = ViewStore(settings)
+            try:
+                return await use(store)
+            finally:
+                await store.close()
+
+        return asyncio.run(on_store())
+
+    return run
+
+
+def label_on(alert: Alert, at: int, *, fraud: bool | None) -> TransactionLabel:
+    d = alert.detail
+    return TransactionLabel(
+        str(d["tx_id"]), alert.entity, str(d["terminal_id"]), 1.0, 0, at, fraud, "analyst", "ann"
+    )
+
+
+async def one(store: ViewStore, alert_id: str) -> ViewedAlert:
+    (found,) = await store.get([alert_id])
+    assert found is not None
+    return found
+
+
+def test_an_empty_view_has_an_empty_page(in_view: InView) -> None:
+    page = in_view(lambda store: page_of(store, Filters()))
+
+    assert (page.alerts, page.cursor) == ([], None)
+    assert in_view(lambda store: store.get([])) == []
+    assert in_view(lambda store: store.put_alerts([])) == 0
+
+
+def test_of_several_revisions_the_newest_stays_whatever_the_order(in_view: InView) -> None:
+    revisions = [an_object(1, 0), an_object(1, 1, status="update"), an_object(1, 2, status="end")]
+
+    async def use(store: ViewStore) -> None:
+        shuffled = [*revisions, *revisions]
+        random.Random(3).shuffle(shuffled)
+        for alert in shuffled:
+            await store.put_alerts([alert])
+        found = await one(store, revisions[0].id)
+        assert found.alert == revisions[2]
+        assert not found.is_open
+        assert await store.count("open") == 0
+        assert await store.count("kind:object") == 1
+        assert await store.count() == 1
+
+    in_view(use)
+
+
+def test_what_is_applied_again_is_no_news(in_view: InView) -> None:
+    alert = a_fraud(1)
+
+    async def use(store: ViewStore) -> None:
+        assert await store.put_alerts([alert]) == 1
+        place = await Changes(store).last()
+        assert await store.put_alerts([alert]) == 0
+        assert await Changes(store).last() == place
+
+    in_view(use)
+
+
+def test_the_later_verdict_wins_and_a_tie_goes_to_the_later_offset(in_view: InView) -> None:
+    alert = a_fraud(1)
+
+    async def use(store: ViewStore) -> None:
+        await store.put_alerts([alert])
+        assert (await one(store, alert.id)).decision == "undecided"
+        late = label_on(alert, 20, fraud=True), 7
+        for label in (late, (label_on(alert, 10, fraud=False), 8), late):
+            assert await store.put_labels([label]) == []
+        assert (await one(store, alert.id)).decision == "confirmed"
+        await store.put_labels([(label_on(alert, 20, fraud=None), 9)])
+        assert (await one(store, alert.id)).decision == "undecided"
+        # Shown before it was on the topic; then it comes from there.
+        await store.put_verdicts({alert.id: Verdict(False, 30, "ann", source="analyst")})
+        await store.put_labels([(label_on(alert, 30, fraud=False), 10)])
+        assert (await one(store, alert.id)).decision == "dismissed"
+        assert await store.count("decision:dismissed") == 1
+        assert await store.count("decision:undecided") == 0
+
+    in_view(use)
+
+
+def test_a_verdict_without_an_alert_is_handed_back(in_view: InView) -> None:
+    label = label_on(a_fraud(1), 20, fraud=True)
+
+    assert in_view(lambda store: store.put_labels([(label, 1)])) == [label]
+
+
+def test_pages_hold_every_alert_once_in_order(in_view: InView) -> None:
+    alerts = [replace(a_fraud(i), processed_at=1_000 + i // 3) for i in range(40)]
+
+    async def use(store: ViewStore) -> None:
+        await store.put_alerts(alerts)
+        found: list[tuple[int, str]] = []
+        cursor = None
+        while True:
+            page = await page_of(store, Filters(kind="fraud"), limit=7, cursor=cursor)
+            found += [(one.opened, one.alert.id) for one in page.alerts]
+            # What opens meanwhile does not disturb.
+            await store.put_alerts([a_fraud(1000 + len(found))])
+            if (cursor := page.cursor) is None:
+                break
+        assert found == sorted(((a.processed_at, a.id) for a in alerts), reverse=True)
+
+    in_view(use)
+
+
+@pytest.mark.parametrize(
+    ("filters", "ids"),
+    [
+        (Filters(), {"f1", "f2", "o1", "o2"}),
+        (Filters(kind="object"), {"o1", "o2"}),
+        (Filters(kind="fraud", entity="card-2"), {"f2"}),
+        (Filters(entity="card-2"), {"f2"}),
+        (Filters(open=True), {"o1"}),
+        (Filters(open=False), {"f1", "f2", "o2"}),
+        (Filters(decision="confirmed"), {"f1"}),
+        (Filters(kind="object", decision="undecided"), {"o1", "o2"}),
+        (Filters(severity="critical", kind="object"), set()),
+        (Filters(since=2**52), set()),
+        (Filters(until=1), set()),
+    ],
+)
+def test_filters(filters: Filters, ids: set[str], in_view: InView) -> None:
+    made = {
+        "f1": a_fraud(1),
+        "f2": a_fraud(2, card="card-2"),
+        "o1": an_object(1),
+        "o2": an_object(2, status="end"),
+    }
+
+    async def use(store: ViewStore) -> None:
+        await store.put_alerts(list(made.values()))
+        await store.put_labels([(label_on(made["f1"], 1, fraud=True), 0)])
+        page = await page_of(store, filters)
+        assert {one.alert.id for one in page.alerts} == {made[name].id for name in ids}
+
+    in_view(use)
+
+
+def test_a_cursor_of_somebody_else_is_refused(in_view: InView) -> None:
+    for cursor in ("", "x", "AAAA", "W10", "WzEsMl0"):
+        with pytest.raises(SettingsError, match="no cursor"):
+            in_view(lambda store, cursor=cursor: page_of(store, Filters(), cursor=cursor))
+
+
+def test_a_suppression_hides_what_opens_while_it_lasts(in_view: InView) -> None:
+    now = round(time.time() * 1000)
+    before = replace(an_object(1), processed_at=now - 10)
+    within = replace(an_object(2), processed_at=now + 10)
+    after_lift = replace(an_object(3), processed_at=now + 30)
+    suppress = Action(
+        id="s1", at=now, by="ann", action="suppress", kind="object", entity="yard", until=now + 99
+    )
+    lift = Action(id="l1", at=now + 20, by="ann", action="lift", of="s1", entity="yard")
+
+    async def use(store: ViewStore) -> None:
+        await store.put_alerts([before, within, after_lift])
+        await store.put_actions([suppress, lift, suppress])
+        shown = await page_of(store, Filters())
+        assert {one.alert.id for one in shown.alerts} == {before.id, after_lift.id}
+        everything = await page_of(store, Filters(suppressed=True))
+        assert [one.suppressed for one in everything.alerts] == [False, True, False]
+        (made,) = await store.suppressions()
+        assert made.lifted_at == now + 20
+
+    in_view(use)
+
+
+def test_a_note_is_kept_once(in_view: InView) -> None:
+    alert = a_fraud(1)
+    note = Action(id="n", at=5, by="ann", action="note", alert_id=alert.id, text="called")
+
+    async def use(store: ViewStore) -> None:
+        await store.put_alerts([alert])
+        await store.put_actions([note, note])
+        assert (await one(store, alert.id)).actions == (note,)
+
+    in_view(use)
+
+
+def test_the_oldest_leave_first_and_what_is_open_outlasts_its_days(
+    in_view: InView, settings: Settings
+) -> None:
+    now = round(time.time() * 1000)
+    old = now - 15 * DAY_MS
+    ended = replace(an_object(1, status="end"), processed_at=old)
+    still_open = replace(an_object(2), processed_at=old)
+    young = [replace(a_fraud(i), processed_at=now - i) for i in range(99)]
+
+    async def use(store: ViewStore) -> None:
+        await store.put_alerts([ended, still_open, *young])
+        await sweep(store, settings.dashboard, now)
+        assert await store.get([ended.id]) == [None]
+        assert (await one(store, still_open.id)).is_open
+        await store.put_alerts([a_fraud(5000 + i) for i in range(10)])
+        await sweep(store, settings.dashboard, now)
+        assert await store.count() == settings.dashboard.max_alerts == 100
+        assert await store.get([still_open.id]) == [None]  # more than there is room for
+        # No index holds what is gone.
+        assert await store.count("kind:object") == await store.count("open") == 0
+        assert await store.count("kind:fraud") == await store.count("decision:undecided") == 100
+
+    in_view(use)
+
+
+def test_who_looks_on_is_told_and_one_that_is_slow_is_told_to_load_anew(in_view: InView) -> None:
+    async def use(store: ViewStore) -> None:
+        changes = Changes(store)
+        following = asyncio.create_task(changes.follow())
+        await asyncio.sleep(0.1)
+        with changes.subscribe() as quick, changes.subscribe() as slow:
+            sent = [a_fraud(i) for i in range(2_100)]
+            told: dict[str, str] = {}
+            for start in range(0, len(sent), 300):
+                await store.put_alerts(sent[start : start + 300])
+                while await quick.wait(0.3):
+                    told |= {change.viewed.alert.id: change.place for change in quick.take()}
+            assert told.keys() == {alert.id for alert in sent}
+            assert not quick.lost
+            assert slow.lost
+            assert len(slow.take()) < 2_000
+        assert changes.watching == 0
+        # And whoever was away goes on from any place.
+        place = told[sent[99].id]
+        missed = [
+            change.viewed.alert.id async for batch in changes.since(place) for change in batch
+        ]
+        assert missed == [alert.id for alert in sent[100:]]
+        assert await changes.reaches(place)
+        assert await changes.reaches("1-0")  # nothing has left the stream yet
+        await store.client.xtrim(store.changes_key, 10)
+        assert not await changes.reaches("1-0")
+        assert not await changes.reaches("nonsense")
+        following.cancel()
+
+    in_view(use)
