@@ -50,6 +50,10 @@ lint: venv ## Format, lint, types, import contracts, image
 check: lint ## The gate: lint and fast tests
 	$(BIN)/python -m pytest -q -m "$(FAST)" $(ARGS)
 
+.PHONY: pictures
+pictures: venv ## Take the pictures in docs/dashboard anew (needs Chromium)
+	TOCSIN_SCREENSHOTS=docs/dashboard $(BIN)/python -m pytest -q tests/browser $(ARGS)
+
 .PHONY: simulate
 simulate: venv ## Seeded histories of faults in memory, held against the delivery contract
 	$(BIN)/tocsin simulate $(ARGS)

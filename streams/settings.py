@@ -301,6 +301,11 @@ class DashboardSettings(_Section):
     """Health servers of the workers that the health view watches."""
 
 
+def access_namespace(dashboard: DashboardSettings) -> str:
+    """Name the place beside the view where sessions are: rebuilding the view logs nobody out."""
+    return f"{dashboard.group}-access"
+
+
 class LogSettings(_Section):
     """What goes to standard error."""
 

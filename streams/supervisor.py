@@ -7,6 +7,7 @@ worker that ends in any other way has said why, and would say it again: then all
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
@@ -208,6 +209,19 @@ def health_ports(settings: Settings) -> dict[str, int]:
     if first + len(AGENTS) > 65_536:
         raise SettingsError(f"health.port {first} leaves no port for the other agents")
     return {name: first + place for place, name in enumerate(AGENTS)}
+
+
+def dashboard_spec(
+    address: str, workers: Sequence[str], environment: Mapping[str, str]
+) -> ChildSpec:
+    """Describe a ``tocsin dashboard`` at `address` that watches `workers`."""
+    host, _, port = address.removeprefix("http://").rpartition(":")
+    own = {"HOST": host, "PORT": port, "WORKERS": json.dumps(list(workers)), "USERS": "{}"}
+    return ChildSpec(
+        "dashboard",
+        (sys.executable, "-m", "streams.cli", "dashboard"),
+        {**environment, **{f"TOCSIN_DASHBOARD__{name}": value for name, value in own.items()}},
+    )
 
 
 def agent_specs(

@@ -12,7 +12,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -53,7 +54,7 @@ class Bed:
             cluster.ensure(specs)
 
     def produce(self, topic: str, records: Sequence[Produced]) -> None:
-        asyncio.run(self._produce(topic, records))
+        _run(self._produce(topic, records))
 
     async def _produce(self, topic: str, records: Sequence[Produced]) -> None:
         producer = await start_producer(self.settings.kafka)
@@ -76,7 +77,7 @@ class Bed:
             batches = read_topic(self.settings.kafka, topic, from_beginning=True, follow=False)
             return [record async for batch in batches for record in batch]
 
-        return asyncio.run(read())
+        return list(_run(read()))
 
     def lag(self, group: str, topic: str) -> int:
         with connect(self.settings.kafka) as cluster:
@@ -99,6 +100,12 @@ class Bed:
     def close(self) -> None:
         for worker in self.workers:
             worker.kill()
+
+
+def _run(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run it on a loop of its own: a browser that is driven from this thread has one already."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
 
 
 @dataclass(frozen=True)

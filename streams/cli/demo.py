@@ -7,6 +7,7 @@ import logging
 import signal
 from collections.abc import Mapping
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,7 +27,7 @@ from streams.errors import SettingsError, WorkerError
 from streams.pipeline.network import check_weights
 from streams.producers.sources import Source, parse_source
 from streams.settings import Settings
-from streams.supervisor import AGENTS, Supervisor, agent_specs
+from streams.supervisor import AGENTS, Supervisor, agent_specs, dashboard_spec
 
 # The embedded broker forgets nothing and takes longer for each fetch the more it holds: after this
 # long at the default rate, more than half a core.
@@ -64,6 +65,8 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same events.")] = 0,
 ) -> None:
     """Start everything on this machine, feed it payments and a camera, and watch the alerts.
+
+    It prints the address of the dashboard, where one acts on them.
 
     Payments are simulated, and so is the camera unless --video names another. A simulated day of
     payments lasts about a second, so labels, 7 days late, come back after 8 s. Ctrl-C ends it and
@@ -108,10 +111,23 @@ def _run(
         if is_live:  # what we log would tear the screen
             logging.getLogger().handlers[:] = [logging.FileHandler(ground.log)]
         stack.callback(console.print, "stopped")
-        supervisor = Supervisor(agent_specs(ports, ground.environment), output=output)
+        watched = gauges(ports)
+        specs = agent_specs(ports, ground.environment)
+        address = _dashboard_address()
+        if address is not None:
+            workers = [gauge.address for gauge in watched.values()]
+            specs.append(dashboard_spec(address, workers, ground.environment))
+        supervisor = Supervisor(specs, output=output)
         stack.enter_context(supervisor)
-        run = Demo(ground.settings, scenario, supervisor, gauges(ports))
+        run = Demo(ground.settings, scenario, supervisor, watched, dashboard=address)
         return _watched(run, ground, console, is_live=is_live)
+
+
+def _dashboard_address() -> str | None:
+    """Choose where the dashboard listens; None where its packages are not installed."""
+    if find_spec("nicegui") is None:
+        return None
+    return f"http://127.0.0.1:{free_ports(1)[0]}"
 
 
 def _vision_settings(settings: Settings, cameras: Mapping[str, Source]) -> dict[str, Any]:

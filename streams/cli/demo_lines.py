@@ -30,6 +30,8 @@ class LineView:
         self._print(f"broker {self._ground.broker}, redis {self._ground.redis}")
         for name, gauge in self._run.gauges.items():
             self._print(f"{name} worker: {gauge.address}/readyz {gauge.address}/metrics")
+        if self._run.dashboard is not None:
+            self._print(f"dashboard: {self._run.dashboard}")
         topic = self._run.settings.topics.alerts
         self._print(f"alerts: topic {topic} on {self._run.settings.kafka.bootstrap_servers}")
         return self

@@ -70,7 +70,7 @@ class ScreenView:
         """Draw the present state."""
         self._observe()
         layout = Layout()
-        below = len(self._run.gauges) + 4
+        below = len(self._run.gauges) + 4 + (self._run.dashboard is not None)
         camera = [Layout(self._camera(), size=_CAMERA_ROWS)] if self._run.scenario.cameras else []
         rows = self._console.height - 8 - below - _CAMERA_ROWS * len(camera)
         layout.split_column(
@@ -259,6 +259,12 @@ class ScreenView:
             f"{self._ground.broker}, topic {self._run.settings.topics.alerts}",
         )
         grid.add_row(Text("redis", "dim"), Text("ready", "green"), self._ground.redis)
+        if self._run.dashboard is not None:
+            grid.add_row(
+                Text("dashboard", "dim"),
+                Text("act here", "green"),
+                Text(self._run.dashboard, "bold"),
+            )
         return Panel(grid, title="running", title_align="left", border_style="dim")
 
 

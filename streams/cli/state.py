@@ -25,7 +25,9 @@ def group() -> None:
 
 @app.command()
 def rebuild(
-    agent: Annotated[Literal["fraud", "labels", "vision"], typer.Argument(help="Whose state.")],
+    agent: Annotated[
+        Literal["fraud", "labels", "vision", "dashboard"], typer.Argument(help="Whose state.")
+    ],
     *,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
@@ -48,7 +50,8 @@ def rebuild(
     count = store.clear()
     store.close()
     then = "ends what is open" if agent == "vision" else "rebuilds them"
-    print(f"deleted {count} keys of {name!r}: the next start of the {agent} agent {then}")
+    who = agent if agent == "dashboard" else f"{agent} agent"
+    print(f"deleted {count} keys of {name!r}: the next start of the {who} {then}")
 
 
 def _refuse_while_in_use(settings: Settings, name: str) -> None:

@@ -1,4 +1,4 @@
-"""The composition root of the dashboard: services, API, guard, and the server they run in."""
+"""The composition root of the dashboard: services, API, pages, guard, and their server."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from contextlib import asynccontextmanager
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from streams.dashboard.access.bind import check_bind
 from streams.dashboard.access.guard import Guard
 from streams.dashboard.api.app import add_api
+from streams.dashboard.pages.register import add_pages
 from streams.dashboard.services import Services
 from streams.settings import Settings
 
@@ -50,10 +52,11 @@ def build_app(settings: Settings) -> ASGIApp:
         lifespan=lifespan,
     )
     add_api(app, services)
+    add_pages(app, services)
     guarded = Guard(
         app, settings=settings.dashboard, users=services.users, sessions=services.sessions
     )
-    return AccessLog(guarded)
+    return AccessLog(GZipMiddleware(guarded))
 
 
 class AccessLog:

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from streams.dashboard.access.attempts import Attempts
 from streams.dashboard.access.sessions import Sessions
 from streams.dashboard.access.users import Users
+from streams.dashboard.cards import Cards
 from streams.dashboard.desk import Desk
+from streams.dashboard.frames import LastFrames
 from streams.dashboard.sender import Sender
 from streams.dashboard.view.changes import Changes
 from streams.dashboard.view.consumer import ViewConsumer
@@ -36,6 +38,8 @@ class Services:
     attempts: Attempts
     pictures: PictureStore | None
     workers: Workers
+    frames: LastFrames
+    cards: Cards
 
     @classmethod
     def build(cls, settings: Settings) -> Services:
@@ -58,6 +62,8 @@ class Services:
             attempts=Attempts(store.client, settings.dashboard),
             pictures=open_pictures(settings),
             workers=Workers(settings.dashboard.workers),
+            frames=LastFrames(settings),
+            cards=Cards(settings),
         )
 
     @asynccontextmanager
@@ -70,6 +76,7 @@ class Services:
                 self.changes.follow(),
                 sweep_for_ever(self.store, self.settings.dashboard),
                 self.workers.watch(),
+                self.frames.close_when_idle(),
             )
         ]
         try:
@@ -80,5 +87,6 @@ class Services:
             await asyncio.gather(*tasks, return_exceptions=True)
             await self.sender.close()
             await self.store.close()
+            self.cards.close()
             if self.pictures is not None:
                 self.pictures.close()

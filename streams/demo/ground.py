@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from streams import admin
 from streams.devstack import EmbeddedBroker, EmbeddedRedis
 from streams.errors import TocsinError
-from streams.settings import Settings, load_settings
+from streams.settings import Settings, access_namespace, load_settings
 from streams.state.pictures import picture_namespace
 from streams.state.redis import RedisStateStore
 from streams.topics import topic_table
@@ -79,6 +79,7 @@ def prepared(
         folder = tempfile.TemporaryDirectory(prefix="tocsin-demo-", ignore_cleanup_errors=True)
         scratch = Path(stack.enter_context(folder))
         overrides: Overrides = {
+            "dashboard": {"clock": "event"},
             "fraud": {"max_future_s": _ANY_FUTURE_S},
             "health": {"host": "127.0.0.1"},
             "kafka": {},
@@ -125,7 +126,7 @@ def prepared(
 
 def _mark(overrides: Overrides) -> None:
     mark = f"demo-{uuid.uuid4().hex[:6]}"
-    for agent in ("fraud", "labels", "vision"):
+    for agent in ("dashboard", "fraud", "labels", "vision"):
         overrides[agent]["group"] = f"{mark}-{agent}"
     for topic in ("transactions", "labels", "frames", "alerts", "scores", "tracks", "audit"):
         overrides["topics"][topic] = f"{mark}-{topic}"
@@ -148,8 +149,9 @@ def _place(url: str) -> str:
 def _clear(settings: Settings) -> None:
     try:
         groups = _groups(settings)
-        # Pictures have a namespace beside their agent's.
-        for namespace in (*groups, picture_namespace(settings.vision.group)):
+        # Pictures and sessions have namespaces beside their owners'.
+        beside = picture_namespace(settings.vision.group), access_namespace(settings.dashboard)
+        for namespace in (*groups, *beside):
             store = RedisStateStore(settings.redis, namespace)
             store.clear()
             store.close()
@@ -158,7 +160,8 @@ def _clear(settings: Settings) -> None:
 
 
 def _groups(settings: Settings) -> list[str]:
-    return [settings.fraud.group, settings.labels.group, settings.vision.group]
+    sections = settings.dashboard, settings.fraud, settings.labels, settings.vision
+    return [section.group for section in sections]
 
 
 def _delete(settings: Settings) -> None:

@@ -81,9 +81,13 @@ class Demo:
         scenario: Scenario,
         supervisor: Supervisor,
         gauges: Mapping[str, Gauge],
+        dashboard: str | None = None,
     ) -> None:
         self.settings, self.scenario = settings, scenario
         self.supervisor, self.gauges = supervisor, gauges
+        self.dashboard = dashboard
+        """Its address, if there is one."""
+
         self.tally = Tally()
         self.sent = Sent()
         self.calendar_ms = 0

@@ -78,7 +78,14 @@ def test_a_short_run_scores_everything_raises_alerts_and_leaves_nothing(tmp_path
     assert 0 < figures["frames_detected"] + figures["frames_dropped"] <= figures["frames_in"]
     assert figures["object_alerts"] > 0
     assert figures["detect_ms"] > 0
-    for said in ("broker 127.0.0.1:", "/readyz", "/metrics", "alerts: topic alerts", "precision"):
+    for said in (
+        "broker 127.0.0.1:",
+        "/readyz",
+        "/metrics",
+        "alerts: topic alerts",
+        "precision",
+        "dashboard: ",
+    ):
         assert said in out
     assert all_gone(tmp_path, 0)
     assert sorted(tmp_path.iterdir()) == [report]
@@ -90,8 +97,8 @@ def test_a_signal_ends_it_quietly_and_leaves_nothing(
 ) -> None:
     with running(tmp_path) as process:
         wait_for_traffic(process)
-        # The demo, two servers, a worker for each agent.
-        assert len(working_in(tmp_path)) == 6
+        # The demo, two servers, a worker for each agent, the dashboard.
+        assert len(working_in(tmp_path)) == 7
         process.send_signal(number)
         _, err = process.communicate(timeout=60)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any, Final
 
-from streams.settings import DashboardSettings
+from streams.settings import DashboardSettings, access_namespace
 from streams.state.redis_client import translated
 
 WINDOW_S: Final = 300
@@ -22,7 +22,7 @@ class Attempts:
     """
 
     def __init__(self, client: Any, settings: DashboardSettings) -> None:
-        self._client, self._prefix = client, f"{settings.group}-access:failed:"
+        self._client, self._prefix = client, f"{access_namespace(settings)}:failed:"
 
     async def begin(self, user: str, address: str) -> int:
         """Count an attempt before it is checked, so that many at once count too.

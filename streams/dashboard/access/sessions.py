@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from streams.dashboard.access.users import Principal, Users
-from streams.settings import DashboardSettings
+from streams.settings import DashboardSettings, access_namespace
 from streams.state.redis_client import translated
 
 
@@ -37,7 +37,7 @@ class Sessions:
 
     def __init__(self, client: Any, settings: DashboardSettings, users: Users) -> None:
         self._client, self._users = client, users
-        self._prefix = f"{settings.group}-access:session:"
+        self._prefix = f"{access_namespace(settings)}:session:"
         self.lifetime_s = round(settings.session_hours * 3600)
 
     async def begin(self, user: Principal) -> tuple[str, Session]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
 from streams.dashboard.api.bodies import CameraOut, Error
 from streams.dashboard.api.requests import Has
 from streams.dashboard.services import Services
 from streams.dashboard.view.query import Filters, page_of
+from streams.errors import NotFound
 from streams.frame_metrics import FATES
 
 router = APIRouter(
@@ -20,6 +21,19 @@ router = APIRouter(
 async def list_cameras(has: Has) -> list[CameraOut]:
     """List the cameras that the workers know."""
     return await cameras_of(has)
+
+
+@router.get(
+    "/cameras/{camera}/picture",
+    responses={200: {"content": {"image/jpeg": {}, "image/png": {}}}, 404: {"model": Error}},
+    response_class=Response,
+)
+async def last_picture(camera: str, has: Has) -> Response:
+    """Give the last picture that a camera sent."""
+    frame = await has.frames.get(camera)
+    if frame is None:
+        raise NotFound(f"no picture of camera {camera!r}")
+    return Response(frame.data, media_type=frame.media_type, headers={"cache-control": "no-store"})
 
 
 async def cameras_of(has: Services) -> list[CameraOut]:

@@ -1,0 +1,117 @@
+"""The last picture of each camera, read from the end of the frames topic while somebody looks.
+
+Nobody's offsets are touched, and however many look on, the topic's end is read at most every
+`EVERY_S`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from streams.admin import describe
+from streams.connection import broker_errors, client_options
+from streams.settings import Settings
+
+EVERY_S: Final = 1.0
+_BACK: Final = 32
+"""Records before the end of each partition that are looked at: cameras share partitions."""
+
+_CAMERAS: Final = 64
+_LARGEST: Final = 2 * 1024 * 1024
+_IDLE_S: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A picture, JPEG or PNG, and when its record was sent (ms)."""
+
+    data: bytes
+    sent_at: int
+
+    @property
+    def media_type(self) -> str:
+        """What kind of picture it is."""
+        return "image/png" if self.data.startswith(b"\x89PNG") else "image/jpeg"
+
+
+class LastFrames:
+    """Keeps the last picture of at most `_CAMERAS` cameras."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._frames: OrderedDict[str, Frame] = OrderedDict()
+        self._lock = asyncio.Lock()
+        self._consumer: Any = None
+        self._read_at = self._asked_at = 0.0
+
+    async def get(self, camera: str) -> Frame | None:
+        """Return a camera's last picture; None where the topic's end holds none.
+
+        Raises:
+            BrokerError: no broker answers, or there is no such topic.
+        """
+        self._asked_at = time.monotonic()
+        async with self._lock:
+            if time.monotonic() - self._read_at >= EVERY_S:
+                with broker_errors(self._settings.kafka):
+                    await self._read()
+                self._read_at = time.monotonic()
+        return self._frames.get(camera)
+
+    async def close_when_idle(self) -> None:
+        """Disconnect when nobody has asked for a while; runs until cancelled."""
+        try:
+            while True:
+                await asyncio.sleep(_IDLE_S / 3)
+                if time.monotonic() - self._asked_at > _IDLE_S:
+                    async with self._lock:
+                        await self._close()
+        finally:
+            await self._close()
+
+    async def _close(self) -> None:
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            await consumer.stop()
+
+    async def _read(self) -> None:
+        if self._consumer is None:
+            topic = self._settings.topics.frames
+            count = (await describe(self._settings.kafka, topic)).partitions
+            consumer = AIOKafkaConsumer(
+                **client_options(self._settings.kafka),
+                group_id=None,
+                enable_auto_commit=False,
+                fetch_max_wait_ms=100,
+                max_partition_fetch_bytes=self._settings.kafka.max_partition_fetch_bytes,
+            )
+            await consumer.start()
+            consumer.assign([TopicPartition(topic, number) for number in range(count)])
+            self._consumer = consumer
+        consumer = self._consumer
+        partitions = consumer.assignment()
+        starts = await consumer.beginning_offsets(list(partitions))
+        for partition, end in (await consumer.end_offsets(list(partitions))).items():
+            consumer.seek(partition, max(starts[partition], end - _BACK))
+        for _ in range(2):  # a partition a fetch, where pictures are large
+            fetched = await consumer.getmany(timeout_ms=200)
+            for records in fetched.values():
+                for record in records:
+                    self._keep(record)
+
+    def _keep(self, record: Any) -> None:
+        if not record.key or not record.value or len(record.value) > _LARGEST:
+            return
+        camera = record.key.decode(errors="replace")
+        known = self._frames.get(camera)
+        if known is None or known.sent_at <= record.timestamp:
+            self._frames[camera] = Frame(record.value, record.timestamp)
+            self._frames.move_to_end(camera)
+        if len(self._frames) > _CAMERAS:
+            self._frames.popitem(last=False)

@@ -1,0 +1,156 @@
+"""Decisions as they are made on a page: one key or one click, and a way back."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+from nicegui import ui
+
+from streams.dashboard.desk import Step
+from streams.dashboard.pages.frame import Visit
+from streams.dashboard.pages.words import DISMISSALS
+from streams.schemas import Alert
+
+Done = Callable[[], Awaitable[None]]
+
+_DURATIONS: Final = {
+    60: "1 hour",
+    480: "8 hours",
+    1440: "1 day",
+    10_080: "7 days",
+    43_200: "30 days",
+}
+
+
+class Decider:
+    """Decides what is chosen; `done` is called when it is sent."""
+
+    def __init__(
+        self, visit: Visit, chosen: Callable[[], Awaitable[Sequence[str]]], done: Done
+    ) -> None:
+        self._visit, self._chosen, self._done = visit, chosen, done
+        self._before: Step = {}
+
+    async def confirm(self) -> None:
+        """Say that it was one."""
+        await self._decide(await self._chosen(), True, "")
+
+    async def dismiss(self) -> None:
+        """Ask why, and say that it was none."""
+        ids = await self._chosen()
+        if not ids or await self._visit.acting() is None:
+            return
+        with _dialog(f"Dismiss {_count(ids)}") as dialog:
+            reason = ui.radio(list(DISMISSALS), value=DISMISSALS[0]).props('aria-label="Reason"')
+            text = ui.input("In words (optional)").props("maxlength=1900 outlined dense")
+
+            async def send() -> None:
+                dialog.close()
+                words = ": ".join(filter(None, (reason.value, text.value.strip())))
+                await self._decide(ids, False, words)
+
+            text.on("keydown.enter", send)
+            _buttons(dialog, "Dismiss", send)
+
+    async def undo(self) -> None:
+        """Say again what was said before the last decision."""
+        before, self._before = self._before, {}
+        who = await self._visit.acting() if before else None
+        if who is None:
+            return
+        if await self._visit.trying(self._visit.services.desk.decide(before, who, "undone")):
+            self._visit.say(f"Took back {_count(list(before))}")
+            await self._done()
+
+    async def suppress(self, alert: Alert) -> None:
+        """Ask for how long, and hide what opens from now on of the alert's card or camera."""
+        if await self._visit.acting() is None:
+            return
+        with _dialog(f"Suppress {alert.entity}") as dialog:
+            ui.label("What opens from now on stays on the topic, and is hidden here.").classes(
+                "hint"
+            )
+            minutes = ui.select(_DURATIONS, value=480, label="For").props("outlined dense")
+            reason = ui.input("Why (optional)").props("maxlength=1900 outlined dense")
+
+            async def send() -> None:
+                dialog.close()
+                if (who := await self._visit.acting()) is None:
+                    return
+                made = await self._visit.trying(
+                    self._visit.services.desk.suppress(
+                        alert.kind,
+                        alert.entity,
+                        minutes.value,
+                        who,
+                        reason=reason.value.strip(),
+                        alert_id=alert.id,
+                    )
+                )
+                if made is not None:
+                    until = self._visit.clock.moment(made.until)
+                    self._visit.say(f"{alert.entity} is suppressed until {until}")
+
+            _buttons(dialog, "Suppress", send)
+
+    async def note(self, alert: Alert) -> None:
+        """Ask for a note."""
+        if await self._visit.acting() is None:
+            return
+        with _dialog("Note") as dialog:
+            text = ui.textarea("What did you find out?").props("maxlength=2000 outlined autofocus")
+
+            async def send() -> None:
+                words = text.value.strip()
+                if not words or (who := await self._visit.acting()) is None:
+                    return
+                dialog.close()
+                await self._visit.trying(self._visit.services.desk.note(alert.id, who, words))
+
+            _buttons(dialog, "Keep", send)
+
+    async def _decide(self, ids: Sequence[str], outcome: bool, text: str) -> None:
+        if not ids or (who := await self._visit.acting()) is None:
+            return
+        judged = self._visit.services.desk.judge(ids, outcome, who, text)
+        before = await self._visit.trying(judged)
+        if before is None:
+            return
+        self._before = before
+        word = "Confirmed" if outcome else "Dismissed"
+        self._visit.say(f"{word} {_count(ids)}", self.undo)
+        await self._done()
+
+
+def _dialog(title: str) -> Any:
+    dialog = ui.dialog()
+    with dialog, ui.card().classes("dialog"):
+        ui.label(title).classes("title")
+        body = ui.column().classes("body")
+    dialog.open()
+    return _Within(dialog, body)
+
+
+class _Within:
+    """A block in the body of a dialog."""
+
+    def __init__(self, dialog: Any, body: Any) -> None:
+        self._dialog, self._body = dialog, body
+
+    def __enter__(self) -> Any:
+        self._body.__enter__()
+        return self._dialog
+
+    def __exit__(self, *error: object) -> None:
+        self._body.__exit__(*error)
+
+
+def _buttons(dialog: Any, word: str, send: Callable[[], Awaitable[None]]) -> None:
+    with ui.row().classes("buttons"):
+        ui.button("Cancel", on_click=dialog.close).props("flat no-caps")
+        ui.button(word, on_click=send).props("unelevated no-caps")
+
+
+def _count(ids: Sequence[str]) -> str:
+    return f"{len(ids)} alert{'s' * (len(ids) != 1)}"

@@ -1,0 +1,255 @@
+"""One alert in full: why, what is known around it, what was said about it."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import quote
+
+import msgspec
+from nicegui import ui
+
+from streams.alerts.objects import BOX_FIELDS
+from streams.dashboard.cards import Card
+from streams.dashboard.pages.charts import reasons_chart, timeline_chart
+from streams.dashboard.pages.decide import Decider
+from streams.dashboard.pages.frame import Visit
+from streams.dashboard.pages.words import (
+    DECISIONS,
+    address_of,
+    ago,
+    headline,
+    length,
+    place_of,
+    value_of,
+)
+from streams.dashboard.services import Services
+from streams.dashboard.view.query import Filters, page_of
+from streams.dashboard.view.records import OUTCOMES, ViewedAlert
+from streams.schemas import Action, Alert
+
+_NEIGHBOURS: Final = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What is known around an alert: others on its card or camera, and the card's memory."""
+
+    alerts: list[ViewedAlert]
+    card: Card | None
+
+
+async def around_of(services: Services, viewed: ViewedAlert) -> Around:
+    """Look it up.
+
+    Raises:
+        StoreError: Redis does not serve.
+    """
+    alert = viewed.alert
+    filters = Filters(kind=alert.kind, entity=alert.entity, suppressed=True)
+    page = await page_of(services.store, filters, limit=_NEIGHBOURS)
+    card = await services.cards.find(alert.entity) if alert.kind == "fraud" else None
+    return Around(page.alerts, card)
+
+
+def draw_alert(visit: Visit, decider: Decider, viewed: ViewedAlert, around: Around) -> None:
+    """Draw it into the present place."""
+    alert = viewed.alert
+    _head(visit, viewed)
+    _act(visit, decider, alert)
+    if alert.kind == "object":
+        _picture(alert)
+    _reasons(alert)
+    if alert.kind == "fraud":
+        _timeline(alert, around)
+    _facts(visit, viewed)
+    _around(visit, viewed, around.alerts)
+    _history(visit, viewed)
+    _raw(alert)
+
+
+def _head(visit: Visit, viewed: ViewedAlert) -> None:
+    alert = viewed.alert
+    with ui.row().classes("head"):
+        ui.label(alert.severity).classes(f"pill {alert.severity}")
+        ui.label(DECISIONS[viewed.decision]).classes(f"pill {viewed.decision}")
+        if viewed.is_open:
+            ui.label("going on").classes("pill ongoing")
+        if viewed.suppressed:
+            ui.label("suppressed").classes("pill")
+        ui.space()
+        with ui.link(target=address_of(alert)).props('aria-label="Address to share"'):
+            ui.icon("link", size="20px").tooltip("The address of this alert, to share")
+    ui.label(headline(alert)).classes("headline").props('role="heading" aria-level="2"')
+    ended = "" if viewed.is_open or alert.kind == "fraud" else f", for {_lasted(alert)}"
+    now = round(time.time() * 1000)
+    ui.label(
+        f"{alert.entity} · {visit.clock.moment(viewed.opened)} ({ago(viewed.opened, now)}){ended}"
+    ).classes("sub")
+
+
+def _act(visit: Visit, decider: Decider, alert: Alert) -> None:
+    def button(text: str, icon: str, key: str, then: Any, style: str = "outline") -> None:
+        made = ui.button(text, icon=icon, on_click=then).props(
+            f"{style} dense no-caps padding='3px 9px'"
+        )
+        made.tooltip(f"Key {key}")
+
+    with ui.row().classes("actions"):
+        button("Confirm", "check", "c", decider.confirm, "unelevated")
+        button("Dismiss", "close", "d", decider.dismiss)
+        button("Suppress", "notifications_off", "s", lambda: decider.suppress(alert))
+        button("Note", "edit_note", "n", lambda: decider.note(alert))
+
+
+def _picture(alert: Alert) -> None:
+    if alert.snapshot is None:
+        return
+    # The revision makes a better picture another address: it is fetched when it is there.
+    source = f"/api/alerts/{quote(alert.id)}/picture?revision={alert.revision}"
+    what = f"{alert.detail.get('class')} before camera {alert.entity}"
+    with ui.element("div").classes("picture"):
+        ui.image(source).props["alt"] = what
+
+
+def box_of(alert: Alert) -> str:
+    """Draw the box of what an alert is about, in shares of the picture; nothing without one."""
+    box = [alert.detail.get(name) for name in BOX_FIELDS]
+    if not all(isinstance(at, int | float) for at in box):
+        return ""
+    x1, y1, x2, y2 = (100 * float(at or 0) for at in box)
+    return (
+        f'<svg viewBox="0 0 100 100" preserveAspectRatio="none" width="100%" height="100%">'
+        f'<rect class="box" x="{x1:.2f}" y="{y1:.2f}" width="{x2 - x1:.2f}" '
+        f'height="{y2 - y1:.2f}"/></svg>'
+    )
+
+
+def _reasons(alert: Alert) -> None:
+    with ui.element("section").classes("part"):
+        ui.label("Why").classes("title")
+        if not alert.reasons:
+            ui.label("The network gives no single reason.").classes("hint")
+            return
+        if alert.kind == "fraud":
+            reasons_chart(alert.reasons)
+        for reason in alert.reasons:
+            with ui.element("div").classes("reason"):
+                ui.label(reason.text)
+                if reason.evidence:
+                    known = (f"{name} {_short(value)}" for name, value in reason.evidence.items())
+                    ui.label(" · ".join(known)).classes("hint")
+
+
+def _timeline(alert: Alert, around: Around) -> None:
+    card = around.card
+    with ui.element("section").classes("part"):
+        ui.label("The card's time line").classes("title")
+        if card is None:
+            ui.label("The fraud agent's memory knows nothing of this card.").classes("hint")
+            return
+        ui.label(
+            f"{card.transactions:,} transactions so far, usually {card.usual_amount:,.2f}. "
+            "Shown, as times that, are those that were unusually large and those with an alert."
+        ).classes("hint")
+        amount = float(alert.detail.get("amount") or 0)
+        timeline_chart(
+            large=card.large,
+            alerts=[
+                (
+                    one.alert.event_time,
+                    float(one.alert.detail.get("amount") or 0) / max(card.usual_amount, 0.01),
+                    one.alert.score,
+                )
+                for one in around.alerts
+                if one.alert.id != alert.id
+            ],
+            this=(alert.event_time, amount / max(card.usual_amount, 0.01), alert.score),
+        )
+
+
+def _facts(visit: Visit, viewed: ViewedAlert) -> None:
+    alert = viewed.alert
+    facts = {
+        "Score": f"{alert.score:.3f} (alerts from {alert.threshold:.3f})",
+        "Amount" if alert.kind == "fraud" else "Seen": value_of(alert),
+        "Terminal" if alert.kind == "fraud" else "Rule": place_of(alert),
+        "Happened": visit.clock.moment(alert.event_time),
+    }
+    if alert.kind == "fraud":
+        if (novelty := alert.detail.get("novelty")) is not None:
+            facts["Novelty"] = _short(novelty)
+        facts["Transaction"] = str(alert.detail.get("tx_id"))
+    else:
+        facts["Began"] = visit.clock.moment(alert.started_at)
+        facts["Ended"] = "goes on" if alert.ended_at is None else visit.clock.moment(alert.ended_at)
+        facts["Track"] = str(alert.detail.get("track") or alert.detail.get("tracker_id") or "")
+    facts["Model"] = f"{alert.model.name} {alert.model.version} ({alert.model.sha256[:8]})"
+    if alert.rebuilding:
+        facts["Note"] = "raised while state was being rebuilt"
+    with ui.element("section").classes("part"):
+        ui.label("Facts").classes("title")
+        with ui.element("dl").classes("facts"):
+            for name, value in facts.items():
+                with ui.element("dt"):
+                    ui.label(name)
+                with ui.element("dd"):
+                    ui.label(value)
+
+
+def _around(visit: Visit, viewed: ViewedAlert, around: list[ViewedAlert]) -> None:
+    others = [one for one in around if one.alert.id != viewed.alert.id]
+    with ui.element("section").classes("part"):
+        what = "card" if viewed.alert.kind == "fraud" else "camera"
+        ui.label(f"Other alerts on this {what}").classes("title")
+        if not others:
+            ui.label("None in the view.").classes("hint")
+        for one in others:
+            with ui.link(target=address_of(one.alert)).classes("neighbour"):
+                ui.label(visit.clock.moment(one.opened)).classes("when")
+                ui.label(headline(one.alert)).classes("what")
+                ui.label(DECISIONS[one.decision]).classes(f"pill {one.decision}")
+
+
+def _history(visit: Visit, viewed: ViewedAlert) -> None:
+    verdict = viewed.verdict
+    elsewhere = verdict is not None and not any(
+        one.action == "verdict" and one.outcome == verdict.outcome for one in viewed.actions
+    )
+    if not viewed.actions and not elsewhere:
+        return
+    with ui.element("section").classes("part"):
+        ui.label("What was done").classes("title")
+        if verdict is not None and elsewhere:
+            said = f"{OUTCOMES[verdict.outcome]}, by {verdict.by or verdict.source}"
+            ui.label(said + (f": {verdict.note}" if verdict.note else "")).classes("done")
+        for action in reversed(viewed.actions):
+            with ui.element("div").classes("done"):
+                ui.label(_told(action))
+                ui.label(f"{action.by}, {visit.clock.moment(action.at)}").classes("hint")
+
+
+def _told(action: Action) -> str:
+    word = {
+        "verdict": {True: "Confirmed", False: "Dismissed", None: "Taken back"}[action.outcome],
+        "note": "Note",
+        "suppress": f"Suppressed for {length((action.until or 0) - action.at)}",
+    }.get(action.action, action.action)
+    return f"{word}: {action.text}" if action.text else word
+
+
+def _raw(alert: Alert) -> None:
+    with ui.expansion("Record, as on the topic").classes("raw"):
+        text = json.dumps(msgspec.to_builtins(alert), indent=2, ensure_ascii=False)
+        with ui.element("pre").props('tabindex="0"'):
+            ui.label(text)
+
+
+def _lasted(alert: Alert) -> str:
+    return length((alert.ended_at or alert.updated_at) - alert.started_at)
+
+
+def _short(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

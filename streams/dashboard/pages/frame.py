@@ -1,0 +1,132 @@
+"""What all pages share: the bar above, who looks, their zone and colours, and short messages."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from fastapi import Request
+from nicegui import ui
+
+from streams.dashboard.access.users import Principal
+from streams.dashboard.pages.words import Clock
+from streams.dashboard.services import Services
+from streams.errors import TocsinError
+
+_PLACES: Final = (("Alerts", "/"), ("Cameras", "/cameras"), ("Health", "/health"))
+
+ANSWER_S: Final = 10.0
+"""For a browser: one on a busy machine takes more than a second."""
+
+_ASK_BROWSER: Final = """
+return {zone: Intl.DateTimeFormat().resolvedOptions().timeZone,
+        dark: localStorage.getItem('tocsin-dark'), width: window.innerWidth}
+"""
+
+
+@dataclass(slots=True)
+class Visit:
+    """One open page: who looks, and how."""
+
+    services: Services
+    principal: Principal
+    cookie: str | None
+    clock: Clock = field(default_factory=Clock)
+    is_narrow: bool = False
+    _toast: Any = None
+
+    async def acting(self) -> Principal | None:
+        """Return who acts, if they still may; says so where they may not."""
+        principal: Principal | None = self.principal
+        if self.cookie is not None:
+            found = await self.services.sessions.find(self.cookie)
+            principal = None if found is None else found[0]
+        if principal is None:
+            ui.navigate.to("/login")
+            return None
+        if not principal.may_act:
+            self.say("A viewer looks on; deciding takes the role analyst")
+            return None
+        return principal
+
+    def say(self, text: str, undo: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Show a short message, with a way back if there is one."""
+        self._toast.clear()
+        with self._toast, ui.row().classes("toast").props('role="status"'):
+            ui.label(text)
+            if undo is not None:
+                ui.button("Undo (u)", on_click=undo).props("flat dense no-caps")
+            mine = ui.context.slot.parent
+
+            def fade() -> None:
+                if not mine.is_deleted:
+                    mine.delete()
+
+            ui.timer(8.0, fade, once=True)
+
+    async def trying(self, work: Awaitable[Any]) -> Any:
+        """Await `work`; an error of ours becomes a message, and None comes back."""
+        try:
+            return await work
+        except TocsinError as error:
+            self.say(str(error))
+            return None
+
+
+async def begin(request: Request, services: Services, title: str) -> Visit:
+    """Draw the bar, ask the browser for its zone and size, and make the place for messages."""
+    state = request.state
+    visit = Visit(services, state.principal, state.cookie)
+    ui.page_title(f"{title} - Tocsin")
+    dark = ui.dark_mode(None)
+    ui.context.client.content.classes("page").props('role="main"')
+    with ui.header().classes("bar"):
+        with ui.link(target="/").classes("brand").props('aria-label="Tocsin"'):
+            ui.element("img").classes("mark").props('src="/assets/tocsin.svg" alt=""')
+            ui.label("Tocsin")
+        with ui.element("nav").props('aria-label="Views"'):
+            for name, target in _PLACES:
+                link = ui.link(name, target)
+                if name == title:
+                    link.props('aria-current="page"')
+        ui.space()
+        ui.button(icon="contrast", on_click=lambda: _flip(dark)).props(
+            'flat round dense aria-label="Light or dark"'
+        )
+        if visit.cookie is not None:
+            ui.label(f"{visit.principal.name} ({visit.principal.role})").classes("who")
+            ui.button(icon="logout", on_click=lambda: _log_out(visit)).props(
+                'flat round dense aria-label="Log out"'
+            )
+    visit._toast = ui.element("div").classes("toasts").props('aria-live="polite"')  # noqa: SLF001
+    await ui.context.client.connected(timeout=ANSWER_S)
+    browser = await ui.run_javascript(_ASK_BROWSER, timeout=ANSWER_S)
+    visit.clock = Clock(str(browser["zone"]))
+    visit.is_narrow = int(browser["width"]) < 900
+    if browser["dark"] is not None:
+        dark.set_value(browser["dark"] == "1")
+    return visit
+
+
+async def _flip(dark: ui.dark_mode) -> None:
+    is_dark = await ui.run_javascript(
+        "return document.body.classList.contains('body--dark')", timeout=ANSWER_S
+    )
+    dark.set_value(not is_dark)
+    ui.run_javascript(f"localStorage.setItem('tocsin-dark', '{int(not is_dark)}')")
+
+
+async def _log_out(visit: Visit) -> None:
+    if visit.cookie is not None:
+        await visit.services.sessions.end(visit.cookie)
+        await visit.services.desk.record(visit.principal.name, "logout")
+    ui.navigate.to("/login")
+
+
+def empty(icon: str, title: str, text: str) -> None:
+    """Say that there is nothing, and why that is so."""
+    with ui.column().classes("empty"):
+        ui.icon(icon)
+        ui.label(title).classes("title")
+        ui.label(text)

@@ -1,0 +1,92 @@
+"""How the list is drawn: rows outside the screen are not, and news come in one transaction."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+_PILL = (
+    "p => { const e = document.createElement('span'); e.className = 'pill ' + p.value;"
+    " e.textContent = %s; return e }"
+)
+_WORDS = "({undecided: 'to decide'})[p.value] || p.value"
+
+GRID: Final[dict[str, Any]] = {
+    ":getRowId": "p => p.data.id",
+    "rowData": [],
+    "rowHeight": 40,
+    "headerHeight": 34,
+    "asyncTransactionWaitMillis": 100,
+    "animateRows": False,
+    "suppressCellFocus": False,
+    "rowSelection": {"mode": "multiRow", "checkboxes": True, "headerCheckbox": False},
+    "selectionColumnDef": {"width": 42, "maxWidth": 42, "pinned": "left"},
+    "defaultColDef": {"sortable": False, "resizable": True, "suppressMovable": True},
+    "rowClassRules": {"hidden-one": "data.suppressed", "going-on": "data.open"},
+    "overlayNoRowsTemplate": "<span></span>",
+    "overlayLoadingTemplate": "<span></span>",
+}
+
+STEP: Final = """
+const api = getElement(%(grid)d).api;
+api.flushAsyncTransactions();
+const chosen = api.getSelectedNodes();
+const places = chosen.map(node => node.rowIndex).filter(place => place !== null);
+const from = %(step)d > 0 ? Math.max(...places) : Math.min(...places);
+const last = api.getDisplayedRowCount() - 1;
+const place = places.length ? Math.max(0, Math.min(from + %(step)d, last)) : 0;
+const node = api.getDisplayedRowAtIndex(place);
+if (!node) return null;
+api.deselectAll();
+node.setSelected(true);
+api.ensureIndexVisible(place);
+return node.id;
+"""
+"""Choose the row after, or before, those that are chosen; returns its id."""
+
+_TIME: Final[dict[str, Any]] = {
+    "headerName": "Time",
+    "field": "opened",
+    "sort": "desc",
+    "sortable": True,
+    "width": 118,
+    ":valueFormatter": (
+        "p => { const d = new Date(p.value), now = new Date();"
+        " const t = d.toLocaleTimeString([], {hour12: false});"
+        " return d.toDateString() === now.toDateString() ? t :"
+        " d.toLocaleDateString([], {day: '2-digit', month: 'short'}) + ' ' + t.slice(0, 5) }"
+    ),
+}
+_SEVERITY: Final[dict[str, Any]] = {
+    "headerName": "Severity",
+    "field": "severity",
+    "width": 104,
+    ":cellRenderer": _PILL % "p.value",
+}
+_WHAT: Final[dict[str, Any]] = {"headerName": "Why", "field": "what", "flex": 1, "minWidth": 160}
+_ENTITY: Final[dict[str, Any]] = {"headerName": "Card or camera", "field": "entity", "width": 140}
+_VALUE: Final[dict[str, Any]] = {
+    "headerName": "Amount or class",
+    "field": "value",
+    "width": 130,
+    "cellClass": "number",
+}
+_SCORE: Final[dict[str, Any]] = {
+    "headerName": "Score",
+    "field": "score",
+    "width": 76,
+    "cellClass": "number",
+    ":valueFormatter": "p => p.value.toFixed(2)",
+}
+_DECISION: Final[dict[str, Any]] = {
+    "headerName": "Decision",
+    "field": "decision",
+    "width": 112,
+    ":cellRenderer": _PILL % _WORDS,
+}
+
+
+def columns_for(*, is_narrow: bool) -> list[dict[str, Any]]:
+    """Choose the columns: on a phone when, how bad, and why."""
+    if is_narrow:
+        return [{**_TIME, "width": 84}, {**_SEVERITY, "width": 92}, {**_WHAT, "minWidth": 120}]
+    return [_TIME, _SEVERITY, _ENTITY, _WHAT, _VALUE, _SCORE, _DECISION]

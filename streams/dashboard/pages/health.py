@@ -1,0 +1,147 @@
+"""How everything is: the view, the workers, figures over time, dead letters, suppressions."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final
+
+from nicegui import ui
+
+from streams.dashboard.letters import newest_letters, send_back
+from streams.dashboard.pages.charts import figures_chart, show_figures
+from streams.dashboard.pages.frame import Visit, empty
+from streams.dashboard.pages.words import ago
+from streams.dashboard.series import agent_of, figures_of
+from streams.dead_letters.index import Letter, Wanted
+
+EVERY_S: Final = 3.0
+_LETTERS: Final = 25
+
+
+class Health:
+    """The view on one open page."""
+
+    def __init__(self, visit: Visit) -> None:
+        self._visit = visit
+        self._charts: dict[str, Any] = {}
+
+    async def build(self) -> None:
+        """Draw everything, then keep it up to date."""
+        ui.label("Health").classes("visually-hidden").props('role="heading" aria-level="1"')
+        self._tiles = ui.row().classes("tiles")
+        with ui.element("div").classes("charts"):
+            for figure in figures_of(self._visit.services.workers.all):
+                with ui.element("section").classes("panel"):
+                    ui.label(f"{figure.name} ({figure.unit})").classes("title")
+                    said = f"{figure.name} over the last quarter of an hour"
+                    self._charts[figure.name] = figures_chart(figure.lines, said)
+        with ui.element("section").classes("panel"):
+            with ui.row().classes("head"):
+                ui.label("Dead letters").classes("title")
+                ui.space()
+                ui.button("Look again", icon="refresh", on_click=self._letters).props(
+                    "flat dense no-caps"
+                )
+            self._dead = ui.column().classes("letters")
+        with ui.element("section").classes("panel"):
+            ui.label("Suppressions").classes("title")
+            self._hidden = ui.column().classes("letters")
+        await self._refresh()
+        await self._suppressions()
+        ui.timer(EVERY_S, self._refresh)
+        ui.timer(0.1, self._letters, once=True)
+
+    async def _refresh(self) -> None:
+        services = self._visit.services
+        for figure in figures_of(services.workers.all):
+            show_figures(self._charts[figure.name], figure.lines)
+        counts = await self._visit.trying(self._counts())
+        self._tiles.clear()
+        with self._tiles:
+            view = services.consumer.waiting_for
+            _tile("View", "up to date" if view is None else view, is_well=view is None)
+            for name, text in (counts or {"Redis": "does not answer"}).items():
+                _tile(name, text, is_well=counts is not None)
+            for worker in services.workers.all:
+                said = "; ".join(worker.reasons) or "ready"
+                _tile(agent_of(worker), said, is_well=not worker.reasons)
+
+    async def _counts(self) -> dict[str, str]:
+        store = self._visit.services.store
+        return {
+            "Alerts": f"{await store.count():,}",
+            "To decide": f"{await store.count('decision:undecided'):,}",
+            "Going on": f"{await store.count('open'):,}",
+        }
+
+    async def _letters(self) -> None:
+        found = await self._visit.trying(
+            newest_letters(self._visit.services.settings, Wanted(), _LETTERS)
+        )
+        self._dead.clear()
+        with self._dead:
+            if found is None:
+                empty("cloud_off", "They cannot be read now", "Kafka does not answer.")
+            elif not found[0]:
+                empty("mark_email_read", "No dead letter", "All that came could be processed.")
+            else:
+                ui.label(f"{found[1]:,} in all, the newest first").classes("hint")
+                for letter in found[0]:
+                    self._letter(letter)
+
+    def _letter(self, letter: Letter) -> None:
+        content = letter.content
+        with ui.expansion(content.reason, caption=f"{letter.name} · {content.step}"):
+            now = round(time.time() * 1000)
+            again = f", sent again from {letter.replay_of}" if letter.replay_of else ""
+            ui.label(f"{letter.origin} · buried {ago(letter.buried_at, now)}{again}").classes(
+                "hint"
+            )
+            with ui.element("pre").props('tabindex="0"'):
+                ui.label((content.value or b"")[:4096].decode(errors="replace"))
+            if self._visit.principal.may_act:
+                ui.button("Send back", icon="replay", on_click=lambda: self._send(letter)).props(
+                    "outline dense no-caps"
+                )
+
+    async def _send(self, letter: Letter) -> None:
+        if (who := await self._visit.acting()) is None:
+            return
+        services = self._visit.services
+        fates = await self._visit.trying(send_back(services.settings, [letter.name]))
+        if fates is not None:
+            said = ", ".join(f"{count} {fate}" for fate, count in fates.items())
+            await self._visit.trying(
+                services.desk.record(who.name, "replay", f"{said}: {letter.name}")
+            )
+            self._visit.say(said)
+
+    async def _suppressions(self) -> None:
+        now = round(time.time() * 1000)
+        found = await self._visit.trying(self._visit.services.store.suppressions())
+        active = [one for one in found or () if one.is_active(now)]
+        self._hidden.clear()
+        with self._hidden:
+            if not active:
+                empty("notifications_active", "Nothing is suppressed", "Every alert is shown.")
+            for one in active:
+                with ui.row().classes("suppressed"):
+                    ui.label(one.entity).classes("name")
+                    until = self._visit.clock.moment(one.until)
+                    ui.label(f"until {until}, by {one.by}: {one.reason or 'no reason given'}")
+                    ui.space()
+                    if self._visit.principal.may_act:
+                        ui.button("Lift", on_click=lambda one=one: self._lift(one.id)).props(
+                            "outline dense no-caps"
+                        )
+
+    async def _lift(self, suppression_id: str) -> None:
+        if (who := await self._visit.acting()) is not None:
+            await self._visit.trying(self._visit.services.desk.lift(suppression_id, who))
+            await self._suppressions()
+
+
+def _tile(name: str, text: str, *, is_well: bool) -> None:
+    with ui.element("div").classes(f"figure {'well' if is_well else 'ill'}"):
+        ui.label(name).classes("hint")
+        ui.label(text).classes("value")

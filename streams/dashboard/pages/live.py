@@ -1,0 +1,264 @@
+"""The list: alerts as they come, filters, and decisions by keyboard."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+from urllib.parse import quote
+
+from nicegui import events, ui
+
+from streams.dashboard.pages.decide import Decider
+from streams.dashboard.pages.detail import around_of, draw_alert
+from streams.dashboard.pages.frame import ANSWER_S, Visit, empty
+from streams.dashboard.pages.grid import GRID, STEP, columns_for
+from streams.dashboard.pages.words import row_of
+from streams.dashboard.view.changes import Subscription
+from streams.dashboard.view.query import Filters, page_of
+
+MOST: Final = 10_000
+"""Rows of one list: older alerts are found by the filters."""
+
+_FIRST: Final = 200
+_PAGE: Final = 500
+_TICK_S: Final = 0.25
+"""News are drawn this often at most, together."""
+
+_SPANS: Final = {0: "Any time", 15: "Last 15 min", 60: "Last hour", 1440: "Last day"}
+
+
+class LiveList:
+    """One list on one open page."""
+
+    def __init__(self, visit: Visit, subscription: Subscription) -> None:
+        self._visit, self._subscription = visit, subscription
+        self._filters = Filters(decision="undecided")
+        self._cursor: str | None = None
+        self._known: set[str] = set()
+        self._shown: str | None = None
+        self._is_loading = asyncio.Lock()
+        self._decider = Decider(visit, self._chosen, self._next)
+        self._paused = False
+
+    # -- drawing ------------------------------------------------------------------------------
+    def build(self) -> None:
+        """Draw toolbar, list and the place for one alert."""
+        with ui.element("div").classes("desk"):
+            with ui.element("section").classes("list").props('aria-label="Alerts"'):
+                self._toolbar()
+                self._grid = ui.aggrid(
+                    {**GRID, "columnDefs": columns_for(is_narrow=self._visit.is_narrow)},
+                    auto_size_columns=False,
+                ).classes("grid")
+                self._grid.on("cellClicked", self._clicked, ["rowId", "colId"])
+                self._grid.on("bodyScrollEnd", self._scrolled)
+                self._empty = ui.column().classes("nothing")
+                with self._empty:
+                    empty("task_alt", "Nothing to decide", "Alerts appear here as they come.")
+                self._empty.set_visibility(False)
+                self._status = ui.label("Loading alerts").classes("status").props('role="status"')
+            if not self._visit.is_narrow:
+                with ui.element("aside").classes("detail").props('aria-label="Alert" tabindex="0"'):
+                    self._detail = ui.column().classes("sheet")
+                    with self._detail:
+                        empty("ads_click", "No alert chosen", "Click one, or press j.")
+        ui.keyboard(self._key, ignore=["input", "select", "textarea"])
+        ui.timer(_TICK_S, self._tick)
+
+    def _toolbar(self) -> None:
+        with ui.row().classes("toolbar"):
+            kind = ui.toggle({"": "All", "fraud": "Fraud", "object": "Objects"}, value="")
+            kind.props('no-caps unelevated dense aria-label="Kind"')
+            decision = ui.select(
+                {
+                    "": "All",
+                    "undecided": "To decide",
+                    "confirmed": "Confirmed",
+                    "dismissed": "Dismissed",
+                },
+                value="undecided",
+            ).props('outlined dense options-dense aria-label="Decision"')
+            severity = ui.select(
+                {
+                    "": "Severity",
+                    "critical": "Critical",
+                    "high": "High",
+                    "medium": "Medium",
+                    "low": "Low",
+                },
+                value="",
+            ).props('outlined dense options-dense aria-label="Severity"')
+            span = ui.select(_SPANS, value=0).props(
+                'outlined dense options-dense aria-label="Time"'
+            )
+            entity = ui.input(placeholder="Card or camera").props(
+                'outlined dense clearable debounce=400 maxlength=128 aria-label="Card or camera"'
+            )
+            going_on = ui.checkbox("Going on").props("dense")
+            suppressed = ui.checkbox("Suppressed").props("dense")
+            ui.space()
+            self._pause = ui.button("Pause", icon="pause", on_click=self._flip).props(
+                "flat dense no-caps size=13px"
+            )
+
+        async def changed() -> None:
+            minutes = span.value
+            since = round(time.time() * 1000) - minutes * 60_000 if minutes else None
+            self._filters = Filters(
+                kind=kind.value or None,
+                severity=severity.value or None,
+                entity=(entity.value or "").strip() or None,
+                open=True if going_on.value else None,
+                decision=decision.value or None,
+                suppressed=suppressed.value,
+                since=since,
+            )
+            await self.load()
+
+        for one in (kind, decision, severity, span, entity, going_on, suppressed):
+            one.on_value_change(changed)
+
+    # -- rows ---------------------------------------------------------------------------------
+    async def load(self) -> None:
+        """Begin anew with the first page; older ones follow as one scrolls."""
+        async with self._is_loading:
+            self._known.clear()
+            self._cursor = None
+            self._subscription.take()
+            self._subscription.lost = False
+            self._grid.run_grid_method("flushAsyncTransactions")  # none may come after
+            self._grid.run_grid_method("setGridOption", "rowData", [])
+            await self._load_page(_FIRST)
+
+    async def _load_page(self, limit: int) -> None:
+        page = await self._visit.trying(
+            page_of(self._visit.services.store, self._filters, limit=limit, cursor=self._cursor)
+        )
+        if page is None:
+            self._status.set_text("The list cannot be loaded now: Redis does not answer")
+            return
+        self._cursor = page.cursor
+        rows = [row_of(one) for one in page.alerts if one.alert.id not in self._known]
+        self._known.update(row["id"] for row in rows)
+        self._apply({"add": rows})
+
+    async def _scrolled(self) -> None:
+        if self._cursor is None or len(self._known) >= MOST or self._is_loading.locked():
+            return
+        async with self._is_loading:
+            last = await ui.run_javascript(
+                f"return getElement({self._grid.id}).api.getLastDisplayedRowIndex()",
+                timeout=ANSWER_S,
+            )
+            if int(last) > len(self._known) - _FIRST:
+                await self._load_page(_PAGE)
+
+    async def _tick(self) -> None:
+        """Draw what came since the last time, all at once."""
+        if self._paused or self._is_loading.locked():
+            return
+        if self._subscription.lost:
+            await self.load()
+            return
+        add, update, remove, again = [], [], [], None
+        for change in self._subscription.take():
+            viewed = change.viewed
+            name = viewed.alert.id
+            if name == self._shown:
+                again = viewed
+            if self._filters.includes(viewed):
+                row = row_of(viewed)
+                if name in self._known:
+                    update.append(row)
+                elif len(self._known) < MOST:
+                    self._known.add(name)
+                    add.append(row)
+            elif name in self._known:
+                self._known.discard(name)
+                remove.append({"id": name})
+        if add or update or remove:
+            self._apply({"add": add, "update": update, "remove": remove})
+        if again is not None:
+            await self._draw(again.alert.id)
+
+    def _apply(self, rows: dict[str, Any]) -> None:
+        self._grid.run_grid_method("applyTransactionAsync", rows)
+        self._empty.set_visibility(not self._known)
+        more = "+" if self._cursor is not None else ""
+        self._status.set_text(f"{len(self._known):,}{more} alerts")
+
+    # -- choosing and deciding ----------------------------------------------------------------
+    async def _clicked(self, event: events.GenericEventArguments) -> None:
+        name = event.args["rowId"]
+        if event.args.get("colId") == "ag-Grid-SelectionColumn":
+            return
+        if self._visit.is_narrow:
+            ui.navigate.to(f"/alerts/{quote(name)}")
+            return
+        ui.run_javascript(
+            f"const api = getElement({self._grid.id}).api; api.deselectAll();"
+            f"api.getRowNode({json.dumps(name)})?.setSelected(true)"
+        )
+        await self._draw(name)
+
+    async def _chosen(self) -> Sequence[str]:
+        found = await ui.run_javascript(
+            f"return getElement({self._grid.id}).api.getSelectedNodes().map(node => node.id)",
+            timeout=ANSWER_S,
+        )
+        return [str(name) for name in found]
+
+    async def _step(self, step: int) -> None:
+        name = await ui.run_javascript(
+            STEP % {"grid": self._grid.id, "step": step}, timeout=ANSWER_S
+        )
+        if name is not None and name != self._shown:
+            await self._draw(str(name))
+
+    async def _next(self) -> None:
+        """After a decision: what was decided leaves, the next one is chosen."""
+        await self._step(1)
+        await self._tick()
+
+    async def _draw(self, name: str) -> None:
+        self._shown = name
+        if self._visit.is_narrow:
+            return
+        (viewed,) = await self._visit.trying(self._visit.services.store.get([name])) or [None]
+        around = viewed and await self._visit.trying(around_of(self._visit.services, viewed))
+        if self._shown != name:
+            return  # another one was chosen meanwhile
+        self._detail.clear()
+        with self._detail:
+            if viewed is None or around is None:
+                empty("history", "No longer in the view", "It is too old, or one of too many.")
+            else:
+                draw_alert(self._visit, self._decider, viewed, around)
+
+    async def _key(self, event: events.KeyEventArguments) -> None:
+        if not event.action.keydown or event.modifiers.ctrl or event.modifiers.meta:
+            return
+        key = str(event.key)
+        if key in {"j", "k"}:
+            await self._step(1 if key == "j" else -1)
+        elif event.action.repeat:
+            return
+        elif key == "c":
+            await self._decider.confirm()
+        elif key == "d":
+            await self._decider.dismiss()
+        elif key == "u":
+            await self._decider.undo()
+        elif key in {"s", "n"} and self._shown is not None:
+            (viewed,) = await self._visit.services.store.get([self._shown])
+            if viewed is not None:
+                ask = self._decider.suppress if key == "s" else self._decider.note
+                await ask(viewed.alert)
+
+    def _flip(self) -> None:
+        self._paused = not self._paused
+        self._pause.set_text("Go on" if self._paused else "Pause")
+        self._pause.set_icon("play_arrow" if self._paused else "pause")

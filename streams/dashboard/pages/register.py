@@ -1,0 +1,84 @@
+"""The addresses of the pages, and how NiceGUI runs under our app."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from fastapi import FastAPI, Request
+from nicegui import core, ui
+from starlette.staticfiles import StaticFiles
+
+from streams.dashboard.pages import login
+from streams.dashboard.pages.cameras import Wall
+from streams.dashboard.pages.decide import Decider
+from streams.dashboard.pages.detail import around_of, draw_alert
+from streams.dashboard.pages.frame import begin, empty
+from streams.dashboard.pages.health import Health
+from streams.dashboard.pages.live import LiveList
+from streams.dashboard.services import Services
+
+_ASSETS: Final = Path(__file__).with_name("assets")
+
+_HEAD: Final = '<link rel="stylesheet" href="/assets/dashboard.css">'
+
+
+def add_pages(app: FastAPI, services: Services) -> None:
+    """Add every page. NiceGUI keeps one app a process, so there is one dashboard in a process."""
+    app.include_router(login.router)
+    app.mount("/assets", StaticFiles(directory=_ASSETS), name="assets")
+    ui.add_head_html(_HEAD, shared=True)
+
+    @ui.page("/", response_timeout=20)
+    async def live(request: Request) -> None:
+        visit = await begin(request, services, "Alerts")
+        subscribing = services.changes.subscribe()
+        subscription = subscribing.__enter__()
+        ui.context.client.on_delete(lambda: subscribing.__exit__(None, None, None))
+        found = LiveList(visit, subscription)
+        found.build()
+        await found.load()
+
+    @ui.page("/alerts/{alert_id}", response_timeout=20)
+    async def alert(request: Request, alert_id: str) -> None:
+        visit = await begin(request, services, "Alert")
+        place = ui.column().classes("sheet alone")
+
+        async def chosen() -> list[str]:
+            return [alert_id]
+
+        async def draw() -> None:
+            (viewed,) = await visit.trying(services.store.get([alert_id])) or [None]
+            around = viewed and await visit.trying(around_of(services, viewed))
+            place.clear()
+            with place:
+                if viewed is None or around is None:
+                    empty("history", "Not in the view", "It is too old, or never was there.")
+                else:
+                    draw_alert(visit, decider, viewed, around)
+
+        decider = Decider(visit, chosen, draw)
+        await draw()
+
+    @ui.page("/cameras", response_timeout=20)
+    async def cameras(request: Request) -> None:
+        wall = Wall(await begin(request, services, "Cameras"))
+        wall.build()
+        await wall.refresh()
+
+    @ui.page("/health", response_timeout=20)
+    async def health(request: Request) -> None:
+        await Health(await begin(request, services, "Health")).build()
+
+    core.app.config.socket_io_js_transports = ["websocket"]
+    ui.run_with(
+        app,
+        title="Tocsin",
+        favicon=_ASSETS / "tocsin.svg",
+        dark=None,
+        tailwind=False,
+        gzip_middleware_factory=None,  # the guard writes into pages: compressed afterwards
+        reconnect_timeout=10.0,
+        language="en-US",
+        show_welcome_message=False,
+    )

@@ -1,0 +1,240 @@
+"""The dashboard in Chromium: what one sees, decides by keyboard, and may do."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+
+from streams.schemas import decode_label
+from tests.browser.conftest import PASSWORD, WAIT_MS
+from tests.dashboard import Dashboard, a_fraud, send_alerts, serving
+from tests.worker import Bed
+
+Take = Callable[[Page, str], None]
+ROW = ".ag-center-cols-container .ag-row"
+
+
+def open_list(page: Page, dashboard: Dashboard) -> None:
+    page.goto(dashboard.address)
+    page.locator(ROW).first.wait_for(timeout=WAIT_MS)
+
+
+def row(page: Page, alert_id: str) -> Any:
+    return page.locator(f'{ROW}[row-id="{alert_id}"]')
+
+
+def accessible(page: Page, *, without: tuple[str, ...] = ()) -> None:
+    """No serious finding of axe-core."""
+    options = {"resultTypes": ["violations"], "rules": {n: {"enabled": False} for n in without}}
+    found = Axe().run(page, options=options).response["violations"]
+    serious = [one for one in found if one["impact"] in {"serious", "critical"}]
+    assert not serious, [
+        (one["id"], [(node["html"][:200], node["failureSummary"]) for node in one["nodes"][:3]])
+        for one in serious
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_list_shows_an_alert_in_full_and_is_accessible(
+    scheme: Any, page: Page, dashboard: Dashboard, picture: Take
+) -> None:
+    page.emulate_media(color_scheme=scheme)
+    open_list(page, dashboard)
+    expect(page.locator(".status")).to_have_text("21 alerts")
+    page.get_by_role("button", name="Objects").click()
+    expect(page.locator(".status")).to_have_text("3 alerts")
+    page.keyboard.press("j")
+    shown = page.locator(".detail .picture img")
+    expect(shown).to_be_visible(timeout=WAIT_MS)
+    picture(page, f"object-{scheme}")
+    page.get_by_role("button", name="Fraud").click()
+    expect(page.locator(".status")).to_have_text("18 alerts")
+    page.keyboard.press("j")
+    expect(page.locator(".detail")).to_contain_text("the card's usual amount", timeout=WAIT_MS)
+    expect(page.locator(".detail .sub")).to_contain_text("card-")
+    page.get_by_role("button", name="All").click()
+    expect(page.locator(".status")).to_have_text("21 alerts")
+    picture(page, f"alerts-{scheme}")
+    accessible(page)
+
+
+def test_times_are_in_the_zone_of_who_looks(page: Page, dashboard: Dashboard) -> None:
+    open_list(page, dashboard)
+    page.keyboard.press("j")
+    first = page.locator(f'{ROW}[row-index="0"]').get_attribute("row-id")
+    opened = dashboard.alert(first or "")["opened"] / 1000
+    there = time.strftime("%H:%M:%S", time.gmtime(opened + 5.5 * 3600))  # Kolkata
+    expect(page.locator(".detail .sub")).to_contain_text(there)
+    expect(row(page, first or "").locator('[col-id="opened"]')).to_contain_text(there)
+
+
+def test_decisions_by_keyboard_several_at_once_and_taken_back(
+    page: Page, bed: Bed, dashboard: Dashboard, picture: Take
+) -> None:
+    alerts = [a_fraud(1000 + number, card="keys") for number in range(4)]
+    send_alerts(bed, alerts)
+    dashboard.until_alerts(4, "keys")
+    open_list(page, dashboard)
+    page.get_by_label("Card or camera").fill("keys")
+    expect(page.locator(".status")).to_have_text("4 alerts", timeout=WAIT_MS)
+    page.locator(".ag-header").first.click()  # out of the field: keys are commands again
+
+    page.keyboard.press("j")
+    expect(page.locator(f"{ROW}.ag-row-selected")).to_have_count(1)
+    page.keyboard.press("c")
+    expect(page.locator(".toast")).to_contain_text("Confirmed 1 alert", timeout=WAIT_MS)
+    expect(page.locator(".status")).to_have_text("3 alerts")
+    # Several: those that are ticked, with a reason.
+    page.locator(".ag-selection-checkbox input").nth(0).set_checked(True)
+    page.locator(".ag-selection-checkbox input").nth(1).set_checked(True)
+    page.locator(".ag-header").first.click()
+    page.keyboard.press("d")
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("Dismiss 2 alerts", timeout=WAIT_MS)
+    dialog.get_by_text("Known customer or visitor").click()
+    picture(page, "dismiss")
+    dialog.get_by_role("button", name="Dismiss").click()
+    expect(page.locator(".status")).to_have_text("1 alerts")
+    assert len(dashboard.alerts("keys", decision="dismissed")) == 2
+    page.keyboard.press("u")
+    expect(page.locator(".status")).to_have_text("3 alerts", timeout=WAIT_MS)
+
+    said = [decode_label(record.value) for record in bed.read(bed.settings.topics.labels)]
+    mine = [one for one in said if getattr(one, "card_id", "") == "keys"]
+    assert [one.is_fraud for one in mine].count(True) == 1
+    assert [one.is_fraud for one in mine].count(False) == 2
+    assert [one.is_fraud for one in mine].count(None) == 2
+    assert {one.note for one in mine} == {"", "Known customer or visitor", "undone"}
+
+
+def test_suppress_note_and_share(page: Page, bed: Bed, dashboard: Dashboard) -> None:
+    alert = a_fraud(2000, card="noisy")
+    send_alerts(bed, [alert])
+    dashboard.until_alerts(1, "noisy")
+    page.goto(f"{dashboard.address}/alerts/{alert.id}")
+    page.get_by_role("button", name="Note").click()
+    page.get_by_role("dialog").locator("textarea").fill("<script>alert(1)</script> called them")
+    page.get_by_role("button", name="Keep").click()
+    dashboard.until(lambda: dashboard.alert(alert.id)["actions"], "the note")
+    page.get_by_role("button", name="Suppress").click()
+    page.get_by_role("dialog").get_by_role("button", name="Suppress").click()
+    expect(page.locator(".toast")).to_contain_text("noisy is suppressed until", timeout=WAIT_MS)
+    page.reload()
+    expect(page.locator(".sheet")).to_contain_text("Note: <script>alert(1)</script> called them")
+    expect(page.locator(".sheet")).to_contain_text("Suppressed for 8 h")
+    page.goto(f"{dashboard.address}/health")
+    expect(page.locator(".suppressed")).to_contain_text("noisy")
+    page.get_by_role("button", name="Lift").click()
+    dashboard.until(
+        lambda: not any(one["active"] for one in dashboard.client.get("/api/suppressions").json()),
+        "the end of the suppression",
+    )
+
+
+def test_cameras_and_health_are_shown_and_accessible(
+    page: Page, dashboard: Dashboard, picture: Take
+) -> None:
+    page.goto(f"{dashboard.address}/cameras")
+    expect(page.locator(".tile")).to_have_count(3, timeout=WAIT_MS)
+    gate = page.locator(".tile", has_text="gate")
+    expect(gate).to_contain_text("down")
+    page.wait_for_function(
+        "[...document.querySelectorAll('.tile img')].every(one => one.naturalWidth === 640)"
+    )
+    expect(page.locator(".tile rect.box")).to_have_count(3)
+    picture(page, "cameras")
+    accessible(page)
+    page.goto(f"{dashboard.address}/health")
+    expect(page.locator(".figure", has_text="fraud")).to_contain_text("ready", timeout=WAIT_MS)
+    expect(page.locator(".charts .panel")).to_have_count(6)
+    picture(page, "health")
+    accessible(page)
+
+
+def test_on_a_phone(chromium: Browser, dashboard: Dashboard, picture: Take) -> None:
+    phone = chromium.new_context(
+        viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True
+    )
+    phone.set_default_timeout(WAIT_MS)
+    page = phone.new_page()
+    open_list(page, dashboard)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    picture(page, "phone")
+    page.locator(f'{ROW} [col-id="what"]').first.tap()
+    expect(page.get_by_role("button", name="Confirm")).to_be_visible(timeout=WAIT_MS)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    picture(page, "phone-alert")
+    accessible(page)
+    phone.close()
+
+
+def test_nobody_gets_in_without_a_password_and_a_viewer_cannot_decide(
+    page: Page, guarded: Dashboard, bed: Bed, picture: Take
+) -> None:
+    page.goto(guarded.address)
+    expect(page).to_have_url(f"{guarded.address}/login")
+    picture(page, "login")
+    accessible(page)
+    page.get_by_label("Name").fill("vic")
+    page.get_by_label("Password").fill("a guess")
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("alert")).to_contain_text("do not fit")
+    page.get_by_label("Name").fill("vic")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    page.locator(ROW).first.wait_for()
+    expect(page.locator(".who")).to_have_text("vic (viewer)")
+    before = len(bed.read(bed.settings.topics.labels))
+    page.keyboard.press("j")
+    page.keyboard.press("c")
+    expect(page.locator(".toast")).to_contain_text("takes the role analyst", timeout=WAIT_MS)
+    assert len(bed.read(bed.settings.topics.labels)) == before
+    page.get_by_role("button", name="Log out").click()
+    expect(page).to_have_url(f"{guarded.address}/login", timeout=WAIT_MS)
+    page.goto(f"{guarded.address}/health")
+    expect(page).to_have_url(f"{guarded.address}/login")
+
+
+def test_an_alert_is_on_the_screen_within_a_second(
+    page: Page, bed: Bed, dashboard: Dashboard
+) -> None:
+    open_list(page, dashboard)
+    page.evaluate(
+        """() => { window.seen = {}; new MutationObserver(() => {
+            for (const row of document.querySelectorAll('.ag-row[row-id]'))
+              window.seen[row.getAttribute('row-id')] ??= Date.now();
+          }).observe(document.querySelector('.grid'), {childList: true, subtree: true}) }"""
+    )
+    sent: dict[str, float] = {}
+    for number in range(50):
+        alert = a_fraud(3000 + number, card="fast")
+        sent[alert.id] = time.time() * 1000
+        send_alerts(bed, [alert])
+        page.wait_for_timeout(100)
+    page.wait_for_function(f"Object.keys(window.seen).includes('{alert.id}')")
+    seen: dict[str, float] = page.evaluate("window.seen")
+    waits = [seen[name] - at for name, at in sent.items()]
+    print(f"produced to visible: median {statistics.median(waits):.0f} ms, max {max(waits):.0f}")
+    assert statistics.median(waits) < 1000
+
+
+def test_a_restart_of_the_server_loses_and_doubles_nothing(page: Page, bed: Bed) -> None:
+    group = f"{bed.settings.dashboard.group}-restarted"
+    with serving(bed, group=group) as first:
+        first.until(first.alerts, "alerts")
+        open_list(page, first)
+        page.get_by_label("Card or camera").fill("again")
+        port = int(first.address.rpartition(":")[2])
+        send_alerts(bed, [a_fraud(4000, card="again")])
+        row(page, a_fraud(4000).id).wait_for()
+    send_alerts(bed, [a_fraud(4001, card="again")])
+    with serving(bed, group=group, port=port):
+        send_alerts(bed, [a_fraud(4002, card="again"), a_fraud(4000, card="again")])
+        for number in (4000, 4001, 4002):
+            expect(row(page, a_fraud(number).id)).to_have_count(1, timeout=WAIT_MS)
