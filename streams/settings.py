@@ -301,6 +301,38 @@ class DashboardSettings(_Section):
     """Health servers of the workers that the health view watches."""
 
 
+class Webhook(_Section):
+    """Where alerts go by HTTP, and which of them."""
+
+    url: Annotated[str, Field(pattern=r"^https?://\S+$")]
+    secret: Annotated[SecretStr, Field(min_length=16)]
+    """What requests are signed with; after ``whsec_`` it is Base64."""
+
+    kind: Literal["fraud", "object"] | None = None
+    severity: Literal["low", "medium", "high", "critical"] = "low"
+    """The least."""
+
+    statuses: tuple[Literal["new", "update", "end"], ...] = ("new", "end")
+    entities: tuple[str, ...] = ("*",)
+    """Cards or cameras; ``*`` and ``?`` match any text and any character."""
+
+
+class WebhooksSettings(_Section):
+    """Alerts out to HTTP endpoints."""
+
+    group: str = "tocsin-webhooks"
+    """Kafka consumer group, and the Redis namespace of what was sent."""
+
+    endpoints: dict[str, Webhook] = {}
+    attempts: Annotated[int, Field(ge=1, le=10)] = 6
+    first_wait_s: Seconds = 1.0
+    """Before the second attempt; twice as long before each one after that."""
+
+    timeout_s: Seconds = 10.0
+    remember_days: Annotated[float, Field(gt=0)] = 7.0
+    """For how long an event that was sent is not sent again."""
+
+
 def access_namespace(dashboard: DashboardSettings) -> str:
     """Name the place beside the view where sessions are: rebuilding the view logs nobody out."""
     return f"{dashboard.group}-access"
@@ -333,6 +365,7 @@ class Settings(BaseSettings):
     delivery: DeliverySettings = DeliverySettings()
     health: HealthSettings = HealthSettings()
     dashboard: DashboardSettings = DashboardSettings()
+    webhooks: WebhooksSettings = WebhooksSettings()
     log: LogSettings = LogSettings()
 
     @classmethod

@@ -81,7 +81,7 @@ def topic_table(settings: Settings) -> tuple[TopicSpec, ...]:
             settings.kafka.max_request_bytes,
             days_ms,
         )
-        for name in (names.transactions, names.labels, names.frames)
+        for name in (names.transactions, names.labels, names.frames, names.alerts)
     )
     return (*(_spec(settings, *row) for row in live + dead), *_journals(settings))
 

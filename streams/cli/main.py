@@ -30,6 +30,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "alerts": "streams.cli.alerts:app",
     "label": "streams.cli.label:label",
     "dashboard": "streams.cli.dashboard:app",
+    "webhooks": "streams.cli.webhooks:webhooks",
     "dead-letters": "streams.cli.dead_letters:app",
     "state": "streams.cli.state:app",
     "models": "streams.cli.models:app",

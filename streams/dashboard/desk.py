@@ -141,7 +141,7 @@ class Desk:
     async def record(
         self,
         who: str,
-        action: Literal["replay", "rules", "login", "login refused", "logout"],
+        action: Literal["replay", "login", "login refused", "logout"],
         text: str = "",
     ) -> None:
         """Write down what else somebody did.

@@ -95,7 +95,7 @@ def dead_topics(settings: Settings, topics: Sequence[str] = ()) -> list[str]:
         SettingsError: one of `topics` has none.
     """
     names = settings.topics
-    sources = (names.transactions, names.labels, names.frames)
+    sources = (names.transactions, names.labels, names.frames, names.alerts)
     known = {source: dead_topic(settings, source) for source in sources}
     for topic in topics:
         if topic not in known and topic not in known.values():

@@ -35,12 +35,13 @@ class Route:
     topic: str
     partitions: int = 0
     journal: Journal | None = None
+    why_none: str = ""
 
     def obstacle(self, letter: Letter) -> str | None:
         """Say why a letter cannot go back, if it cannot."""
         content = letter.content
         if self.journal is None:
-            return "a picture is stale by now, and alerts hang on the order of frames"
+            return self.why_none
         if any(name == CUT_HEADER for name, _ in content.headers):
             return "larger than its dead-letter topic takes: its bytes are not there"
         if content.topic != self.topic:
@@ -70,8 +71,15 @@ def find_route(settings: Settings, dead: str) -> Route:
         BrokerError: no broker answers, or one of the topics is missing.
         TocsinError: the journal is not made as the table of topics says.
     """
-    if dead == dead_topic(settings, settings.topics.frames):
-        return Route(settings.topics.frames)
+    frames, alerts = settings.topics.frames, settings.topics.alerts
+    stale = "a picture is stale by now, and alerts hang on the order of frames"
+    sent = "it is an alert that a webhook did not take, and everybody else has it"
+    one_way = {
+        dead_topic(settings, frames): Route(frames, why_none=stale),
+        dead_topic(settings, alerts): Route(alerts, why_none=sent),
+    }
+    if dead in one_way:
+        return one_way[dead]
     by_dead = {dead_topic(settings, topic): topic for topic in replayable(settings)}
     if dead not in by_dead:
         raise SettingsError(f"{dead!r} is no dead-letter topic: one of {', '.join(by_dead)}")

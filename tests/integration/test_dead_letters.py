@@ -102,7 +102,7 @@ def test_what_is_no_letter_is_one_line_that_says_so(bed: Bed, tmp_path: Path) ->
         ("show", "nothing:0:0"): (1, "topic 'nothing' does not exist"),
         ("show", "nothing"): (2, "write TOPIC:PARTITION:OFFSET"),
         ("show", f"{dead}:0:1", "--save", str(tmp_path / "x")): (2, "its value is null"),
-        ("list", "--topic", topics.alerts): (2, f"one of {topics.transactions}, "),
+        ("list", "--topic", topics.scores): (2, f"one of {topics.transactions}, "),
         ("list", "--since", "yesterday"): (2, "2h for two hours ago"),
     }
     for arguments, (status, text) in complaints.items():

@@ -52,9 +52,9 @@ def test_topics_are_created_once_and_listed(settings: Settings) -> None:
     after = run(app, ["topics", "create", "--check"])
 
     assert (before.exit_code, after.exit_code) == (1, 0)
-    assert first.stdout.count("created, 2 partitions") == 10
+    assert first.stdout.count("created, 2 partitions") == 11
     assert first.stdout.count("created, 1 partitions") == 2  # journals have one order
-    assert again.stdout.count("exists, ") == len(topic_table(settings)) == 12
+    assert again.stdout.count("exists, ") == len(topic_table(settings)) == 13
     assert settings.topics.scores in run(app, ["topics", "list"], env={"COLUMNS": "200"}).stdout
 
 
@@ -66,8 +66,8 @@ def test_drift_is_reported_and_nothing_altered(settings: Settings) -> None:
         )
         reports = admin.ensure(topic_table(wider))
 
-        assert {report.drift for report in reports[:10]} == {("partitions 2, not 5",)}
-        assert {report.drift for report in reports[10:]} == {()}
+        assert {report.drift for report in reports[:11]} == {("partitions 2, not 5",)}
+        assert {report.drift for report in reports[11:]} == {()}
         assert admin.describe(settings.topics.labels).partitions == 2
 
 

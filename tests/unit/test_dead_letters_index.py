@@ -92,10 +92,11 @@ def test_letters_are_chosen_by_reason_and_time_of_burial(wanted: Wanted, is_want
 def test_a_topic_is_named_by_itself_or_by_its_dead_letters() -> None:
     settings = Settings.model_construct()
 
-    assert dead_topics(settings) == ["transactions.dead", "labels.dead", "frames.dead"]
+    every = ["transactions.dead", "labels.dead", "frames.dead", "alerts.dead"]
+    assert dead_topics(settings) == every
     assert dead_topics(settings, ["labels", "frames.dead"]) == ["labels.dead", "frames.dead"]
-    with pytest.raises(SettingsError, match="--topic alerts: one of transactions, labels, frames"):
-        dead_topics(settings, ["alerts"])
+    with pytest.raises(SettingsError, match="--topic scores: one of transactions, labels, frames"):
+        dead_topics(settings, ["scores"])
 
 
 @pytest.mark.parametrize("name", ["", "a", "a:1", "a:b:c", "a:1:-1", "a:1:²"])

@@ -25,6 +25,7 @@ def test_the_table_holds_every_topic_under_its_configured_name() -> None:
         "tx.dlq",
         "labels.dlq",
         "frames.dlq",
+        "alerts.dlq",
         "tx.dlq.replayed",
         "labels.dlq.replayed",
     ]

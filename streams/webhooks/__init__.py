@@ -1,0 +1,1 @@
+"""Alerts out to HTTP endpoints."""

@@ -1,0 +1,129 @@
+"""One endpoint: which alerts it wants, how a request is signed, and how often it is tried.
+
+Requests are those of `Standard Webhooks <https://www.standardwebhooks.com>`_, so that a receiver
+verifies them with a library of its language: the event's id, the time, and an HMAC-SHA256 of both
+and the body.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import hmac
+import time
+from collections.abc import Awaitable, Callable
+from fnmatch import fnmatchcase
+from typing import Final
+
+import httpx
+
+from streams.errors import SettingsError
+from streams.schemas import Alert
+from streams.settings import Webhook, WebhooksSettings
+
+_SEVERITIES: Final = ("low", "medium", "high", "critical")
+_LONGEST_WAIT_S: Final = 60.0
+_TRY_AGAIN: Final = {408, 425, 429}
+"""Refusals that may pass; other answers below 500 will not get better."""
+
+
+class Refused(Exception):
+    """The endpoint did not take an event, also not after all attempts; the message says why."""
+
+
+class Endpoint:
+    """Sends events to one webhook, one after the other.
+
+    Raises:
+        SettingsError: its secret is not what it says.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        hook: Webhook,
+        settings: WebhooksSettings,
+        client: httpx.AsyncClient,
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.name = name
+        self._hook, self._settings, self._client = hook, settings, client
+        self._key = _key_of(name, hook.secret.get_secret_value())
+        self._sleep, self._now = sleep, now
+        self._is_down = False
+
+    def wants(self, alert: Alert) -> bool:
+        """Whether it is to get an alert."""
+        hook = self._hook
+        return (
+            hook.kind in {None, alert.kind}
+            and alert.status in hook.statuses
+            and _SEVERITIES.index(alert.severity) >= _SEVERITIES.index(hook.severity)
+            and any(fnmatchcase(alert.entity, pattern) for pattern in hook.entities)
+        )
+
+    async def send(self, event_id: str, body: bytes) -> None:
+        """Send one event, again after growing waits where that may help.
+
+        After an event that failed for good the next one is tried once: an endpoint that is down
+        does not hold up the others for long.
+
+        Raises:
+            Refused: it was not taken.
+        """
+        attempts = 1 if self._is_down else self._settings.attempts
+        wait_s, why = self._settings.first_wait_s, ""
+        for attempt in range(attempts):
+            if attempt:
+                await self._sleep(wait_s)
+                wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
+            try:
+                answer = await self._client.post(
+                    self._hook.url, content=body, headers=self.headers(event_id, body)
+                )
+            except httpx.HTTPError as error:
+                why = f"{type(error).__name__}: {error}".rstrip(": ")
+                continue
+            if answer.is_success:
+                self._is_down = False
+                return
+            why = f"it answers {answer.status_code}"
+            if answer.status_code < 500 and answer.status_code not in _TRY_AGAIN:
+                raise Refused(why)
+            wait_s = max(wait_s, _asked_for(answer))
+        self._is_down = True
+        raise Refused(f"{why}, after {attempts} attempt{'s' * (attempts > 1)}")
+
+    def headers(self, event_id: str, body: bytes) -> dict[str, str]:
+        """Sign a request."""
+        at = str(round(self._now()))
+        signed = b".".join((event_id.encode(), at.encode(), body))
+        digest = hmac.new(self._key, signed, hashlib.sha256).digest()
+        return {
+            "content-type": "application/json",
+            "user-agent": "tocsin",
+            "webhook-id": event_id,
+            "webhook-timestamp": at,
+            "webhook-signature": f"v1,{base64.b64encode(digest).decode()}",
+        }
+
+
+def _key_of(name: str, secret: str) -> bytes:
+    if not secret.startswith("whsec_"):
+        return secret.encode()
+    try:
+        return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+    except binascii.Error:
+        raise SettingsError(
+            f"setting webhooks.endpoints.{name}.secret: what follows whsec_ is no Base64"
+        ) from None
+
+
+def _asked_for(answer: httpx.Response) -> float:
+    """How long an endpoint asks to be left alone, in seconds, within bounds."""
+    text = answer.headers.get("retry-after", "")
+    return min(float(text), _LONGEST_WAIT_S) if text.isascii() and text.isdigit() else 0.0

@@ -1,0 +1,130 @@
+"""One webhook: what it wants, how requests are signed, and how often one is tried."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from msgspec.structs import replace
+
+from streams.errors import SettingsError
+from streams.settings import Webhook, WebhooksSettings
+from streams.webhooks.endpoint import Endpoint, Refused
+from tests.dashboard import a_fraud, an_object
+
+SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef01234567").decode()
+BODY = b'{"id": 1}'
+Answer = Callable[[httpx.Request], httpx.Response]
+
+
+def hook(**settings: Any) -> Webhook:
+    return Webhook.model_validate({"url": "http://soc.test/", "secret": SECRET, **settings})
+
+
+def run(answer: Answer, use: Callable[[Endpoint], Any], **settings: Any) -> list[float]:
+    """Use an endpoint that answers so; returns how long it slept."""
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    async def inside() -> None:
+        async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
+            made = WebhooksSettings(attempts=4)
+            await use(
+                Endpoint("soc", hook(**settings), made, client, sleep=sleep, now=lambda: 1_700.0)
+            )
+
+    asyncio.run(inside())
+    return waits
+
+
+def test_a_request_is_signed_as_standard_webhooks_are() -> None:
+    seen: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(204)
+
+    assert run(answer, lambda one: one.send("a:1:0", BODY)) == []
+    (request,) = seen
+    signed = hmac.new(b"0123456789abcdef01234567", b"a:1:0.1700." + BODY, hashlib.sha256)
+    expected = "v1," + base64.b64encode(signed.digest()).decode()
+    assert request.content == BODY
+    assert request.headers["webhook-id"] == "a:1:0"
+    assert request.headers["webhook-signature"] == expected
+
+
+def test_what_may_pass_is_tried_again_after_growing_waits() -> None:
+    answers = iter([500, 429, 200])
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(next(answers), headers={"retry-after": "7"})
+
+    assert run(answer, lambda one: one.send("a", BODY)) == [7.0, 14.0]
+
+
+def test_what_will_not_pass_is_refused_at_once() -> None:
+    async def use(endpoint: Endpoint) -> None:
+        with pytest.raises(Refused, match=r"it answers 410$"):
+            await endpoint.send("a", BODY)
+
+    assert run(lambda request: httpx.Response(410), use) == []
+
+
+def test_an_endpoint_that_is_down_holds_up_one_event_and_is_taken_back() -> None:
+    state = {"up": False}
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if not state["up"]:
+            raise httpx.ConnectError("refused")
+        return httpx.Response(200)
+
+    async def use(endpoint: Endpoint) -> None:
+        with pytest.raises(Refused, match="ConnectError: refused, after 4 attempts"):
+            await endpoint.send("a", BODY)
+        with pytest.raises(Refused, match=r"after 1 attempt$"):
+            await endpoint.send("b", BODY)
+        state["up"] = True
+        await endpoint.send("c", BODY)
+        state["up"] = False
+        with pytest.raises(Refused, match="after 4 attempts"):
+            await endpoint.send("d", BODY)
+
+    assert run(answer, use) == [1.0, 2.0, 4.0] * 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "wanted"),
+    [
+        ({}, {"fraud", "thing", "end"}),
+        ({"kind": "fraud"}, {"fraud"}),
+        ({"severity": "high"}, {"fraud"}),
+        ({"statuses": ["end"]}, {"end"}),
+        ({"entities": ["ya*", "x"]}, {"thing", "end"}),
+        ({"entities": []}, set()),
+    ],
+)
+def test_filters(settings: dict[str, Any], wanted: set[str]) -> None:
+    alerts = {
+        "fraud": replace(a_fraud(1), severity="critical"),
+        "thing": an_object(1),
+        "update": an_object(1, 1, status="update"),
+        "end": an_object(1, 2, status="end"),
+    }
+
+    async def use(endpoint: Endpoint) -> None:
+        assert {name for name, alert in alerts.items() if endpoint.wants(alert)} == wanted
+
+    run(lambda request: httpx.Response(200), use, **settings)
+
+
+def test_a_secret_that_is_no_base64_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"webhooks\.endpoints\.soc\.secret"):
+        run(lambda request: httpx.Response(200), lambda one: one, secret="whsec_not base 64 at all")
