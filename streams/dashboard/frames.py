@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streams.admin import describe
 from streams.connection import broker_errors, client_options
+from streams.errors import TopicMissing
 from streams.settings import Settings
 
 EVERY_S: Final = 1.0
@@ -51,15 +53,15 @@ class LastFrames:
         self._read_at = self._asked_at = 0.0
 
     async def get(self, camera: str) -> Frame | None:
-        """Return a camera's last picture; None where the topic's end holds none.
+        """Return a camera's last picture; None where the topic's end holds none, or there is none.
 
         Raises:
-            BrokerError: no broker answers, or there is no such topic.
+            BrokerError: no broker answers.
         """
         self._asked_at = time.monotonic()
         async with self._lock:
             if time.monotonic() - self._read_at >= EVERY_S:
-                with broker_errors(self._settings.kafka):
+                with broker_errors(self._settings.kafka), suppress(TopicMissing):
                     await self._read()
                 self._read_at = time.monotonic()
         return self._frames.get(camera)
