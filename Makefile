@@ -74,6 +74,10 @@ bench-memory: venv ## Memory of a worker over time
 bench-video: venv ## Frames/s beside a bare loop, cameras, latency, overload, memory
 	$(BIN)/tocsin bench video $(ARGS)
 
+.PHONY: bench-dashboard
+bench-dashboard: venv ## What fifty viewers cost a dashboard
+	$(BIN)/python -m pytest -q -s -m bench tests/bench/test_dashboard_viewers.py $(ARGS)
+
 .PHONY: kafka
 kafka: $(KAFKA)/.installed ## Fetch Apache Kafka for the tests (needs Maven)
 
