@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -72,14 +72,12 @@ class FrameMetrics:
         for fate in FATES:
             self.frames.labels(fate)
 
-    def count(self, camera: str, fate: Fate) -> None:
-        """Count one frame of a camera."""
-        self.frames.labels(fate).inc()
-        self.camera_frames.labels(camera, fate).inc()
-
-    def count_unknown(self, fate: Fate, frames: int) -> None:
-        """Count frames without asking whose they are."""
-        self.frames.labels(fate).inc(frames)
+    def count(self, fates: Mapping[tuple[str | None, Fate], int]) -> None:
+        """Add frames by camera, where it is known, and by what became of them."""
+        for (camera, fate), frames in fates.items():
+            self.frames.labels(fate).inc(frames)
+            if camera is not None:
+                self.camera_frames.labels(camera, fate).inc(frames)
 
     def seen(self, camera: str, captured_at: int, *, up: bool) -> None:
         """Note a camera's last word (ms); `up` is False for the word that it is down."""

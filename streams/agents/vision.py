@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from models.vision.boxes import Detections
 from models.vision.detector import ObjectDetector
@@ -95,7 +96,9 @@ class VisionDetector:
     def reject(self, batch: Batch, reason: str) -> Outcome:
         """Bury frames that cannot be looked at."""
         everything = [Rejected(place, reason) for place in range(len(batch.records))]
-        return self._dead_letters.outcome(batch, everything, step="detect")
+        outcome = self._dead_letters.outcome(batch, everything, step="detect")
+        outcome.tallies.append(partial(self._metrics.count, {(None, "rejected"): len(everything)}))
+        return outcome
 
     def freeze(self, sequence: int) -> Changes:
         """Nothing but news: the watches belong to the inference thread, which packs them."""

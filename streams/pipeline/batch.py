@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -86,6 +86,10 @@ class Outcome:
     dead_letters: int = 0
     replayed: int = 0
     """Events that the state had applied before; dropped."""
+
+    tallies: list[Callable[[], None]] = field(default_factory=list)
+    """Called once when all of it is stored: a batch that fails is scored again, and what it brought
+    the first time counts no more."""
 
     held: list[Message] = field(default_factory=list)
     """Alerts that leave after the flush that covers the batch, which must have stored them: an

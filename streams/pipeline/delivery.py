@@ -193,12 +193,9 @@ class Delivery:
             self._hurry.set()  # they wait for the flush
 
     async def _publish(self, outcome: Outcome) -> None:
-        metrics = self._metrics
         await self._send(outcome.messages)
-        metrics.events.inc(outcome.events)
-        metrics.alerts.inc(outcome.alerts)
-        metrics.dead_letters.inc(outcome.dead_letters)
-        metrics.replayed.inc(outcome.replayed)
+        self._metrics.alerts.inc(outcome.alerts)
+        self._metrics.dead_letters.inc(outcome.dead_letters)
 
     async def _send(self, messages: Sequence[Message]) -> None:
         if not messages:
@@ -227,8 +224,9 @@ class Delivery:
         done = await asyncio.gather(*(job.done for job in jobs), return_exceptions=True)
         failure = next((result for result in done if isinstance(result, BaseException)), None)
         if failure is None:
-            await self._write(await snapshot, jobs[-1].batch.sequence)
-            await self._release([outcome for outcome in done if isinstance(outcome, Outcome)])
+            outcomes = [outcome for outcome in done if isinstance(outcome, Outcome)]
+            await self._write(await snapshot, jobs[-1].batch.sequence, outcomes)
+            await self._release(outcomes)
         else:
             await self._recover(jobs, failure)
         for job in jobs:
@@ -236,11 +234,19 @@ class Delivery:
                 await self._acknowledge(event)  # type: ignore[misc]  # start() came first
         self._progressed(jobs)
 
-    async def _write(self, snapshots: list[Any], sequence: int) -> None:
-        with self._metrics.stage("flush"):
+    async def _write(
+        self, snapshots: list[Any], sequence: int, outcomes: Sequence[Outcome]
+    ) -> None:
+        metrics = self._metrics
+        with metrics.stage("flush"):
             await asyncio.to_thread(self._write_all, snapshots)
-        self._metrics.flushed_rows.inc(sum(len(s.values) + len(s.blobs) for s in snapshots))
+        metrics.flushed_rows.inc(sum(len(s.values) + len(s.blobs) for s in snapshots))
         self.positions.markers.update({one.partition: one.marker for one in snapshots})
+        for outcome in outcomes:
+            metrics.events.inc(outcome.events)
+            metrics.replayed.inc(outcome.replayed)
+            for tally in outcome.tallies:
+                tally()
         await self._lane.flushed(sequence)
 
     async def _release(self, outcomes: Sequence[Outcome]) -> None:

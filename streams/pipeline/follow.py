@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping
+from functools import partial
 
 from models.vision.boxes import Detections
 from models.vision.tracker import TrackerConfig
-from streams.frame_metrics import FrameMetrics
+from streams.frame_metrics import Fate, FrameMetrics
 from streams.pipeline.batch import CameraKey, Message, Outcome
 from streams.pipeline.cameras import CameraWatches, Changes
 from streams.pipeline.frames import Frame, Intake
@@ -88,7 +90,7 @@ class Follower:
             for message in self._one(frame, seen, outcome):
                 outcome.held.append(message)
                 self.watches.hold(frame.partition, message)
-        self._count(intake)
+        self._count(intake, outcome)
 
     def _one(self, frame: Frame, found: Detections | None, outcome: Outcome) -> list[Message]:
         """Take one frame in; `found` is None where nothing is new in it."""
@@ -117,13 +119,14 @@ class Follower:
             outcome.messages.append(self._tracks.tell(frame, sight))
         return messages + self._alerts.tell(frame, watch.alerts, sight.events, sight.tracks)
 
-    def _count(self, intake: Intake) -> None:
+    def _count(self, intake: Intake, outcome: Outcome) -> None:
+        fates: Counter[tuple[str | None, Fate]] = Counter()
         now_ms = time.time() * 1000
         for frame in intake.frames:
             if frame.picture is not None:
-                self._metrics.count(frame.camera, "still" if frame.is_still else "detected")
+                fates[frame.camera, "still" if frame.is_still else "detected"] += 1
                 self._metrics.done(frame.headers.captured_at, now_ms)
-        for camera, why in intake.skipped:
-            self._metrics.count(camera, why)
-        self._metrics.count_unknown("rejected", len(intake.rejected))
-        self._metrics.count_unknown("replayed", intake.replayed)
+        fates.update(intake.skipped)
+        fates[None, "rejected"] += len(intake.rejected)
+        fates[None, "replayed"] += intake.replayed
+        outcome.tallies.append(partial(self._metrics.count, fates))

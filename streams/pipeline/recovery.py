@@ -23,7 +23,7 @@ class Recovery:
     Args:
         lane: whose rows are dropped first, so that each batch finds them as they were flushed.
         publish: step 4 of the delivery contract.
-        write: step 5; takes snapshots and the sequence that they cover.
+        write: step 5; takes snapshots, the sequence that they cover, and the outcomes.
         release: step 6; publishes what was held until then.
         covered: gives the markers of a flush of batches up to these offsets, by partition.
     """
@@ -32,7 +32,7 @@ class Recovery:
         self,
         lane: Lane,
         publish: Callable[[Outcome], Awaitable[None]],
-        write: Callable[[list[Any], int], Awaitable[None]],
+        write: Callable[[list[Any], int, Sequence[Outcome]], Awaitable[None]],
         release: Callable[[Sequence[Outcome]], Awaitable[None]],
         covered: Callable[[Mapping[int, int]], Mapping[int, int]],
     ) -> None:
@@ -51,7 +51,9 @@ class Recovery:
         await self._lane.drop(None)
         for batch in batches:
             await self._settle(batch)
-        await self._bury()
+        ends, buried = await self._bury()
+        if buried:
+            await self._flush(batches[-1], ends, buried)
 
     async def _settle(self, batch: Batch) -> None:
         """Score `batch`, or halve it until the record that fails stands alone.
@@ -72,8 +74,9 @@ class Recovery:
             else:
                 self._hold(batch, error)
             return
-        before = await self._bury(outcome)  # Step 4.
-        await self._flush(batch, {**before, **batch.ends})  # Step 5.
+        ends, buried = await self._bury()  # Step 4.
+        await self._publish(outcome)
+        await self._flush(batch, {**ends, **batch.ends}, [*buried, outcome])  # Step 5.
         await self._release([outcome])
 
     def _hold(self, batch: Batch, error: Exception) -> None:
@@ -87,22 +90,17 @@ class Recovery:
                 "and the device, then start the worker again; nothing was lost"
             ) from error
 
-    async def _bury(self, outcome: Outcome | None = None) -> dict[int, int]:
-        """Publish what was held as dead letters, then `outcome`; return how far that reaches.
-
-        Without an `outcome` to flush with them, the dead letters are flushed here.
-        """
+    async def _bury(self) -> tuple[dict[int, int], list[Outcome]]:
+        """Publish what was held as dead letters; return how far that reaches, to be flushed."""
         held, self._held = self._held, []
         ends: dict[int, int] = {}
+        buried = []
         for batch, reason in held:
-            await self._publish(await self._lane.reject(batch, reason))
+            buried.append(await self._lane.reject(batch, reason))
+            await self._publish(buried[-1])
             ends.update(batch.ends)
-        if outcome is not None:
-            await self._publish(outcome)
-        elif held:
-            await self._flush(held[-1][0], ends)
-        return ends
+        return ends, buried
 
-    async def _flush(self, batch: Batch, ends: dict[int, int]) -> None:
+    async def _flush(self, batch: Batch, ends: dict[int, int], outcomes: list[Outcome]) -> None:
         snapshot = self._lane.snapshot(batch.sequence, self._covered(ends))
-        await self._write(await snapshot, batch.sequence)
+        await self._write(await snapshot, batch.sequence, outcomes)

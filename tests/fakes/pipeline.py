@@ -10,6 +10,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,9 @@ class CountingDetector(Detector):
         self.table = EntityTable(store, capacity=capacity, blank=np.zeros(1, COUNT))
         self.on_prepare: Trap = no_trap
         self.on_infer: Trap = no_trap
+        self.tallied: list[bytes] = []
+        """Values of the records whose fate is stored."""
+
         self.sizes: list[int] = []
         """Records of each batch that reached `prepare`."""
 
@@ -60,6 +64,9 @@ class CountingDetector(Detector):
     def prepare(self, batch: Batch) -> tuple[Batch, Outcome]:
         self.sizes.append(len(batch.records))
         outcome = Outcome()
+        outcome.tallies.append(
+            partial(self.tallied.extend, [r.value or b"" for r in batch.records])
+        )
         for record, partition in zip(batch.records, batch.partitions.tolist(), strict=True):
             name = (record.key or b"").decode()
             home = np.array([partition], np.int32)
@@ -94,7 +101,10 @@ class CountingDetector(Detector):
             Message("dead", record.key, record.value, [("reason", reason.encode())])
             for record in batch.records
         ]
-        return Outcome(messages=letters, dead_letters=len(letters))
+        return Outcome(messages=letters, dead_letters=len(letters), tallies=[self._tally(batch)])
+
+    def _tally(self, batch: Batch) -> Callable[[], None]:
+        return partial(self.tallied.extend, [record.value or b"" for record in batch.records])
 
     @override
     def freeze(self, sequence: int) -> Frozen:

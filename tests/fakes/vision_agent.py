@@ -70,16 +70,26 @@ class Worker:
 
     def take(self, records: Sequence[FakeRecord], partition: int = 0, **batch: Any) -> Outcome:
         """Put one batch through both halves."""
-        self.sequence += 1
-        partitions = np.full(len(records), partition, np.int32)
-        prepared = self.detector.prepare(Batch(list(records), partitions, self.sequence, **batch))
+        prepared = self.detector.prepare(self.batch(records, partition, **batch))
         outcome: Outcome = self.detector.infer(prepared)
+        self.stored(outcome)
         self.held += [decode_alert(message.value or b"") for message in outcome.held]
         self.letters += [
             dict(message.headers)["tocsin-reason"].decode()  # type: ignore[union-attr]
             for message in outcome.messages
         ]
         return outcome
+
+    def stored(self, outcome: Outcome) -> None:
+        """Count what is in `outcome`, as the delivery does once it is stored."""
+        for tally in outcome.tallies:
+            tally()
+
+    def batch(self, records: Sequence[FakeRecord], partition: int = 0, **batch: Any) -> Batch:
+        """Make the next batch."""
+        self.sequence += 1
+        partitions = np.full(len(records), partition, np.int32)
+        return Batch(list(records), partitions, self.sequence, **batch)
 
     def flush(self, markers: dict[int, int]) -> None:
         """Store everything, as the delivery does."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("blobs")
 
 # -- one thing that happens -----------------------------------------------------------------------
 def test_an_empty_batch_passes() -> None:
-    assert Worker().take([]) == Outcome()
+    assert replace(Worker().take([]), tallies=[]) == Outcome()
 
 
 def test_who_walks_through_the_picture_is_one_alert_of_each_rule(rules: Path) -> None:
@@ -291,6 +292,15 @@ def test_bad_frames_are_buried_and_the_others_tell_the_same_story() -> None:
     assert mixed.metric("frames", fate="rejected") == 3
 
 
+def test_frames_that_cannot_be_looked_at_are_rejected_and_counted() -> None:
+    worker = Worker()
+    outcome = worker.detector.reject(worker.batch(records(PASSING[:3])), "no device")
+    assert outcome.dead_letters == 3
+    assert worker.metric("frames", fate="rejected") == 0
+    worker.stored(outcome)
+    assert worker.metric("frames", fate="rejected") == 3
+
+
 def test_every_frame_has_one_fate() -> None:
     worker = Worker(policy="freshest")
     worker.detector._intake._clock = lambda: NOW + 6000
@@ -394,6 +404,7 @@ def test_a_frame_that_grows_old_between_the_halves_is_skipped_and_counted() -> N
     prepared = worker.detector.prepare(batch)
     time.sleep(0.6)
     outcome = worker.detector.infer(prepared)
+    worker.stored(outcome)
 
     assert outcome.events == 2
     assert worker.metric("frames", fate="stale") == 2

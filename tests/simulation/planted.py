@@ -192,9 +192,9 @@ def rows_of_another_owner_loaded(patch: pytest.MonkeyPatch) -> None:
 def the_worker_goes_on_after_a_refused_flush(patch: pytest.MonkeyPatch) -> None:
     write = Delivery._write
 
-    async def shrug(self: Delivery, snapshots: list[Any], sequence: int) -> None:
+    async def shrug(self: Delivery, *what: Any) -> None:
         with suppress(Fenced):
-            await write(self, snapshots, sequence)
+            await write(self, *what)
 
     patch.setattr(Delivery, "_write", shrug)
 

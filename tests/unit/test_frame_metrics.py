@@ -20,8 +20,7 @@ def test_a_camera_that_is_forgotten_leaves_the_sums() -> None:
     metrics, registry = FrameMetrics(), CollectorRegistry()
     metrics.register(registry)
     for camera in ("gate", "door"):
-        metrics.count(camera, "detected")
-        metrics.count(camera, "stale")
+        metrics.count({(camera, "detected"): 1, (camera, "stale"): 1})
         metrics.seen(camera, 1_700_000_000_000, up=True)
     metrics.forget(["gate", "nobody"])
     metrics.forget(["gate"])

@@ -354,6 +354,8 @@ def test_recovery_halves_down_to_the_culprit_and_buries_only_it(half: str, place
     assert bed.store.server.markers[0] == 31
     assert bed.delivery.positions.reached(0) == 32
     assert bed.sample("acknowledged_total") == 32
+    assert bed.sample("events_total") == 31
+    assert sorted(bed.detector.tallied) == sorted(values(0, 32))  # each once, however often scored
     (letter,) = [m for m in bed.publisher.sent if m.topic == "dead"]
     assert b"scoring failed: ValueError: cannot digest" in dict(letter.headers)["reason"]  # type: ignore[operator]
 
