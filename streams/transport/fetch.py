@@ -106,17 +106,24 @@ def take_all(result: Any, *, move: int) -> FetchedRecords | None:
     Raises:
         CorruptRecordException: a checksum differs; the position has not moved.
     """
-    if not result.has_more() or not result.check_assignment(result._topic_partition):
+    if not result.has_more():
         return None
     partition = result._partition_records
-    start = partition.next_fetch_offset
-    if partition._isolation_level == READ_COMMITTED:
-        # aiokafka filters aborted transactions as it unpacks: leave that to it.
-        records = result.getall()
-    else:
-        records = _unpack(partition)
-        result._update_position()
-        result._partition_records = None
+    try:
+        if not result.check_assignment(result._topic_partition):
+            return None
+        start = partition.next_fetch_offset
+        if partition._isolation_level == READ_COMMITTED:
+            # aiokafka filters aborted transactions as it unpacks: leave that to it.
+            records = result.getall()
+        else:
+            records = _unpack(partition)
+            result._update_position()
+            result._partition_records = None
+    finally:
+        # An iterator that was not used up and its response hold each other, megabytes that would
+        # wait for a collection of old garbage.
+        partition._records_iterator = None
     position = result._assignment.state_value(result._topic_partition).position
     return FetchedRecords(records, start=start, next_offset=position, move=move)
 

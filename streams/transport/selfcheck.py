@@ -159,7 +159,10 @@ HOOKS: tuple[Methods | Attributes, ...] = (
     ),
     Attributes(
         PartitionRecords,
-        ("_check_crcs", "_isolation_level", "_records", "_tp", "next_fetch_offset"),
+        (
+            *("_check_crcs", "_isolation_level", "_records", "_records_iterator", "_tp"),
+            "next_fetch_offset",
+        ),
     ),
     Attributes(MemoryRecords, ("has_next", "next_batch")),
     Attributes(DefaultRecordBatch, ("is_control_batch", "next_offset", "validate_crc")),

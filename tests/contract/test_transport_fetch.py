@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections import OrderedDict
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -171,6 +173,22 @@ def test_a_damaged_batch_raises_and_leaves_the_position() -> None:
         with pytest.raises(CorruptRecordException):
             take_all(result, move=0)
         assert position(result) == 0
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("sought", [0, 1], ids=["taken", "not taken"])
+def test_a_response_is_freed_without_the_garbage_collector(sought: int) -> None:
+    async def scenario() -> None:
+        result = response(stored(0, 3))
+        result._assignment.state_value(PARTITION).seek(sought)
+        held = weakref.ref(result._partition_records)
+        gc.disable()
+        try:
+            assert (take_all(result, move=0) is None) == bool(sought)
+            assert held() is None
+        finally:
+            gc.enable()
 
     asyncio.run(scenario())
 
