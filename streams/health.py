@@ -23,7 +23,7 @@ CLIENT_TIMEOUT_S = 10.0
 
 
 class HealthServer:
-    """``/livez`` (200 while the process runs), ``/readyz`` (200, or 503 and why), ``/metrics``.
+    """``/livez`` (200 while the process runs), ``/readyz`` (200 or 503, and why), ``/metrics``.
 
     A context manager; `port` is the one that it listens on.
     """
@@ -40,7 +40,8 @@ class HealthServer:
                     self._answer(200, "application/json", b'{"live": true}\n')
                 elif path == "/readyz":
                     reasons = status.reasons()
-                    body = json.dumps({"ready": not reasons, "reasons": reasons}) + "\n"
+                    found = {"ready": not reasons, "state": status.state(), "reasons": reasons}
+                    body = json.dumps(found) + "\n"
                     self._answer(503 if reasons else 200, "application/json", body.encode())
                 elif path == "/metrics":
                     self._answer(200, CONTENT_TYPE_LATEST, generate_latest(registry))

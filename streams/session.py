@@ -19,6 +19,7 @@ import faust
 from faust.types import TP
 
 from models.errors import ModelError
+from streams import admin
 from streams.app.agent import Agent
 from streams.cluster import ClusterLog
 from streams.errors import RESTART, ForeignState, Stuck, TocsinError
@@ -29,6 +30,7 @@ from streams.pipeline.job import Limits
 from streams.pipeline.lane import Lane
 from streams.pipeline.publish import KafkaPublisher
 from streams.pipeline.silence import listen
+from streams.pipeline.watchdog import Watchdog
 from streams.security import ssl_context
 from streams.settings import KafkaSettings, Settings
 from streams.status import Status
@@ -181,24 +183,15 @@ class Session:
 
     # -- when things go wrong -----------------------------------------------------------------
     async def _attend(self) -> None:
-        await asyncio.gather(self._watch(), self._listen())
-
-    async def _watch(self) -> None:
-        """Publish the lag; end the process when it stands still for no reason that has a name."""
-        stuck_after_s = self._settings.delivery.stuck_after_s
-        position, since = -1, time.monotonic()
-        while True:
-            await asyncio.sleep(1.0)
-            lag, done = 0, 0
-            for tp, (reached, end) in self._progress().items():
-                self._delivery.positions.reach(tp.partition, reached)
-                behind = max(end - reached, 0)
-                self._metrics.set_lag(tp.partition, behind)
-                lag, done = lag + behind, done + reached
-            if done != position or not lag or self._status.is_waiting:
-                position, since = done, time.monotonic()
-            elif time.monotonic() - since > stuck_after_s:
-                raise Stuck(f"no progress for {stuck_after_s:.0f} s at a lag of {lag} records")
+        watchdog = Watchdog(
+            progress=lambda: {tp.partition: found for tp, found in self._progress().items()},
+            positions=self._delivery.positions,
+            ask=lambda: admin.describe(self._settings.kafka, self._agent.topic),
+            metrics=self._metrics,
+            status=self._status,
+            stuck_after_s=self._settings.delivery.stuck_after_s,
+        )
+        await asyncio.gather(watchdog.run(), self._listen())
 
     async def _listen(self) -> None:
         """Notice cameras that fall silent, where the agent follows any."""

@@ -1,7 +1,8 @@
 """What a worker is doing and waiting for.
 
-The one source of readiness, of the logs about it, and of the watchdog's patience. Written by any
-thread, read by the health server's.
+A worker is `joining`, `rebuilding 43 %`, `waiting for Redis`, `stuck: REASON` where only an
+operator can help, or `ready`. The one source of readiness, of the logs about it, and of the
+watchdog's patience. Written by any thread, read by the health server's.
 """
 
 from __future__ import annotations
@@ -30,23 +31,27 @@ class Status:
         self._waits: dict[_Wait, str] = {}
         self._rebuilds: dict[int, Rebuild] = {}
         self._blocked: str | None = None
+        self._told = "joining"
 
     def joined(self) -> None:
         """Partitions are assigned (or there are none to have)."""
         with self._lock:
             self._joined = True
+        self._tell()
 
     def left(self) -> None:
         """Partitions are being reassigned."""
         with self._lock:
             self._joined = False
+        self._tell()
 
     def block(self, reason: str | None) -> None:
         """Name what only an operator can resolve, or None when it is resolved."""
         with self._lock:
             changed, self._blocked = reason != self._blocked, reason
         if reason and changed:
-            log.error("not ready: %s", reason)
+            log.error("stuck: %s", reason)
+        self._tell()
 
     @contextmanager
     def waiting(self, name: str) -> Iterator[_Wait]:
@@ -75,6 +80,7 @@ class Status:
             known = self._rebuilds.pop(partition, None)
         if known is not None:
             log.info("rebuild of partition %d ended", partition)
+        self._tell()
 
     @property
     def is_rebuilding(self) -> bool:
@@ -86,6 +92,30 @@ class Status:
         """Whether the worker waits for something that it can name."""
         return bool(self._waits) or self._blocked is not None or not self._joined
 
+    def state(self) -> str:
+        """Return what the worker is doing, in the words above."""
+        with self._lock:
+            if self._blocked is not None:
+                return f"stuck: {self._blocked}"
+            if self._waits:
+                names = sorted({wait.name for wait in self._waits})
+                return f"waiting for {' and '.join(names)}"
+            if self._rebuilds:
+                return self._rebuilding()
+            return "ready" if self._joined else "joining"
+
+    def _rebuilding(self) -> str:
+        done = sum(position - first for first, position, _ in self._rebuilds.values())
+        total = sum(end - first for first, _, end in self._rebuilds.values())
+        return f"rebuilding {100 * done // max(total, 1)} %"
+
+    def _tell(self) -> None:
+        """Log that it joins or is ready; waits, blocks and rebuilds are logged where they begin."""
+        state = self.state()
+        before, self._told = self._told, state
+        if state != before and state in ("joining", "ready"):
+            log.info("%s", state)
+
     def reasons(self) -> list[str]:
         """Return why the worker is not ready; empty when it is."""
         with self._lock:
@@ -93,9 +123,7 @@ class Status:
             newest = {wait.name: why for wait, why in self._waits.items()}
             found += [f"waiting for {name}: {why}" for name, why in newest.items()]
             if self._rebuilds:
-                done = sum(position - first for first, position, _ in self._rebuilds.values())
-                total = sum(end - first for first, _, end in self._rebuilds.values())
-                found.append(f"rebuilding {100 * done // max(total, 1)} %")
+                found.append(self._rebuilding())
             if not self._joined and not found:
                 found.append("joining the consumer group")
         return found

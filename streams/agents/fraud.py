@@ -142,8 +142,7 @@ class FraudDetector:
         x, risk = self._memory.on_device(prepared.x), self._memory.on_device(prepared.risk)
         score, memory, after = self._network.trace(x, torch.from_numpy(plan.sizes), before, risk)
         values = score.cpu().numpy()
-        if not np.isfinite(values).all():
-            raise FloatingPointError("the network's score is not finite")
+        _check_finite(values)
         self._memory.keep(plan.rows, after)
 
         # 2. Decide and say why.
@@ -171,6 +170,16 @@ class FraudDetector:
         outcome.messages += raised + scores(scored, self._rules)
         return outcome
 
+    def probe(self) -> None:
+        """Score a transaction of a card without a past that says nothing."""
+        config = self._network.config
+        x, hidden, risk = (
+            self._memory.on_device(np.zeros((1, size), np.float32))
+            for size in (config.card_features, config.hidden, config.profile_features)
+        )
+        score, *_ = self._network.trace(x, torch.ones(1, dtype=torch.int64), hidden, risk)
+        _check_finite(score.cpu().numpy())
+
     def reject(self, batch: Batch, reason: str) -> Outcome:
         """Bury records that cannot be scored."""
         everything = [Rejected(place, reason) for place in range(len(batch.records))]
@@ -193,3 +202,9 @@ class FraudDetector:
         """Forget cards; their memory is overwritten when the row is used again."""
         self._cards.drop(partitions)
         self._policy.drop(partitions)
+
+
+def _check_finite(scores: NDArray[np.float32]) -> None:
+    """Scores (N,) that are no numbers are a failure: no threshold would notice them."""
+    if not np.isfinite(scores).all():
+        raise FloatingPointError("the network's score is not finite")

@@ -103,6 +103,9 @@ class LabelsDetector:
         """Nothing to infer."""
         return prepared
 
+    def probe(self) -> None:
+        """There is no device."""
+
     def reject(self, batch: Batch, reason: str) -> Outcome:
         """Bury labels that cannot be applied."""
         everything = [Rejected(place, reason) for place in range(len(batch.records))]

@@ -13,9 +13,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
+
 from models.vision.boxes import Detections
 from models.vision.detector import ObjectDetector
-from models.vision.preprocess import Letterboxed
+from models.vision.preprocess import PADDING, Letterboxed
 from streams.frame_metrics import FrameMetrics
 from streams.pipeline.batch import Batch, CameraKey, Outcome
 from streams.pipeline.cameras import CameraPasts, Changes
@@ -92,6 +94,11 @@ class VisionDetector:
         if canvas is not None:
             self._lapses.spent(len(canvas), time.perf_counter() - begun)
         return prepared.outcome
+
+    def probe(self) -> None:
+        """Look at a grey picture."""
+        grey = np.full((*self._network.size, 3), PADDING, np.uint8)
+        self._network.detect([grey])
 
     def reject(self, batch: Batch, reason: str) -> Outcome:
         """Bury frames that cannot be looked at."""

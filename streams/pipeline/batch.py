@@ -122,6 +122,12 @@ class Detector(Protocol):
     def infer(self, prepared: Any) -> Outcome:
         """Run the network and decide; nothing leaves the process here."""
 
+    def probe(self) -> None:
+        """Infer what is no record, to tell a device that fails from a record that does.
+
+        Called on the inference thread. Changes nothing; raises whatever a batch would.
+        """
+
     def reject(self, batch: Batch, reason: str) -> Outcome:
         """Turn a batch that cannot be scored into dead letters."""
 

@@ -127,6 +127,10 @@ class Lane:
         """Turn a batch that cannot be scored into dead letters."""
         return self._through(lambda: self._detector.reject(batch, reason), lambda done: done)
 
+    def probe(self) -> asyncio.Future[None]:
+        """See whether the device works, once everything submitted before has run."""
+        return self._through(lambda: None, lambda _: self._detector.probe())
+
     def close(self) -> None:
         """Stop the threads without waiting for what they do."""
         self._prepare.shutdown(wait=False, cancel_futures=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -15,6 +16,10 @@ log = logging.getLogger(__name__)
 GIVE_UP_AFTER = 64
 """Records that fail one after another. One is poison; this many in a row are a broken network or
 device, and burying the whole topic one record at a time would be worse than stopping."""
+
+PROBES_S = (0.0, 0.1, 0.5, 2.0)
+"""Pauses before each look at a device that fails. One that is short of memory may be back at once;
+one that is lost needs another process."""
 
 
 class Recovery:
@@ -46,7 +51,7 @@ class Recovery:
         Alerts that went out before the failure go out again under the same ids.
 
         Raises:
-            Stuck: record after record fails; none of those was buried.
+            Stuck: the device fails, or record after record does; none of those was buried.
         """
         await self._lane.drop(None)
         for batch in batches:
@@ -58,26 +63,55 @@ class Recovery:
     async def _settle(self, batch: Batch) -> None:
         """Score `batch`, or halve it until the record that fails stands alone.
 
-        1. Try it. 2. If it fails, go back to the last flush. 3. Halve it, or hold the one record.
-        4. Publish. 5. Flush, so that a later failure does not come back to here; then what was
-        held goes out.
+        1. Try it. 2. If it fails, halve it. 3. A record that fails alone while the device works is
+        tried once more: the device may have been away. 4. Hold it if that fails too. 5. Publish.
+        6. Flush, so that a later failure does not come back to here; then what was held goes out.
         """
+        outcome = await self._try(batch)  # Step 1.
+        if isinstance(outcome, Exception) and len(batch.records) > 1:  # Step 2.
+            for half in batch.halves():
+                await self._settle(half)
+            return
+        if isinstance(outcome, Exception):  # Step 3.
+            await self._probe()
+            outcome = await self._try(batch)
+        if isinstance(outcome, Exception):  # Step 4.
+            self._hold(batch, outcome)
+            return
+        ends, buried = await self._bury()  # Step 5.
+        await self._publish(outcome)
+        await self._flush(batch, {**ends, **batch.ends}, [*buried, outcome])  # Step 6.
+        await self._release([outcome])
+
+    async def _try(self, batch: Batch) -> Outcome | Exception:
+        """Score `batch`; where it fails, go back to the last flush and return why."""
         try:
-            outcome = await self._lane.submit(batch)  # Step 1.
+            return await self._lane.submit(batch)
         except TocsinError:
             raise  # not the record's fault
         except Exception as error:  # noqa: BLE001 - becomes a dead letter
-            await self._lane.drop(None)  # Step 2.
-            if len(batch.records) > 1:  # Step 3.
-                for half in batch.halves():
-                    await self._settle(half)
+            await self._lane.drop(None)
+            return error
+
+    async def _probe(self) -> None:
+        """Return once the device can infer anything at all: then it is the record.
+
+        Raises:
+            Stuck: it cannot.
+        """
+        why: Exception | None = None
+        for pause_s in PROBES_S:
+            await asyncio.sleep(pause_s)
+            try:
+                await self._lane.probe()
+            except Exception as error:  # noqa: BLE001 - ends the process
+                why = error
             else:
-                self._hold(batch, error)
-            return
-        ends, buried = await self._bury()  # Step 4.
-        await self._publish(outcome)
-        await self._flush(batch, {**ends, **batch.ends}, [*buried, outcome])  # Step 5.
-        await self._release([outcome])
+                return
+        raise Stuck(
+            f"nothing can be scored ({why}): check the model and the device, then start the worker "
+            "again; nothing was lost"
+        ) from why
 
     def _hold(self, batch: Batch, error: Exception) -> None:
         """Keep a record that fails alone until another one succeeds: then it is the record."""

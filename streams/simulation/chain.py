@@ -180,6 +180,10 @@ class ChainDetector(Detector):
         outcome.alerts += 1
 
     @override
+    def probe(self) -> None:
+        self._trap(Batch([], np.zeros(0, np.int32), 0))
+
+    @override
     def reject(self, batch: Batch, reason: str) -> Outcome:
         everything = [Rejected(place, reason) for place in range(len(batch.records))]
         return self._letters.outcome(batch, everything, step="score")

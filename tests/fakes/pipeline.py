@@ -52,6 +52,7 @@ class CountingDetector(Detector):
         self.tallied: list[bytes] = []
         """Values of the records whose fate is stored."""
 
+        self.on_probe: Callable[[], object] = lambda: None
         self.sizes: list[int] = []
         """Records of each batch that reached `prepare`."""
 
@@ -94,6 +95,10 @@ class CountingDetector(Detector):
             partition = int(prepared[0].partitions[0])
             self._held.setdefault(partition, []).append(message.value or b"")
         return prepared[1]
+
+    @override
+    def probe(self) -> None:
+        self.on_probe()
 
     @override
     def reject(self, batch: Batch, reason: str) -> Outcome:

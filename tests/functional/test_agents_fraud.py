@@ -580,7 +580,10 @@ def test_no_alert_and_no_score_goes_out_below_the_commit_of_a_rebuild(model: Pat
 def test_a_score_that_is_not_finite_is_a_failure_and_no_alert(model: Path) -> None:
     fraud = World(model, threshold=0.0).worker("fraud")
     detector: Any = fraud.agent.detector
+    detector.probe()
     with torch.no_grad():
         detector._network.out.bias.fill_(float("nan"))
     with pytest.raises(FloatingPointError, match="not finite"):
         fraud.take([(0, FakeRecord(0, payment()))])
+    with pytest.raises(FloatingPointError, match="not finite"):
+        detector.probe()  # it is the network, not the payment

@@ -33,6 +33,13 @@ def test_an_empty_batch_passes() -> None:
     assert replace(Worker().take([]), tallies=[]) == Outcome()
 
 
+def test_a_probe_goes_through_the_network_and_changes_nothing() -> None:
+    worker = Worker()
+    worker.detector.probe()
+    assert worker.detector._network.batches == [1]
+    assert replace(worker.take([]), tallies=[]) == Outcome()
+
+
 def test_who_walks_through_the_picture_is_one_alert_of_each_rule(rules: Path) -> None:
     worker = Worker(rules=rules)
     worker.take(records(PASSING))

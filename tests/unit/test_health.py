@@ -61,11 +61,15 @@ def test_readiness_is_503_with_the_reasons_until_there_are_none(
 ) -> None:
     code, kind, body = get(server.port, "/readyz")
     assert (code, kind) == (503, "application/json")
-    assert json.loads(body) == {"ready": False, "reasons": ["joining the consumer group"]}
+    assert json.loads(body) == {
+        "ready": False,
+        "state": "joining",
+        "reasons": ["joining the consumer group"],
+    }
 
     status.joined()
     code, _, body = get(server.port, "/readyz")
-    assert (code, json.loads(body)) == (200, {"ready": True, "reasons": []})
+    assert (code, json.loads(body)) == (200, {"ready": True, "state": "ready", "reasons": []})
 
 
 def test_a_reason_with_quotes_and_other_scripts_is_still_json(

@@ -481,6 +481,55 @@ def test_a_network_that_always_fails_ends_the_worker_instead_of_burying_the_topi
     assert bed.store.server.markers == {}
 
 
+def test_no_record_is_buried_while_the_device_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    # At little traffic each record is a batch: none of them ever sees another one fail.
+    monkeypatch.setattr(recovery, "PROBES_S", (0.0, 0.0))
+
+    async def scenario(bed: Bed) -> None:
+        def lost(*_: object) -> None:
+            raise RuntimeError("device lost")
+
+        bed.detector.on_infer = bed.detector.on_probe = lost
+        await bed.accept(event_of(values(0, 1)))
+        await bed.failed.wait()
+
+    bed = run(scenario)
+    (error,) = bed.failures
+    assert isinstance(error, Stuck)
+    assert "nothing can be scored (device lost)" in str(error)
+    assert bed.publisher.sent == []
+    assert bed.store.server.markers == {}
+
+
+def test_what_failed_while_the_device_was_away_is_scored_when_it_is_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(recovery, "PROBES_S", (0.0, 0.0, 0.0))
+
+    async def scenario(bed: Bed) -> None:
+        looks = iter(range(1, 100))
+        away = True
+
+        def lost(*_: object) -> None:
+            if away:
+                raise RuntimeError("out of device memory")
+
+        def look() -> None:
+            nonlocal away
+            away = next(looks) < 3
+            lost()
+
+        bed.detector.on_infer, bed.detector.on_probe = lost, look
+        event = event_of(values(0, 8))
+        await bed.accept(event)
+        await bed.settled(event)
+
+    bed = run(scenario)
+    assert bed.publisher.values("dead") == []
+    assert bed.publisher.values() == values(0, 8)
+    assert bed.store.server.markers == {0: 7}
+
+
 def test_single_poisoned_records_do_not_add_up_to_a_broken_network(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

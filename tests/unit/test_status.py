@@ -35,6 +35,7 @@ def test_a_new_worker_is_joining_its_group() -> None:
 def test_a_block_names_its_reason_until_it_is_resolved_and_is_logged_when_it_changes(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level(logging.WARNING)
     status = ready()
     for _ in range(5):
         status.block("topic 'x' does not exist")
@@ -45,8 +46,8 @@ def test_a_block_names_its_reason_until_it_is_resolved_and_is_logged_when_it_cha
 
     assert status.reasons() == []
     assert [record.getMessage() for record in caplog.records] == [
-        "not ready: topic 'x' does not exist",
-        "not ready: no model",
+        "stuck: topic 'x' does not exist",
+        "stuck: no model",
     ]
 
 
@@ -58,8 +59,8 @@ def test_a_wait_that_never_begins_is_no_wait(caplog: pytest.LogCaptureFixture) -
 
 
 def test_a_wait_backs_off_and_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
     status = ready()
+    caplog.set_level(logging.INFO)
     with status.waiting("Redis") as wait:
         delays = [wait.because("refused") for _ in range(8)]
         assert status.reasons() == ["waiting for Redis: refused"]
@@ -114,8 +115,8 @@ def test_one_that_got_through_does_not_end_the_wait_of_another() -> None:
 def test_several_who_wait_for_one_thing_are_one_reason_and_two_lines(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    caplog.set_level(logging.INFO)
     status = ready()
+    caplog.set_level(logging.INFO)
     with status.waiting("Redis") as one:
         one.because("down")
         with status.waiting("Redis") as two:
@@ -202,3 +203,30 @@ def test_the_metrics_say_what_the_status_says_when_they_are_read() -> None:
     assert shown() == [0, 1]
     status.rebuilt(0)
     assert shown() == [1, 0]
+
+
+def test_a_worker_is_in_one_state_at_a_time_and_the_log_says_when_it_is_ready(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    status = Status()
+    seen = [status.state()]
+    status.block("no model")
+    seen.append(status.state())
+    status.block(None)
+    status.rebuild(0, 100, 200)
+    status.rebuild(1, 0, 100)
+    status.rebuild_at(0, 186)
+    seen.append(status.state())
+    with status.waiting("Redis") as wait:
+        wait.because("refused")
+        seen.append(status.state())
+    status.joined()
+    status.rebuilt(0)
+    status.rebuilt(1)
+    seen.append(status.state())
+
+    assert seen == ["joining", "stuck: no model", "rebuilding 43 %", "waiting for Redis", "ready"]
+    said = [record.getMessage() for record in caplog.records if record.levelno == logging.INFO]
+    assert said[-1] == "ready"
+    assert said.count("ready") == 1
