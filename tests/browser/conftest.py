@@ -145,7 +145,7 @@ def _work(fraud: Metrics, vision: Metrics, frames: FrameMetrics, gone: threading
         vision.events.inc(3)
         for camera in CAMERAS:
             frames.seen(camera, round(time.time() * 1000), up=camera != "gate")
-            frames.count(camera, "detected")
+            frames.count({(camera, "detected"): 1})
 
 
 def seeded(bed: Bed) -> list[Alert]:
