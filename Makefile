@@ -21,7 +21,7 @@ else
   INSTALL := $(BIN)/python -m pip install --disable-pip-version-check
 endif
 
-FAST := not (integration or chaos or browser or gpu or slow or bench)
+FAST := not (integration or chaos or browser or gpu or slow or long or bench)
 
 .PHONY: help
 help: ## Show this list
@@ -36,7 +36,11 @@ demo: $(VENV)/.installed-demo ## Broker, Redis, simulator, worker and live view 
 
 .PHONY: test
 test: venv ## Run every test that can run on this machine
-	$(BIN)/python -m pytest -m "not bench" $(ARGS)
+	$(BIN)/python -m pytest -m "not bench and not long" $(ARGS)
+
+.PHONY: test-long
+test-long: venv ## The tests that `make test` leaves out for their length, but for the faults
+	$(BIN)/python -m pytest -m long --ignore tests/chaos $(ARGS)
 
 .PHONY: lint
 lint: venv ## Format, lint, types, import contracts, image
@@ -53,6 +57,10 @@ check: lint ## The gate: lint and fast tests
 .PHONY: pictures
 pictures: venv ## Take the pictures in docs/dashboard anew (needs Chromium)
 	TOCSIN_SCREENSHOTS=docs/dashboard $(BIN)/python -m pytest -q tests/browser $(ARGS)
+
+.PHONY: chaos
+chaos: venv ## Every fault on a real Kafka and a real Redis; writes docs/chaos.md
+	$(BIN)/python -m pytest tests/chaos --chaos-table docs/chaos.md $(ARGS)
 
 .PHONY: simulate
 simulate: venv ## Seeded histories of faults in memory, held against the delivery contract

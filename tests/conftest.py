@@ -57,6 +57,13 @@ class Stack(NamedTuple):
     redis_url: str
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of `make chaos`."""
+    group = parser.getgroup("chaos")
+    group.addoption("--chaos-seed", type=int, default=5, help="draws when and where faults hit")
+    group.addoption("--chaos-table", type=Path, help="write what was played to this page")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what starts a server, so that a forgotten marker does not slow `make check` down."""
     for item in items:

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
 import urllib.error
@@ -24,7 +23,7 @@ from streams.connection import start_producer
 from streams.reading import read_topic
 from streams.settings import Settings, load_settings
 from streams.topics import topic_table
-from tests.conftest import ROOT
+from tests.nursery import Child, nursery
 
 DEADLINE_S = 60.0
 POLL_S = 0.05
@@ -152,19 +151,12 @@ class WorkerProcess:
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
         self._command, self._environment, self._log = command, environment, log
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Child | None = None
 
     def start(self) -> Self:
         ours = {key: value for key, value in os.environ.items() if not key.startswith("TOCSIN_")}
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                self._command,
-                env={**ours, **self._environment, "PYTHONPATH": str(ROOT)},
-                cwd=self._log.parent,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+        given = {**ours, **self._environment}
+        self._process = nursery().start(self._command, given, cwd=self._log.parent, log=self._log)
         return self
 
     def __enter__(self) -> Self:

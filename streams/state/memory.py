@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from streams.errors import Fenced, ForeignState
-from streams.state.store import Bytes2D, Owner, PartitionSnapshot, StateStore
+from streams.state.store import Bytes2D, Owner, PartitionSnapshot, StateStore, differences
 
 
 @dataclass(slots=True)
@@ -36,7 +36,8 @@ class MemoryStateStore(StateStore):
     @override
     def identify(self, identity: bytes) -> None:
         if self.server.identity not in (None, identity):
-            raise ForeignState("the state in memory belongs to another topic or model")
+            told = differences(self.server.identity, identity)
+            raise ForeignState(f"the state in memory belongs to another topic or model ({told})")
         self.server.identity = identity
 
     @override

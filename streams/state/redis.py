@@ -21,6 +21,7 @@ from streams.state.store import (
     Owner,
     PartitionSnapshot,
     StateStore,
+    differences,
 )
 
 OWNER_TTL_MS = 60_000
@@ -85,7 +86,7 @@ class RedisStateStore(StateStore):
         if held != identity:
             raise ForeignState(
                 f"the state in {self._namespace!r} belongs to another topic or model "
-                f"({_text(held)}, ours is {_text(identity)}): run tocsin state rebuild"
+                f"({differences(held, identity)}): run tocsin state rebuild"
             )
 
     @override

@@ -20,6 +20,10 @@ AGREED_DAYS = 30
 Bytes2D = NDArray[np.uint8]
 
 
+_SHOWN = 36
+"""Characters of a value in a message: a topic's id, and enough of a digest."""
+
+
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
     """What the state in a namespace belongs to; another topic, model or partitioning is another."""
 
@@ -38,6 +42,19 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     def decode(cls, encoded: bytes) -> Identity:
         """Read what `encode` wrote."""
         return msgspec.json.decode(encoded, type=cls)
+
+
+def differences(held: bytes | None, ours: bytes) -> str:
+    """Say in what two encoded identities differ, as ``partitions 4, now 6``."""
+    try:
+        then, now = (msgspec.structs.asdict(Identity.decode(one or b"")) for one in (held, ours))
+    except msgspec.DecodeError:
+        return "it cannot be read"
+    return ", ".join(
+        f"{name} {str(then[name])[:_SHOWN]}, now {str(now[name])[:_SHOWN]}"
+        for name in then
+        if then[name] != now[name]
+    )
 
 
 @dataclass(frozen=True, slots=True)

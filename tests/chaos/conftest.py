@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import random
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,14 +14,30 @@ from models.fraud.network import FEATURES, FraudNetwork, FraudNetworkConfig, con
 from streams.devstack import RedisServer
 from tests.chaos import oracle
 from tests.chaos.drill import Case, Drill
-from tests.chaos.events import simulated
+from tests.chaos.events import Stream, simulated
+from tests.chaos.table import Witness, pytest_runtest_makereport, witness, write
 from tests.conftest import Stack
+
+__all__ = ["pytest_runtest_makereport", "witness"]
 
 ALERT_SHARE = 0.05
 """One transaction in twenty is an alert: enough of them fall into every gap that a fault opens."""
 
 MakeCase = Callable[..., Case]
 MakeDrill = Callable[..., Drill]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write the page on faults, where it was asked for."""
+    page = session.config.getoption("chaos_table")
+    if page is not None:
+        write(session.config, page)
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> random.Random:
+    """Draws when and where a fault hits; `--chaos-seed` gives it another turn."""
+    return random.Random(f"{request.config.getoption('chaos_seed')} {request.node.name}")
 
 
 @pytest.fixture(scope="session")
@@ -49,12 +66,11 @@ def network_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def make_case(network_file: Path) -> MakeCase:
-    """Simulate a stream and compute its reference."""
+    """Compute what must come of a stream."""
 
-    def make(*, count: int, cards: int, seed: int) -> Case:
-        stream = simulated(count=count, cards=cards, seed=seed)
+    def make(stream: Stream, poison: Collection[oracle.Place] = ()) -> Case:
         network = oracle.Network(network_file.with_suffix(".safetensors"))
-        expected = oracle.expect(stream.partitions, network)
+        expected = oracle.expect(stream.partitions, network, poison)
         threshold = oracle.threshold_in_a_gap(expected.scores, ALERT_SHARE)
         return Case(stream, network_file, threshold, expected)
 
@@ -64,22 +80,24 @@ def make_case(network_file: Path) -> MakeCase:
 @pytest.fixture(scope="session")
 def case(make_case: MakeCase) -> Case:
     """The events of most tests: about 80 batches."""
-    return make_case(count=40_000, cards=500, seed=1)
+    return make_case(simulated(count=40_000, cards=500, seed=1))
 
 
 @pytest.fixture(scope="session")
 def small_case(make_case: MakeCase) -> Case:
     """A short stream of other events."""
-    return make_case(count=8_000, cards=200, seed=2)
+    return make_case(simulated(count=8_000, cards=200, seed=2))
 
 
 @pytest.fixture
-def make_drill(topic_name: str, namespace: str, tmp_path: Path) -> Iterator[MakeDrill]:
+def make_drill(
+    topic_name: str, namespace: str, tmp_path: Path, witness: Witness
+) -> Iterator[MakeDrill]:
     """Set a drill up on servers of choice."""
     drills = []
 
     def make(case: Case, bootstrap: str, redis_url: str) -> Drill:
-        drill = Drill(case, bootstrap, redis_url, topic_name, namespace, tmp_path)
+        drill = Drill(case, bootstrap, redis_url, topic_name, namespace, tmp_path, witness)
         drills.append(drill)
         drill.prepare()
         return drill

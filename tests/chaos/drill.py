@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from streams.errors import RESTART
 from streams.settings import KafkaSettings, RedisSettings, Settings, TopicSettings
 from streams.state.redis import RedisStateStore
 from streams.topics import topic_table
 from tests.chaos import oracle
-from tests.chaos.events import PARTITIONS, Stream
+from tests.chaos.events import PARTITIONS, Record, Stream
+from tests.chaos.table import Witness
 from tests.chaos.worker import REAL, SLOW, WorkerProcess, until
-
-RESTART = 75
-"""Exit status of a worker that wants to be started again."""
 
 SESSION_S = 6
 """The shortest session that a broker grants by default."""
@@ -41,10 +42,19 @@ class Case:
     threshold: float
     expected: oracle.Expected
 
+    def amount(self, place: oracle.Place) -> float:
+        """Of the payment at a place."""
+        partition, offset = place
+        return float(json.loads(self.stream.partitions[partition][offset][1] or b"")["amount"])
+
 
 @dataclass(slots=True)
 class Drill:
-    """Topics, group and namespace of one test."""
+    """Topics, group and namespace of one test.
+
+    Attributes:
+        settings: ``TOCSIN_`` environment of the workers, before what the drill sets itself.
+    """
 
     case: Case
     bootstrap: str
@@ -52,13 +62,15 @@ class Drill:
     topic: str
     group: str
     folder: Path
+    witness: Witness
     alerts: str = ""
+    settings: dict[str, str] = field(default_factory=dict)
     workers: list[WorkerProcess] = field(default_factory=list)
     _watch: oracle.Commits | None = field(default=None, init=False)
 
     # -- topics -------------------------------------------------------------------------------
     def prepare(self) -> None:
-        """Make the topics and put the events on them."""
+        """Make the topics and put the events on them; partitions that come later stay empty."""
         self.alerts = self.alerts or f"{self.topic}-alerts"
         self.pace(PACE_S)
         settings = Settings(
@@ -83,13 +95,17 @@ class Drill:
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise
                 assert name != self.topic
+        for partition, records in enumerate(self.case.stream.partitions[:PARTITIONS]):
+            self.produce(partition, records)
+
+    def produce(self, partition: int, records: Sequence[Record]) -> None:
+        """Put records at the end of a partition, in their order."""
         producer = Producer(
             {"bootstrap.servers": self.bootstrap, "linger.ms": 50, "enable.idempotence": True}
         )
-        for partition, records in enumerate(self.case.stream.partitions):
-            for key, value in records:
-                producer.produce(self.topic, value, key, partition)
-                producer.poll(0)
+        for key, value in records:
+            producer.produce(self.topic, value, key, partition)
+            producer.poll(0)
         assert producer.flush(30) == 0
 
     def delete_topics(self) -> None:
@@ -99,13 +115,28 @@ class Drill:
             deleted.result(20)
 
     # -- workers ------------------------------------------------------------------------------
-    def start(self, *, slow: tuple[str, ...] | None = None, member: str = "") -> WorkerProcess:
-        """Start the real worker, or the slow one with options; `member` makes it a static one."""
+    def start(
+        self,
+        *,
+        slow: tuple[str, ...] | None = None,
+        member: str = "",
+        settings: Mapping[str, str] | None = None,
+        apart: bool = False,
+    ) -> WorkerProcess:
+        """Start the real worker, or the slow one with options.
+
+        Args:
+            slow: options of the slow one.
+            member: makes it a static member of the group.
+            settings: ``TOCSIN_`` and other environment of this one alone.
+            apart: give it a Python of its own, whose start the environment can change.
+        """
         name = f"worker-{len(self.workers)}"
         log, marks = self.folder / f"{name}.log", self.folder / f"{name}.marks"
         files = ("--marks", str(marks), "--pace", str(self.folder / "pace"))
         command = REAL if slow is None else (*SLOW, *files, *slow)
-        worker = WorkerProcess(command, self._settings(member), log, marks)
+        given = {**self._settings(member), **self.settings, **(settings or {})}
+        worker = WorkerProcess(command, given, log, marks, apart=apart)
         self.workers.append(worker)
         return worker
 
@@ -164,10 +195,23 @@ class Drill:
         """Records that are not committed."""
         return sum(self.case.stream.ends.values()) - sum(self.commits().values())
 
-    def drained(self, timeout_s: float = DRAIN_S) -> None:
-        """Wait until everything is committed."""
+    def revived(self, *, slow: tuple[str, ...] | None = None, member: str = "") -> bool:
+        """Start another worker where the last one asked for that by its status, or was killed."""
+        last = self.workers[-1]
+        if last.running:
+            return False
+        assert last.status(0) in {RESTART, -9}, last.text()
+        self.start(slow=slow, member=member)
+        return True
+
+    def drained(
+        self, timeout_s: float = DRAIN_S, *, revive: bool = False, member: str = ""
+    ) -> None:
+        """Wait until everything is committed; `revive` starts a worker that ends again."""
         deadline = time.monotonic() + timeout_s
         while lag := self.lag():
+            if revive:
+                self.revived(member=member)
             logs = [worker.text() for worker in self.workers[-2:]]
             assert time.monotonic() < deadline, f"lag {lag} after {timeout_s} s:\n{logs}"
             time.sleep(0.2)
@@ -206,9 +250,15 @@ class Drill:
         stream = self.case.stream.partitions
         for (partition, offset), value, _ in oracle.read_topic(self.bootstrap, self.topic):
             assert stream[partition][offset][1] == value
-        report = self.report()
+        observed = self.observed()
+        report = self.report(observed)
         assert not report.problems, f"{report}\nlogs: {self.folder}"
         assert report.borderline == 0, "the threshold lies in a gap"
+        self.witness.found(
+            f"{sum(self.case.stream.ends.values()):,} records, {len(self.case.expected.cards):,} "
+            f"cards and {len(observed.alerts) - len(report.repeated):,} alerts right, "
+            f"{len(report.repeated):,} alerts repeated"
+        )
         return report
 
     def clear_state(self) -> int:

@@ -34,8 +34,11 @@ class Stream:
         return {partition: len(records) for partition, records in enumerate(self.partitions)}
 
 
-def simulated(*, count: int, cards: int, seed: int) -> Stream:
-    """Simulate `count` payments of about `cards` cards, and some records that are no payments."""
+def simulated(*, count: int, cards: int, seed: int, card: str = "card") -> Stream:
+    """Simulate `count` payments of about `cards` cards, and some records that are no payments.
+
+    Names of cards begin with `card`.
+    """
     # 1. Payments, day by day, until there are enough.
     world = SimulatorConfig(
         customers=cards, terminals=2 * cards, radius=8.0, seed=seed, compromised_cards=2
@@ -47,7 +50,7 @@ def simulated(*, count: int, cards: int, seed: int) -> Stream:
     rng = random.Random(seed)
     placed: list[list[Record]] = [[] for _ in range(PARTITIONS)]
     for number in range(len(payments)):
-        payment = _payment(payments, number)
+        payment = _payment(payments, number, card)
         key = str(payment["card_id"]).encode()
         placed[zlib.crc32(key) % PARTITIONS].append((key, json.dumps(payment).encode()))
         if rng.random() < BAD_SHARE:
@@ -56,10 +59,10 @@ def simulated(*, count: int, cards: int, seed: int) -> Stream:
     return Stream(tuple(map(tuple, placed)))
 
 
-def _payment(payments: Transactions, number: int) -> dict[str, object]:
+def _payment(payments: Transactions, number: int, card: str) -> dict[str, object]:
     return {
-        "tx_id": f"t{payments.tx_id[number]}",
-        "card_id": f"card-{payments.card_id[number]}",
+        "tx_id": f"{card}-t{payments.tx_id[number]}",
+        "card_id": f"{card}-{payments.card_id[number]}",
         "terminal_id": f"shop-\u00e9-{payments.terminal_id[number]}",
         "amount": float(payments.amount[number]),
         "currency": "EUR",

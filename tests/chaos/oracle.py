@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import json
 import math
+import time
 import zlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from numpy.typing import NDArray
 from redis import Redis
 from safetensors.numpy import load_file
@@ -112,14 +113,18 @@ class Network:
         return float(_sigmoid(logit * slope + offset)), h
 
 
-def expect(partitions: Sequence[Sequence[Record]], network: Network) -> Expected:
-    """Process the records of each partition in their order."""
+def expect(
+    partitions: Sequence[Sequence[Record]],
+    network: Network,
+    poison: Collection[Place] = (),
+) -> Expected:
+    """Process the records of each partition in their order; `poison` cannot be scored."""
     cards: dict[str, Card] = {}
     scores: dict[Place, float] = {}
     dead: dict[Place, bytes | None] = {}
     for partition, records in enumerate(partitions):
         for offset, (_, value) in enumerate(records):
-            event = _decoded(value)
+            event = None if (partition, offset) in poison else _decoded(value)
             if event is None:
                 dead[partition, offset] = value
                 continue
@@ -298,13 +303,24 @@ class Commits:
     """Watches the commits of a group."""
 
     def __init__(self, bootstrap: str, group: str, topic: str) -> None:
-        self._consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": group})
-        self._partitions = [TopicPartition(topic, p) for p in _ends(self._consumer, topic)]
+        self._consumer = Consumer(
+            {"bootstrap.servers": bootstrap, "group.id": group, "log_level": 0}
+        )
+        self._topic = topic
 
     def now(self) -> dict[int, int]:
-        """Commit of each partition; 0 where there is none."""
-        found = self._consumer.committed(self._partitions, 10)
-        return {tp.partition: max(tp.offset, 0) for tp in found}
+        """Commit of each partition, 0 where there is none; waits for a broker that restarts."""
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                known = self._consumer.list_topics(self._topic, 10).topics[self._topic].partitions
+                asked = [TopicPartition(self._topic, p) for p in known]
+                found = self._consumer.committed(asked, 10)
+            except KafkaException:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            else:
+                return {tp.partition: max(tp.offset, 0) for tp in found}
 
     def close(self) -> None:
         """Disconnect."""

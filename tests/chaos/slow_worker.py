@@ -8,6 +8,9 @@ fraud`. It is the same worker; only its detector and its store are wrapped.
     --start-when FILE import everything, then stand by until the file exists
     --die-at WHERE:N  SIGKILL itself ``before-flush`` (published, not stored) or ``after-flush``
                       (stored, not acknowledged) for the N-th time
+    --device WHAT:N:K have the network fail from its N-th run on, K times: ``raises``,
+                      ``runs-out-of-memory``, ``is-not-a-number``, ``hangs``; writes ``fault``
+    --poison AMOUNT   have it fail whenever the batch holds a payment of this amount
     --without-guard   apply what a row has seen before again: a bug for the checker to find
 """
 
@@ -16,19 +19,28 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
+import select
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 import streams.worker
+from models.fraud.network import FraudNetwork
 from streams.app.agent import Agent
 from streams.app.build import build_agent
 from streams.cli.start import start
 from streams.state.table import EntityTable
+
+
+def pause(seconds: float) -> None:
+    """Sleep in a way that libfaketime understands; it breaks the one of `time`."""
+    select.select([], [], [], seconds)
 
 
 class Countdown:
@@ -49,8 +61,8 @@ class Countdown:
 class SlowDetector:
     """A detector that takes its time to infer, and writes down when it begins and ends."""
 
-    def __init__(self, inner: Any, pace: Path, marks: Path) -> None:
-        self._inner, self._pace = inner, pace
+    def __init__(self, inner: Any, pace: Path, marks: Path, poison: float) -> None:
+        self._inner, self._pace, self._poison = inner, pace, poison
         self._marks = marks.open("ab", buffering=0)
 
     def __getattr__(self, name: str) -> Any:
@@ -59,11 +71,42 @@ class SlowDetector:
     def infer(self, prepared: Any) -> Any:
         number, pause_s = prepared.batch.sequence, float(self._pace.read_text())
         self._marks.write(b"begin %d\n" % number)
-        time.sleep(pause_s / 2)
+        pause(pause_s / 2)
+        if any(payment.amount == self._poison for payment in prepared.transactions):
+            print("fault poison", flush=True)
+            raise RuntimeError("poison")
         outcome = self._inner.infer(prepared)
-        time.sleep(pause_s / 2)
+        pause(pause_s / 2)
         self._marks.write(b"end %d\n" % number)
         return outcome
+
+
+class FailingDevice:
+    """What a network runs on, failing where ``WHAT:N:K`` says; probes go through it as well."""
+
+    def __init__(self, spec: str) -> None:
+        self._what, first, times = spec.split(":")
+        self._failing = range(int(first), int(first) + int(times))
+        self._runs = 0
+
+    def wrap(self, run: Callable[..., Any]) -> Callable[..., Any]:
+        """`run`, but for the times that it fails."""
+
+        def failing(*inputs: Any) -> Any:
+            self._runs += 1
+            if self._runs not in self._failing:
+                return run(*inputs)
+            print("fault", self._what, flush=True)
+            if self._what == "runs-out-of-memory":
+                raise torch.OutOfMemoryError("planted")
+            if self._what == "hangs":
+                pause(3600)
+            if self._what == "is-not-a-number":
+                score, *rest = run(*inputs)
+                return score * float("nan"), *rest
+            raise RuntimeError("planted")
+
+        return failing
 
 
 class DyingStore:
@@ -88,17 +131,22 @@ def main() -> int:
     parser.add_argument("--marks", type=Path, required=True)
     parser.add_argument("--start-when", type=Path)
     parser.add_argument("--die-at", default="")
+    parser.add_argument("--device", default="")
+    parser.add_argument("--poison", type=float, default=-1.0)
     parser.add_argument("--without-guard", action="store_true")
     options = parser.parse_args()
     death = Countdown(options.die_at)
 
     def build(*args: Any) -> Agent:
         agent = build_agent(*args)
-        detector: Any = SlowDetector(agent.detector, options.pace, options.marks)
+        detector: Any = SlowDetector(agent.detector, options.pace, options.marks, options.poison)
         store: Any = DyingStore(agent.store, death)
         return dataclasses.replace(agent, detector=detector, store=store)
 
     streams.worker.build_agent = build  # type: ignore[assignment, attr-defined]
+    if options.device:
+        device = FailingDevice(options.device)
+        FraudNetwork.trace = device.wrap(FraudNetwork.trace)  # type: ignore[method-assign]
     if options.without_guard:
         EntityTable.offsets = lambda _, rows: np.full(len(rows), -1)  # type: ignore[assignment, method-assign]
     if options.start_when is not None:

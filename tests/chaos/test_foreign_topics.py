@@ -7,8 +7,9 @@ import time
 
 import pytest
 
+from streams.errors import RESTART
 from tests.chaos.conftest import MakeDrill
-from tests.chaos.drill import RESTART, Case
+from tests.chaos.drill import Case
 from tests.chaos.oracle import read_topic
 from tests.chaos.worker import WorkerProcess, until
 from tests.conftest import Stack
@@ -18,6 +19,10 @@ pytestmark = pytest.mark.chaos
 FOREIGN = "belongs to another topic"
 
 
+@pytest.mark.fault(
+    "the topic is deleted and made again",
+    must="the worker ends; the next refuses the old state and names the remedy",
+)
 def test_a_topic_made_again_is_never_scored_with_the_state_of_the_old(
     make_drill: MakeDrill, case: Case, small_case: Case, real_stack: Stack
 ) -> None:
@@ -32,6 +37,8 @@ def test_a_topic_made_again_is_never_scored_with_the_state_of_the_old(
     again = dataclasses.replace(drill, case=case, alerts=f"{drill.topic}-alerts-2")
     again.prepare()
     assert worker.status(30) == RESTART, worker.text()
+
+    drill.witness.hit("the running worker noticed, and ended")
 
     # Step 2. Started again, it says what is wrong, and touches nothing.
     blocked = again.start()

@@ -6,12 +6,17 @@ import pytest
 from redis import Redis
 
 from streams.devstack import RedisServer
-from tests.chaos.drill import RESTART, Drill
+from streams.errors import RESTART
+from tests.chaos.drill import Drill
 from tests.chaos.worker import until
 
 pytestmark = pytest.mark.chaos
 
 
+@pytest.mark.fault(
+    "Redis is emptied",
+    must="the worker ends with status 75; the next rebuilds the state without output",
+)
 def test_an_emptied_redis_ends_the_worker_and_is_rebuilt_quietly(
     fragile_drill: Drill, private_redis: RedisServer
 ) -> None:
@@ -21,6 +26,7 @@ def test_an_emptied_redis_ends_the_worker_and_is_rebuilt_quietly(
     with Redis.from_url(private_redis.url) as client:
         client.flushall()
     assert worker.status(20) == RESTART
+    drill.witness.hit("the worker noticed at its next flush, and ended")
     assert "went back in time" in worker.text()
     committed = drill.commits()
     assert any(committed.values())
@@ -34,6 +40,10 @@ def test_an_emptied_redis_ends_the_worker_and_is_rebuilt_quietly(
         assert offset >= committed[partition], "the rebuild raised an alert again"
 
 
+@pytest.mark.fault(
+    "Redis is set back by a second",
+    must="the worker ends with status 75; the next catches up without output",
+)
 def test_a_redis_from_a_second_ago_ends_the_worker_and_is_caught_up(
     fragile_drill: Drill, private_redis: RedisServer
 ) -> None:
@@ -47,6 +57,7 @@ def test_a_redis_from_a_second_ago_ends_the_worker_and_is_caught_up(
         until(lambda: drill.commits() != then, 10, lambda: "no commit after the copy")
         _restore(client, old)
     assert worker.status(20) == RESTART
+    drill.witness.hit("the worker noticed at its next flush, and ended")
     assert "went back in time" in worker.text()
     committed = drill.commits()
     assert drill.lag() > 0

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import random
 import re
+import time
 from typing import Any
 
 import pytest
 from redis import Redis
 
-from tests.chaos.drill import RESTART, Drill
+from streams.errors import RESTART
+from tests.chaos.conftest import MakeCase, MakeDrill
+from tests.chaos.drill import Drill
+from tests.chaos.events import simulated
 from tests.chaos.worker import WorkerProcess, until
+from tests.conftest import Stack
 
 pytestmark = pytest.mark.chaos
 
+FENCED = "it is refused when it goes on: it writes nothing and ends with status 75"
 
+
+@pytest.mark.fault(
+    "a worker joins, and leaves", must="each partition has one owner at a time; none is stuck"
+)
 def test_a_second_worker_may_join_and_leave_in_the_middle(drill: Drill) -> None:
     drill.pace(0.2)
     second = drill.standby()
@@ -25,6 +36,7 @@ def test_a_second_worker_may_join_and_leave_in_the_middle(drill: Drill) -> None:
     assert partitions_of(first)
     assert partitions_of(second)
     assert not partitions_of(first) & partitions_of(second)
+    drill.witness.hit("both had partitions")
     assert second.terminate() == 0
     assert drill.lag() > 0, "the second worker left when everything was done"
 
@@ -34,10 +46,59 @@ def test_a_second_worker_may_join_and_leave_in_the_middle(drill: Drill) -> None:
     drill.check()
 
 
+@pytest.mark.long
+@pytest.mark.fault(
+    "a rebalance storm: a worker joins or leaves every 5 s",
+    must="every partition moves on between two rebalances; nothing is lost or done twice",
+)
+def test_workers_that_come_and_go_all_the_time_cost_nothing(
+    make_case: MakeCase, make_drill: MakeDrill, real_stack: Stack, rng: random.Random
+) -> None:
+    case = make_case(simulated(count=120_000, cards=500, seed=3))
+    drill = make_drill(case, real_stack.bootstrap, real_stack.redis_url)
+    drill.pace(0.4)
+    present = [drill.start(slow=())]
+    present[0].batches(1)
+    moves = 0
+    while moves < 14:
+        begun = time.monotonic()
+        committed = drill.lag()
+        if len(present) == 1 or (len(present) < 4 and rng.random() < 0.5):
+            present.append(drill.start(slow=()))
+        elif rng.random() < 0.5:
+            present.pop(rng.randrange(len(present))).kill()
+        else:
+            assert present.pop(rng.randrange(len(present))).terminate(30) == 0
+        moves += 1
+        time.sleep(max(5.0 - (time.monotonic() - begun), 0.0))
+        if moves % 4 == 0:
+            until(lambda was=committed: drill.lag() < was, 30, lambda: "no commit in a storm")
+    generation = max(map(generation_of, filter(partitions_of, present)))
+    assert drill.lag() > 0
+    drill.witness.hit(f"{moves} joins and leaves, generation {generation} of the group")
+    drill.pace(0.0)
+    drill.drained()
+    for worker in present:
+        assert worker.terminate() == 0
+    drill.check()
+
+
 @pytest.mark.parametrize(
     ("member", "resumes"),
-    [("", "when the heir is done"), ("one", "while the heir works")],
-    ids=["dynamic", "static"],
+    [
+        pytest.param(
+            "",
+            "when the heir is done",
+            id="dynamic",
+            marks=pytest.mark.fault("SIGSTOP for longer than the session", must=FENCED),
+        ),
+        pytest.param(
+            "one",
+            "while the heir works",
+            id="static",
+            marks=pytest.mark.fault("SIGSTOP while another takes its static place", must=FENCED),
+        ),
+    ],
 )
 def test_a_worker_that_was_thought_dead_is_fenced_and_writes_nothing(
     drill: Drill, member: str, resumes: str
@@ -65,6 +126,7 @@ def test_a_worker_that_was_thought_dead_is_fenced_and_writes_nothing(
     drill.pace(0.0)
     assert zombie.status(30) == RESTART, zombie.text()
     assert "has another owner" in zombie.text()
+    drill.witness.hit("stopped within a batch; its next flush was refused")
     if not works:
         assert rows_of(drill) == before
 

@@ -7,6 +7,7 @@ vision`. Nothing else is replaced; with options it is slow, or dies where it is 
     --die-at WHERE:N  SIGKILL itself ``before-flush``, ``after-flush`` (alerts stored, not
                       published) or ``after-publish`` (not acknowledged) for the N-th flush that
                       stores alerts
+    --device WHAT:N:K have the network fail from its N-th run on, K times (see `slow_worker`)
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-import time
 from typing import Any
 
 import streams.app.vision
@@ -24,8 +24,8 @@ from streams.app.build import build_agent
 from streams.cli.start import start
 from streams.pipeline.delivery import Delivery
 from streams.state.outbox import OUTBOX_KEY, outbox_blob
-from tests.chaos.slow_worker import Countdown
-from tests.fakes.blobs import load_blobs
+from tests.chaos.slow_worker import Countdown, FailingDevice, pause
+from tests.fakes.blobs import BlobDetector, load_blobs
 
 _EMPTY = outbox_blob([])[1]
 
@@ -40,7 +40,7 @@ class SlowDetector:
         return getattr(self._inner, name)
 
     def infer(self, prepared: Any) -> Any:
-        time.sleep(self._pace_s)
+        pause(self._pace_s)
         return self._inner.infer(prepared)
 
 
@@ -67,7 +67,11 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--pace", type=float, default=0.0)
     parser.add_argument("--die-at", default="")
+    parser.add_argument("--device", default="")
     options = parser.parse_args()
+    if options.device:
+        core = FailingDevice(options.device).wrap(BlobDetector.core)
+        BlobDetector.core = core  # type: ignore[method-assign]
     death = Countdown(options.die_at)
     streams.app.vision.load_network = load_blobs  # type: ignore[assignment]
 

@@ -14,9 +14,8 @@ from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
-from streams.devstack import launch
+from tests.nursery import nursery
 
-ROOT = Path(__file__).resolve().parents[2]
 REAL = (sys.executable, "-c", "from streams.cli.main import main; main()", "worker", "fraud")
 SLOW = (sys.executable, str(Path(__file__).with_name("slow_worker.py")))
 
@@ -32,32 +31,37 @@ class WorkerProcess:
         settings: ``TOCSIN_`` environment; no other setting reaches the worker.
         log: file for its standard error.
         marks: file of a slow worker's marks.
+        apart: start Python anew, where the environment changes how it starts.
 
     Attributes:
         gate: file that a standby waits for.
     """
 
     def __init__(
-        self, command: Sequence[str], settings: Mapping[str, str], log: Path, marks: Path
+        self,
+        command: Sequence[str],
+        settings: Mapping[str, str],
+        log: Path,
+        marks: Path,
+        *,
+        apart: bool = False,
     ) -> None:
         self._log, self._marks = log, marks
         self.gate: Path | None = None
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("TOCSIN_")}
-        with log.open("wb") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", launch.__file__, str(os.getpid()), *command],
-                env={**inherited, **settings, "PYTHONPATH": str(ROOT)},
-                cwd=log.parent,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
+        given = {**inherited, **settings}
+        self._process = nursery().start(command, given, cwd=log.parent, log=log, apart=apart)
 
     def go(self) -> None:
         """Tell a standby to join; it is ready to when this returns."""
         assert self.gate is not None
         self.says("standing by")
         self.gate.touch()
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
 
     # -- signals ------------------------------------------------------------------------------
     def kill(self) -> None:
@@ -117,6 +121,17 @@ class WorkerProcess:
 
         until(begun, timeout_s, lambda: f"not {count} batches:\n{self.text()}")
 
+    def reasons(self, words: str, timeout_s: float = START_S) -> str:
+        """Wait until it says of itself something with `words`; return that."""
+        found: list[str] = []
+
+        def said() -> bool:
+            found[:] = [reason for reason in self.readiness() or [] if words in reason]
+            return bool(found)
+
+        until(said, timeout_s, lambda: f"{words!r} not in {self.readiness()}:\n{self.text()}")
+        return found[0]
+
     def readiness(self) -> list[str] | None:
         """Ask /readyz why it is not ready; None if nobody answers."""
         try:
@@ -127,6 +142,11 @@ class WorkerProcess:
                 return list(json.load(refused)["reasons"])
         except (URLError, ConnectionError):
             return None
+
+    def memory_mib(self) -> float:
+        """What it holds of memory."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0]) / 1024
 
     def metric(self, name: str) -> float:
         """Read a metric without labels other than the agent."""

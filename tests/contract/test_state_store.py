@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 import pytest
 from pydantic import SecretStr
@@ -288,11 +289,14 @@ def behave_as_if_the_last_answer_was_lost(store: StateStore, marker: int | None)
 # -- identity, version, clear ---------------------------------------------------------------------
 def test_a_namespace_takes_one_identity_and_refuses_another(bed: Bed) -> None:
     store, other = bed.worker(), bed.worker()
-    store.identify(b"transactions of one cluster")
-    store.identify(b"transactions of one cluster")
+    ours = Identity(group="g", cluster="c", topic="t", topic_id=None, partitions=4, model="m")
+    store.identify(ours.encode())
+    store.identify(ours.encode())
 
-    with pytest.raises(ForeignState, match="another topic or model"):
-        other.identify(b"transactions of another")
+    with pytest.raises(ForeignState, match=r"another topic or model \(partitions 4, now 6\)"):
+        other.identify(msgspec.structs.replace(ours, partitions=6).encode())
+    with pytest.raises(ForeignState, match="cannot be read"):
+        other.identify(b"of another age")
 
 
 def test_a_reader_learns_the_identity_of_a_namespace(bed: Bed) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import subprocess
 import sys
 import textwrap
 import time
@@ -19,6 +18,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from streams.devstack import EmbeddedBroker
+from tests.nursery import Child, nursery
 
 pytestmark = pytest.mark.integration
 
@@ -88,7 +88,7 @@ class Bed:
     group: str
     folder: Path
     session_s: float
-    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    workers: list[Child] = field(default_factory=list)
 
     def produce(self, count: int, *, topic: str = "", transactional: bool = False) -> None:
         asyncio.run(self._produce(count, topic=topic or self.topic, transactional=transactional))
@@ -119,7 +119,7 @@ class Bed:
         finally:
             await producer.stop()
 
-    def worker(self, name: str, **options: Any) -> subprocess.Popen[bytes]:
+    def worker(self, name: str, **options: Any) -> Child:
         script = self.folder / "worker.py"
         script.write_text(WORKER)
         environment = {
@@ -139,8 +139,13 @@ class Bed:
             **{key.upper(): str(value) for key, value in options.items()},
         }
         command = [sys.executable, str(script), "worker", "-l", "info", "--without-web"]
-        with (self.folder / f"{name}.err").open("wb") as errors:
-            started = subprocess.Popen(command, env=environment, stdout=errors, stderr=errors)
+        started = nursery().start(
+            command,
+            environment,
+            cwd=self.folder,
+            log=self.folder / f"{name}.err",
+            apart=bool(environment.get("NO_CYTHON")),  # which Faust reads as it is imported
+        )
         self.workers.append(started)
         return started
 
@@ -182,7 +187,7 @@ class Bed:
             ]
             time.sleep(0.1)
 
-    def end(self, worker: subprocess.Popen[bytes], how: int = signal.SIGTERM) -> None:
+    def end(self, worker: Child, how: int = signal.SIGTERM) -> None:
         worker.send_signal(how)
         worker.wait(timeout=20)
 

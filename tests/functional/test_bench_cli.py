@@ -66,7 +66,7 @@ def test_the_three_systems_raise_the_same_alerts_and_are_put_side_by_side(
     assert "plain Faust" in done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_latency_is_told_beside_that_of_a_bare_producer_and_consumer(
     real_stack: Stack, tmp_path: Path
 ) -> None:

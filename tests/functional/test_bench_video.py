@@ -256,7 +256,7 @@ def test_the_path_is_put_beside_a_bare_loop_over_the_same_frames(
     assert 0 < found["batch_fill"] <= 1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_cameras_before_a_still_scene_are_counted_with_the_gate_and_without(
     real_stack: Stack, tmp_path: Path
 ) -> None:
@@ -279,7 +279,7 @@ def test_latency_is_told_with_what_became_of_every_frame(real_stack: Stack, tmp_
     assert found["worker_cores"] > 0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_under_twice_the_load_the_counters_equal_what_is_missing(
     real_stack: Stack, tmp_path: Path
 ) -> None:
@@ -293,7 +293,7 @@ def test_under_twice_the_load_the_counters_equal_what_is_missing(
     assert found["offered_fps"] == pytest.approx(2 * found["capacity_fps"], rel=0.1)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_memory_is_told_by_halves_while_cameras_come_and_go(
     real_stack: Stack, tmp_path: Path
 ) -> None:

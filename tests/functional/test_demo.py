@@ -91,7 +91,9 @@ def test_a_short_run_scores_everything_raises_alerts_and_leaves_nothing(tmp_path
     assert sorted(tmp_path.iterdir()) == [report]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)]
+)
 def test_a_signal_ends_it_quietly_and_leaves_nothing(
     number: signal.Signals, tmp_path: Path
 ) -> None:

@@ -142,7 +142,10 @@ def test_a_worker_says_what_it_lacks_and_becomes_ready_when_it_is_there(
                     client.config_set("requirepass", "wrong")
                 # 5. All is there.
                 worker.until_ready()
-                assert worker.get("/readyz") == (200, '{"ready": true, "reasons": []}\n')
+                assert worker.get("/readyz") == (
+                    200,
+                    '{"ready": true, "state": "ready", "reasons": []}\n',
+                )
                 assert len(worker.log) < 25, worker.log
                 assert not any("Traceback" in line for line in worker.log)
                 assert worker.stop() == 0

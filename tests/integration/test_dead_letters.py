@@ -11,6 +11,7 @@ import pytest
 
 from streams.devstack import EmbeddedBroker, KafkaBroker
 from tests.fakes.letters import letter
+from tests.nursery import nursery
 from tests.worker import TOCSIN, Bed, Produced, bed_on, environment_of
 
 BYTES = bytes(range(256)) * 40
@@ -26,7 +27,7 @@ def bed(broker: EmbeddedBroker | KafkaBroker, namespace: str, tmp_path: Path) ->
 def run(bed: Bed, *arguments: str) -> subprocess.CompletedProcess[str]:
     command: Sequence[str] = [*TOCSIN, "dead-letters", *arguments]
     given = {**environment_of(bed.settings), "COLUMNS": "300"}
-    return subprocess.run(command, env=given, capture_output=True, text=True, check=False)
+    return nursery().run(command, given, bed.folder)
 
 
 def lines(done: subprocess.CompletedProcess[str]) -> list[str]:
