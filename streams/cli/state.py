@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import sys
+from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from streams import admin
+from streams.cli.progress import progress_bar
 from streams.cli.start import start
 from streams.errors import SettingsError, TocsinError
 from streams.settings import Settings
@@ -52,6 +57,41 @@ def rebuild(
     then = "ends what is open" if agent == "vision" else "rebuilds them"
     who = agent if agent == "dashboard" else f"{agent} agent"
     print(f"deleted {count} keys of {name!r}: the next start of the {who} {then}")
+
+
+@app.command()
+def check(
+    *,
+    cards: Annotated[int, typer.Option(min=1, help="About how many cards.")] = 1000,
+    show: Annotated[int, typer.Option(min=0, help="Print so many of what is wrong.")] = 20,
+    report: Annotated[Path | None, typer.Option(help="Write all of it to this JSON file.")] = None,
+) -> None:
+    """Score a sample of cards again from Kafka, and compare with what is stored.
+
+    Workers may go on meanwhile. The exit status is 1 where a card is not as its payments make it.
+    """
+    from streams.audit import audit  # noqa: PLC0415 - imports torch
+
+    settings = start()
+    if settings.redis.in_process:
+        raise SettingsError("redis.url is memory://, which keeps no state to check")
+    if report is not None:
+        report.touch()
+    with progress_bar("reading", None) as advance:
+        found = asyncio.run(
+            audit(settings, cards=cards, on_progress=lambda done: advance(done, "records"))
+        )
+    if report is not None:
+        report.write_text(json.dumps(asdict(found), indent=1) + "\n")
+    print(
+        f"{found.cards} of {found.rows} cards compared over {found.records} records: "
+        f"{found.right} right, {len(found.findings)} wrong, "
+        f"{found.unknowable} older than what the topic retains"
+    )
+    for wrong in found.findings[:show]:
+        print(f"partition {wrong.partition}, card {wrong.card}: {wrong.what}")
+    if found.findings:
+        sys.exit(1)
 
 
 def _refuse_while_in_use(settings: Settings, name: str) -> None:

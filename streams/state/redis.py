@@ -17,6 +17,7 @@ from streams.state import wire
 from streams.state.redis_client import open_client, translated
 from streams.state.store import (
     AGREED_DAYS,
+    DIGEST_BYTES,
     Bytes2D,
     Owner,
     PartitionSnapshot,
@@ -100,6 +101,17 @@ class RedisStateStore(StateStore):
         with translated():
             found = {p: self._client.get(self._fence_keys(p)[1]) for p in partitions}
         return {p: None if marker is None else int(marker) for p, marker in found.items()}
+
+    def scan(self) -> Iterator[tuple[int, bytes]]:
+        """Partition and 16-byte key of every row and blob, in no order; each at least once.
+
+        What others write meanwhile may be among them. Not for a shared namespace.
+        """
+        begin = len(self._prefix(0))
+        with translated():
+            for key in self._client.scan_iter(f"{self._namespace}:{{*}}:*", count=10_000):
+                if len(key) == begin + DIGEST_BYTES:
+                    yield int(key[begin - 6 : begin - 2]), key[begin:]
 
     @override
     def claim(self, partitions: Sequence[int], generation: int) -> Mapping[int, int | None]:

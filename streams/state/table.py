@@ -65,7 +65,7 @@ class EntityTable:
         self.evicted = self.hits = self.misses = self.strays = 0
         self._store = store
         self._blank = blank
-        self._tail_bytes = tail_bytes
+        self.tail_bytes = tail_bytes
         self._records = np.zeros(capacity, self.record)
         self._records["version"] = ROW_VERSION
         self._partition = np.full(capacity, -1, np.int32)
@@ -141,9 +141,9 @@ class EntityTable:
         records["version"] = ROW_VERSION
         records["offset"] = -1
         records["state"] = self._blank
-        tail = np.zeros((len(rows), self._tail_bytes), np.uint8)
+        tail = np.zeros((len(rows), self.tail_bytes), np.uint8)
         if values:
-            records[present], tail[present] = parse_rows(values, self.record, self._tail_bytes)
+            records[present], tail[present] = parse_rows(values, self.record, self.tail_bytes)
         self._records[rows] = records
         self._partition[rows] = homes
         self._digest[rows] = keys
