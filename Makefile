@@ -58,6 +58,10 @@ check: lint ## The gate: lint and fast tests
 pictures: venv ## Take the pictures in docs/dashboard anew (needs Chromium)
 	TOCSIN_SCREENSHOTS=docs/dashboard $(BIN)/python -m pytest -q tests/browser $(ARGS)
 
+.PHONY: fuzz
+fuzz: venv ## Twenty thousand near misses at each entry; what it finds belongs into tests/fuzz/corpus
+	$(BIN)/python -m pytest -q tests/fuzz --hypothesis-profile fuzz $(ARGS)
+
 .PHONY: chaos
 chaos: venv ## Every fault on a real Kafka and a real Redis; writes docs/chaos.md
 	$(BIN)/python -m pytest tests/chaos --chaos-table docs/chaos.md $(ARGS)

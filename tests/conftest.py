@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, NoReturn, TypeVar
 
+import hypothesis
 import pytest
 
 from streams.devstack import (
@@ -32,6 +33,11 @@ KAFKA_JARS = Path(os.environ.get("TOCSIN_TEST_KAFKA_JARS", ROOT / ".cache" / "ka
 # As large as the largest record that the default settings let a worker produce.
 KAFKA_PROPERTIES = {"message.max.bytes": str(16 * 1024 * 1024)}
 DURABLE = ("--appendonly", "yes")
+
+HANG_MS = 60_000
+hypothesis.settings.register_profile("default", deadline=HANG_MS, print_blob=True)
+hypothesis.settings.register_profile("fuzz", deadline=HANG_MS, print_blob=True, max_examples=20_000)
+hypothesis.settings.load_profile("default")
 
 NEED_SERVERS = {
     "broker",

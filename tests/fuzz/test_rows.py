@@ -1,0 +1,51 @@
+"""What Redis gives back: whatever the bytes are, a row as written or a refusal that says so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.fraud.features import CARD_STATE
+from models.fraud.profile import PROFILE
+from streams.errors import ForeignState
+from streams.state.sketch import ScoreSketch
+from streams.state.store import Identity, differences
+from streams.state.table import ROW_VERSION, parse_heads, parse_rows, row_dtype
+
+TAIL = 12
+
+
+@given(st.sampled_from([CARD_STATE, PROFILE]), st.data())
+def test_a_row_comes_back_byte_by_byte_or_is_refused(state: np.dtype[Any], data: Any) -> None:
+    record = row_dtype(state)
+    width = record.itemsize + TAIL
+    own = (ROW_VERSION).to_bytes(2, "little")
+    exact = st.binary(min_size=width - 2, max_size=width - 2).map(lambda rest: own + rest)
+    values = data.draw(
+        st.lists(st.one_of(exact, st.binary(max_size=width + 3)), min_size=1, max_size=4)
+    )
+    try:
+        records, tails = parse_rows(values, record, TAIL)
+    except ForeignState:
+        assert any(len(value) != width or value[:2] != own for value in values)
+    else:
+        joined = [row.tobytes() + tail.tobytes() for row, tail in zip(records, tails, strict=True)]
+        assert joined == values
+        assert parse_heads(values, record).tobytes() == records.tobytes()
+
+
+@given(st.lists(st.one_of(st.none(), st.binary(max_size=80)), min_size=1, max_size=8))
+def test_sketches_of_another_kind_are_refused(values: list[bytes | None]) -> None:
+    try:
+        ScoreSketch.parse(values)
+    except ForeignState:
+        assert any(value is not None for value in values)
+
+
+@given(st.one_of(st.none(), st.binary(max_size=60)))
+def test_an_identity_of_another_kind_can_still_be_told(held: bytes | None) -> None:
+    ours = Identity(group="g", cluster="c", topic="t", topic_id="x", partitions=1, model="m")
+    assert differences(held, ours.encode())
