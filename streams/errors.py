@@ -4,6 +4,7 @@
 
     TocsinError                 anything that a command prints as one line
     ├── NotFound                what was asked for is not there (any more)
+    ├── Outdated                what is to be changed was changed by somebody else meanwhile
     ├── SettingsError           a setting is missing, malformed or contradicts another
     ├── TransportError          Faust or aiokafka lacks a hook that the batch transport relies on
     ├── BrokerError             Kafka cannot be reached or refuses us
@@ -27,6 +28,10 @@ class TocsinError(Exception):
 
 class NotFound(TocsinError):
     """What was asked for is not there, or not any more."""
+
+
+class Outdated(TocsinError):
+    """What is to be changed was changed by somebody else since it was read."""
 
 
 class SettingsError(TocsinError):

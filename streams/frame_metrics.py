@@ -69,6 +69,17 @@ class FrameMetrics:
             buckets=LATENCY_BUCKETS,
             registry=None,
         )
+        self.rules = Gauge(
+            "tocsin_rules_info",
+            "1, by the SHA-256 of the rules file that is in force",
+            ["sha256"],
+            registry=None,
+        )
+        self.rules_refused = Gauge(
+            "tocsin_rules_refused",
+            "1 while the rules file is not in force, because it cannot be read or does not parse",
+            registry=None,
+        )
         for fate in FATES:
             self.frames.labels(fate)
 
@@ -95,6 +106,11 @@ class FrameMetrics:
         for _ in range(frames):
             self.detect.observe(seconds / frames)
 
+    def took_rules(self, sha256: str) -> None:
+        """Note which rules are in force."""
+        self.rules.clear()
+        self.rules.labels(sha256).set(1)
+
     def forget(self, cameras: Iterable[str]) -> None:
         """Drop the series of cameras."""
         for camera in cameras:
@@ -107,6 +123,7 @@ class FrameMetrics:
         families: tuple[Collector, ...] = (
             *(self.frames, self.camera_frames, self.camera_up),
             *(self.camera_seen, self.detect, self.batch, self.age),
+            *(self.rules, self.rules_refused),
         )
         for family in families:
             registry.register(family)

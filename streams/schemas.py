@@ -215,7 +215,7 @@ class Action(Struct, gc=False, frozen=True, omit_defaults=True, kw_only=True):
     at: Millis
     by: Annotated[str, Meta(max_length=128)]
     action: Literal[
-        "verdict", "note", "suppress", "lift", "replay", "login", "login refused", "logout"
+        "verdict", "note", "suppress", "lift", "replay", "rules", "login", "login refused", "logout"
     ]
     alert_id: Annotated[str, Meta(max_length=512)] = ""
     kind: Literal["fraud", "object", ""] = ""

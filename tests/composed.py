@@ -197,12 +197,13 @@ class Stack:
                 r"\bredis-cli\b": f"redis-cli -p {redis}",
                 r"\bbind \* -::\*": "bind 127.0.0.1",
                 r"\bdir /data\b": f"dir {folder / 'redis'}",
-                r"/etc/tocsin/rules\.toml": str(ROOT / "streams" / "demo" / "street.toml"),
                 r"/var/lib/tocsin": str(folder),
                 r"/etc/prometheus/": f"{folder / 'prometheus'}/",
                 r"=/prometheus$": f"={folder / 'prometheus'}",
             }
         )
+        (folder / "rules").mkdir()  # as the image fills the volume
+        shutil.copy(ROOT / "streams" / "demo" / "street.toml", folder / "rules" / "rules.toml")
         self.kafka = Kafka(self.place, folder / "kafka")
         self.redis = Redis(self.place, folder / "redis")
         self.exporter = RedisExporter(self.place, folder / "exporter")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +17,7 @@ import httpx
 from msgspec.structs import replace
 
 from streams.alerts.envelope import build_fraud_alert, event_id
+from streams.demo.ground import STREET_RULES
 from streams.devstack.ports import free_ports
 from streams.schemas import Alert, ModelRef, Reason, Source, Transaction, encode
 from streams.settings import Settings, load_settings
@@ -33,6 +35,10 @@ def dashboard_bed(bootstrap: str, redis_url: str, name: str, folder: Path, **das
         for section in type(made.settings).model_fields
     }
     port = free_ports(1)[0]
+    rules = folder / "rules" / "rules.toml"  # a folder of its own: it is replaced as a whole
+    rules.parent.mkdir()
+    shutil.copy(STREET_RULES, rules)
+    sections["vision"]["rules"] = rules
     dashboard = {"group": f"{name}-dashboard", "port": port, "workers": (), **dashboard}
     sections["topics"]["partitions"] = 2
     settings: Settings = load_settings(**{**sections, "dashboard": dashboard})

@@ -142,7 +142,9 @@ def environment_of(settings: Settings) -> dict[str, str]:
     for section in type(settings).model_fields:
         value = getattr(settings, section)
         for name in value.model_fields_set:
-            found[f"TOCSIN_{section}__{name}".upper()] = str(getattr(value, name))
+            given = getattr(value, name)
+            text = json.dumps(given, default=str) if isinstance(given, tuple | dict) else str(given)
+            found[f"TOCSIN_{section}__{name}".upper()] = text
     return found
 
 

@@ -46,7 +46,12 @@ _MIN_AREA = 1e-9  # of the frame, twice: less is a line
 
 
 class _Rule(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind"
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    kw_only=True,
+    tag_field="kind",
 ):
     """What every rule has."""
 
@@ -65,6 +70,10 @@ class _Rule(
     """It is over when it has not been seen for this long."""
     max_s: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 600.0
     """It is declared over after this long, and does not begin again while it lasts."""
+
+    def holds_for(self, camera_id: str) -> bool:
+        """Whether one of `cameras` is that camera."""
+        return any(fnmatchcase(camera_id, pattern) for pattern in self.cameras)
 
 
 class Enter(_Rule, frozen=True, kw_only=True, tag="enter"):
@@ -109,7 +118,9 @@ class Left(_Rule, frozen=True, kw_only=True, tag="left"):
 Rule = Enter | Cross | Loiter | Count | Left
 
 
-class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class RulesFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A rules file as it is written: each value by itself is in range, see `check_rules`."""
+
     rule: Annotated[tuple[Rule, ...], msgspec.Meta(max_length=MAX_RULES)] = ()
     zones: dict[Name, Corners] = {}
     lines: dict[Name, tuple[Point, Point]] = {}
@@ -135,9 +146,7 @@ class RuleBook(msgspec.Struct, frozen=True, kw_only=True):
 
     def of_camera(self, camera_id: str) -> RuleBook:
         """Those that hold for one camera."""
-        rules = tuple(
-            rule for rule in self.rules if any(fnmatchcase(camera_id, c) for c in rule.cameras)
-        )
+        rules = tuple(rule for rule in self.rules if rule.holds_for(camera_id))
         return msgspec.structs.replace(self, rules=rules)
 
     def class_name(self, class_id: int) -> str:
@@ -158,12 +167,30 @@ def parse_rules(content: bytes, class_names: tuple[str, ...], where: str) -> Rul
         DataError: it is not TOML, a field is unknown, missing or out of range, two rules share a
             name, or a rule names a zone, line, class or time zone that does not exist.
     """
+    return check_rules(read_rules(content, where), class_names, where)
+
+
+def read_rules(content: bytes, where: str) -> RulesFile:
+    """Read a rules file without a look at how its parts fit together.
+
+    Raises:
+        DataError: it is not TOML, or a field is unknown, missing or out of range.
+    """
     if len(content) > MAX_FILE_BYTES:
         raise DataError(f"{where} has {len(content)} bytes, at most {MAX_FILE_BYTES} are read")
     try:
-        file = msgspec.toml.decode(content, type=_File)
+        return msgspec.toml.decode(content, type=RulesFile)
     except (msgspec.DecodeError, ValueError) as error:  # UnicodeDecodeError is a ValueError
         raise DataError(f"{where}: {str(error).splitlines()[0]}") from None
+
+
+def check_rules(file: RulesFile, class_names: tuple[str, ...], where: str) -> RuleBook:
+    """Make a book of a file whose parts fit together.
+
+    Raises:
+        DataError: two rules share a name, a zone has no area, a line no length, or a rule names a
+            zone, line, class or time zone that does not exist.
+    """
     _zone(file.time_zone, where)
     zones = {name: np.array(corners, np.float64) for name, corners in file.zones.items()}
     lines = {name: np.array(ends, np.float64) for name, ends in file.lines.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, time, timedelta
-from typing import Literal
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -14,15 +14,21 @@ Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
-class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+Clock = Annotated[time, msgspec.Meta(tz=False)]
+"""A time of day on the clocks of the rule's time zone, so without one of its own."""
+
+
+class Schedule(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True
+):
     """A window of the day on some days; one that ends before it begins runs past midnight.
 
     Such a night belongs to the day on which it begins. Equal ends mean the whole day.
     """
 
     days: tuple[Day, ...] = DAYS
-    begin: time = time(0)
-    end: time = time(0)
+    begin: Clock = time(0)
+    end: Clock = time(0)
     time_zone: str = ""
     """IANA name such as ``Europe/Berlin``; empty for that of the file."""
 

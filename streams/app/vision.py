@@ -58,7 +58,7 @@ def build_vision(settings: Settings, status: Status, patience: Patience) -> Agen
     )
     follower = Follower(
         tracking=tracking,
-        rules=RuleBooks(vision.rules, network.names),
+        rules=RuleBooks(vision.rules, network.names, metrics),
         alerts=AlertTeller(
             AlertRules(
                 model=model,

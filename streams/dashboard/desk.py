@@ -141,16 +141,25 @@ class Desk:
     async def record(
         self,
         who: str,
-        action: Literal["replay", "login", "login refused", "logout"],
+        action: Literal["replay", "rules", "login", "login refused", "logout"],
         text: str = "",
+        *,
+        camera: str = "",
     ) -> None:
-        """Write down what else somebody did.
+        """Write down what else somebody did; about a camera, if one is named.
 
         Raises:
             BrokerError: the broker does not take it.
         """
-        name = who[:128]
-        made = Action(id=uuid.uuid4().hex, at=self._now(), by=name, action=action, text=text[:2000])
+        made = Action(
+            id=uuid.uuid4().hex,
+            at=self._now(),
+            by=who[:128],
+            action=action,
+            kind="object" if camera else "",
+            entity=camera,
+            text=text[:2000],
+        )
         await self._record([made])
 
     async def _find(self, ids: list[str]) -> list[ViewedAlert]:

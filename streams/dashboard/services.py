@@ -13,6 +13,7 @@ from streams.dashboard.access.users import Users
 from streams.dashboard.cards import Cards
 from streams.dashboard.desk import Desk
 from streams.dashboard.frames import LastFrames
+from streams.dashboard.rules.editor import RuleEditor
 from streams.dashboard.sender import Sender
 from streams.dashboard.view.changes import Changes
 from streams.dashboard.view.consumer import ViewConsumer
@@ -40,6 +41,7 @@ class Services:
     workers: Workers
     frames: LastFrames
     cards: Cards
+    rules: RuleEditor
 
     @classmethod
     def build(cls, settings: Settings) -> Services:
@@ -50,12 +52,13 @@ class Services:
         """
         store, sender = ViewStore(settings), Sender(settings.kafka)
         users = Users(settings.dashboard.users)
+        desk = Desk(settings, store, sender)
         return cls(
             settings=settings,
             store=store,
             consumer=ViewConsumer(settings, store),
             changes=Changes(store),
-            desk=Desk(settings, store, sender),
+            desk=desk,
             sender=sender,
             users=users,
             sessions=Sessions(store.client, settings.dashboard, users),
@@ -64,6 +67,7 @@ class Services:
             workers=Workers(settings.dashboard.workers),
             frames=LastFrames(settings),
             cards=Cards(settings),
+            rules=RuleEditor(settings, desk),
         )
 
     @asynccontextmanager

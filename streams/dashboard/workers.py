@@ -59,3 +59,12 @@ class Workers:
             for (name, labels) in worker.latest.values
             if name == "tocsin_camera_up"
         }
+
+    def rules(self) -> list[tuple[str, bool]]:
+        """Give the digest of each vision worker's rules, and whether it refuses the file there."""
+        return [
+            (dict(labels)["sha256"], bool(worker.latest.get("tocsin_rules_refused")))
+            for worker in self.all
+            for (name, labels) in worker.latest.values
+            if name == "tocsin_rules_info"
+        ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from models.errors import ArtifactError
+from models.vision.class_names import class_names_of
 from models.vision.detector import ObjectDetector, Thresholds
 from models.vision.domain import REAL, SIMULATED, claim_of, require_domain_of
 from models.vision.loading import load_detector
@@ -43,6 +44,15 @@ def check_weights(settings: Settings, source: str) -> None:
         ArtifactError: they are not.
     """
     require_domain_of(_weights(settings), source)
+
+
+def class_names(settings: Settings) -> tuple[str, ...]:
+    """Name what the detector that the settings name can see; without loading it.
+
+    Raises:
+        ArtifactError: the weights are missing or damaged.
+    """
+    return class_names_of(_weights(settings))
 
 
 def _reference(weights: Path) -> ModelRef:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from models.errors import DataError
 from models.vision.rules_file import RuleBook, parse_rules
+from streams.frame_metrics import FrameMetrics
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +35,7 @@ class RuleBooks:
     Args:
         path: the file; None for one rule, a person or a vehicle anywhere in the picture.
         class_names: what the detector can see.
+        metrics: say which file is in force, and whether the one that is there was refused.
         clock: seconds; the file is looked at about once each.
 
     Raises:
@@ -43,11 +46,14 @@ class RuleBooks:
         self,
         path: Path | None,
         class_names: tuple[str, ...],
+        metrics: FrameMetrics,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._path, self._names, self._clock = path, class_names, clock
+        self._path, self._names = path, class_names
+        self._metrics, self._clock = metrics, clock
         self._looked = clock()
-        self._content, self._book = b"", RuleBook()
+        self._refused: bytes | None = None
+        self._trouble = ""
         self._by_camera: dict[str, RuleBook] = {}
         self._take(self._read())
 
@@ -70,19 +76,27 @@ class RuleBooks:
         self._looked = self._clock()
         try:
             content = self._read()
-            if content == self._content:
-                return
-            self._content = content  # also where it does not parse: it is said once
-            self._take(content)
+            if content not in (self._content, self._refused):
+                self._refused = content  # until it is taken
+                self._take(content)
+                log.info("read %s again: %d rules", self._path, len(self._book.rules))
         except DataError as error:
-            log.error("the rules stay as they were: %s", error)  # noqa: TRY400  one line says it
+            self._say(str(error))
         else:
-            log.info("read %s again: %d rules", self._path, len(self._book.rules))
+            if content == self._content:
+                self._say("")
 
     def _take(self, content: bytes) -> None:
-        self._content = content
         self._book = parse_rules(content, self._names, str(self._path or "the default rules"))
+        self._content, self._refused = content, None
         self._by_camera.clear()
+        self._metrics.took_rules(hashlib.sha256(content).hexdigest())
+
+    def _say(self, trouble: str) -> None:
+        if trouble and trouble != self._trouble:
+            log.error("the rules stay as they were: %s", trouble)
+        self._trouble = trouble
+        self._metrics.rules_refused.set(bool(trouble))
 
     def _read(self) -> bytes:
         if self._path is None:

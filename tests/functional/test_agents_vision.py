@@ -112,6 +112,26 @@ def test_cameras_in_one_batch_do_not_disturb_one_another() -> None:
     assert together.detector._network.batches == [124]
 
 
+def test_a_rule_that_did_not_change_goes_on_where_others_are_changed(rules: Path) -> None:
+    everything = records(PASSING)
+    worker = Worker(rules=rules)
+    worker.take(everything[:30])
+    (going_on,) = {alert.id for alert in worker.held if alert.detail["rule"] == "anyone"}
+    kept, _, _ = RULES.partition('[[rule]]\nname = "right-half"')
+    other = 'name = "all"\nkind = "enter"\nzone = "right"\nclasses = ["person"]\ngone_s = 0.5\n'
+    rules.write_text(f"{kept}[[rule]]\n{other}")
+    worker.detector._follower._rules._looked -= 10  # seconds
+    worker.take(everything[30:])
+
+    anyone = [alert for alert in worker.held if alert.detail["rule"] == "anyone"]
+    assert {alert.id for alert in anyone} == {going_on}
+    assert [alert.status for alert in anyone if alert.status != "update"] == ["new", "end"]
+    assert [alert.status for alert in worker.held if alert.detail["rule"] == "all"] == [
+        "new",
+        "end",
+    ]
+
+
 # -- across a restart -----------------------------------------------------------------------------
 @pytest.mark.parametrize("at", [12, 30, 45, 52])
 def test_ids_survive_a_restart_and_each_new_has_one_end(rules: Path, at: int) -> None:

@@ -298,6 +298,45 @@ def test_dead_letters_are_looked_into_and_sent_back_once(bed: Bed, dashboard: Da
     assert missing.status_code in {404, 409}
 
 
+def test_rules_are_changed_by_who_saw_them_and_may(bed: Bed, guarded: Dashboard) -> None:
+    client, path = guarded.client, "/api/cameras/yard/rules"
+    on_disk = bed.settings.vision.rules
+    assert on_disk is not None
+    assert log_in(guarded, "vic").status_code == 200
+    found = client.get(path)
+    seen, part = found.headers["etag"], found.json()
+    assert part["rules"][0]["name"] == "person-passes"
+    part["zones"]["door"] = [[0.1, 0.1], [0.5, 0.1], [0.5, 0.5]]
+    rule = {"kind": "enter", "name": "door", "zone": "door", "classes": ["person"]}
+    part["rules"].append(rule)
+    assert client.put(path, json=part, headers={"if-match": seen}).status_code == 403
+    guarded.client.cookies.clear()
+    del client.headers["x-csrf-token"]
+
+    bearer = {"authorization": f"Bearer {TOKEN}"}
+    assert client.put(path, json=part, headers=bearer).status_code == 428
+    bearer["if-match"] = seen
+    for broken, why in (
+        ({**part, "rules": [{**rule, "zone": "attic"}]}, "names the zone 'attic'"),
+        ({**part, "zones": {"door": [[0, 0], [2, 0], [0, 1]]}}, "<= 1"),
+        ({**part, "rule": []}, "unknown field `rule`"),
+    ):
+        answer = client.put(path, json=broken, headers=bearer)
+        assert answer.status_code == 400
+        assert why in answer.json()["detail"]
+    saved = client.put(path, json=part, headers=bearer)
+    assert saved.status_code == 200, saved.text
+    assert saved.headers["etag"] != seen
+    assert client.get(path, headers=bearer).json() == saved.json() == part
+    assert on_disk.read_bytes().startswith(b"# What raises an alert")  # comments stay
+    stale = client.put(path, json=part, headers=bearer)
+    assert stale.status_code == 412
+    assert "nothing was saved" in stale.json()["detail"]
+    (done,) = (one for one in actions(bed) if one.action == "rules")
+    assert (done.by, done.entity) == ("bot", "yard")
+    assert done.text.startswith("added zone door; added rule door (sha256")
+
+
 def test_the_api_does_what_its_document_says(dashboard: Dashboard) -> None:
     document = schemathesis.openapi.from_url(f"{dashboard.address}/api/openapi.json")
     operations = [found.ok() for found in document.get_all_operations()]

@@ -110,3 +110,19 @@ def test_every_volume_is_declared_and_used() -> None:
         if not volume.startswith((".", "/"))
     }
     assert set(declared) == used
+
+
+def test_the_dashboard_changes_the_rules_that_the_workers_read() -> None:
+    file = WORKERS["vision"]["environment"]["TOCSIN_VISION__RULES"]
+    folder = file.rpartition("/")[0]
+    mounts = {
+        name: [mount for mount in service.get("volumes", ()) if mount.split(":")[1] == folder]
+        for name, service in OURS.items()
+    }
+    assert mounts["vision"] == mounts["vision-gpu"] == [f"rules:{folder}:ro"]
+    # The first to come fills the volume from the image, so it must be one that may write.
+    assert mounts["topics"] == mounts["dashboard"] == [f"rules:{folder}"]
+    assert OURS["dashboard"]["environment"]["TOCSIN_VISION__RULES"] == file
+    stages = re.split(r"^FROM ", DOCKERFILE.read_text(), flags=re.MULTILINE)[1:]
+    filled = [stage.split()[2] for stage in stages if "street.toml rules/rules.toml" in stage]
+    assert filled == ["cpu", "cuda"]

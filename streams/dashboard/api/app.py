@@ -13,14 +13,16 @@ from streams.dashboard.api import (
     dead_letters,
     events,
     health,
+    rules,
     session,
     suppressions,
 )
 from streams.dashboard.services import Services
-from streams.errors import BrokerError, NotFound, SettingsError, StoreError, TocsinError
+from streams.errors import BrokerError, NotFound, Outdated, SettingsError, StoreError, TocsinError
 
 _STATUS: Final[tuple[tuple[type[TocsinError], int], ...]] = (
     (NotFound, 404),
+    (Outdated, 412),
     (SettingsError, 400),
     (BrokerError, 503),
     (StoreError, 503),
@@ -31,8 +33,9 @@ _STATUS: Final[tuple[tuple[type[TocsinError], int], ...]] = (
 def add_api(app: FastAPI, services: Services) -> None:
     """Add every endpoint under ``/api``."""
     app.state.services = services
-    for module in (alerts, suppressions, dead_letters, cameras, health, events, session):
+    for module in (alerts, suppressions, dead_letters, cameras, rules, health, events, session):
         app.include_router(module.router, prefix="/api")
+    rules.describe(app)
     app.add_exception_handler(TocsinError, _answer)
 
     @app.get("/livez", include_in_schema=False)

@@ -74,7 +74,10 @@ class _Tile:
                 self._state = ui.label("").classes("pill")
                 ui.space()
                 self._figures = ui.label("").classes("hint")
-            self._seen = ui.label("").classes("hint")
+            with ui.row().classes("caption"):
+                self._seen = ui.label("").classes("hint")
+                ui.space()
+                ui.link("Zones and rules", f"/cameras/{quote(camera, safe='')}/rules")
 
     def show(self, camera: CameraOut, boxes: str) -> None:
         now = time.time()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
 from nicegui import ui
 
 from streams.dashboard.desk import Step
+from streams.dashboard.pages.dialog import buttons, dialog
 from streams.dashboard.pages.frame import Visit
 from streams.dashboard.pages.words import DISMISSALS
 from streams.schemas import Alert
@@ -41,17 +42,17 @@ class Decider:
         ids = await self._chosen()
         if not ids or await self._visit.acting() is None:
             return
-        with _dialog(f"Dismiss {_count(ids)}") as dialog:
+        with dialog(f"Dismiss {_count(ids)}") as opened:
             reason = ui.radio(list(DISMISSALS), value=DISMISSALS[0]).props('aria-label="Reason"')
             text = ui.input("In words (optional)").props("maxlength=1900 outlined dense")
 
             async def send() -> None:
-                dialog.close()
+                opened.close()
                 words = ": ".join(filter(None, (reason.value, text.value.strip())))
                 await self._decide(ids, False, words)
 
             text.on("keydown.enter", send)
-            _buttons(dialog, "Dismiss", send)
+            buttons(opened, "Dismiss", send)
 
     async def undo(self) -> None:
         """Say again what was said before the last decision."""
@@ -67,7 +68,7 @@ class Decider:
         """Ask for how long, and hide what opens from now on of the alert's card or camera."""
         if await self._visit.acting() is None:
             return
-        with _dialog(f"Suppress {alert.entity}") as dialog:
+        with dialog(f"Suppress {alert.entity}") as opened:
             ui.label("What opens from now on stays on the topic, and is hidden here.").classes(
                 "hint"
             )
@@ -75,7 +76,7 @@ class Decider:
             reason = ui.input("Why (optional)").props("maxlength=1900 outlined dense")
 
             async def send() -> None:
-                dialog.close()
+                opened.close()
                 if (who := await self._visit.acting()) is None:
                     return
                 made = await self._visit.trying(
@@ -92,23 +93,23 @@ class Decider:
                     until = self._visit.clock.moment(made.until)
                     self._visit.say(f"{alert.entity} is suppressed until {until}")
 
-            _buttons(dialog, "Suppress", send)
+            buttons(opened, "Suppress", send)
 
     async def note(self, alert: Alert) -> None:
         """Ask for a note."""
         if await self._visit.acting() is None:
             return
-        with _dialog("Note") as dialog:
+        with dialog("Note") as opened:
             text = ui.textarea("What did you find out?").props("maxlength=2000 outlined autofocus")
 
             async def send() -> None:
                 words = text.value.strip()
                 if not words or (who := await self._visit.acting()) is None:
                     return
-                dialog.close()
+                opened.close()
                 await self._visit.trying(self._visit.services.desk.note(alert.id, who, words))
 
-            _buttons(dialog, "Keep", send)
+            buttons(opened, "Keep", send)
 
     async def _decide(self, ids: Sequence[str], outcome: bool, text: str) -> None:
         if not ids or (who := await self._visit.acting()) is None:
@@ -121,35 +122,6 @@ class Decider:
         word = "Confirmed" if outcome else "Dismissed"
         self._visit.say(f"{word} {_count(ids)}", self.undo)
         await self._done()
-
-
-def _dialog(title: str) -> Any:
-    dialog = ui.dialog()
-    with dialog, ui.card().classes("dialog"):
-        ui.label(title).classes("title")
-        body = ui.column().classes("body")
-    dialog.open()
-    return _Within(dialog, body)
-
-
-class _Within:
-    """A block in the body of a dialog."""
-
-    def __init__(self, dialog: Any, body: Any) -> None:
-        self._dialog, self._body = dialog, body
-
-    def __enter__(self) -> Any:
-        self._body.__enter__()
-        return self._dialog
-
-    def __exit__(self, *error: object) -> None:
-        self._body.__exit__(*error)
-
-
-def _buttons(dialog: Any, word: str, send: Callable[[], Awaitable[None]]) -> None:
-    with ui.row().classes("buttons"):
-        ui.button("Cancel", on_click=dialog.close).props("flat no-caps")
-        ui.button(word, on_click=send).props("unelevated no-caps")
 
 
 def _count(ids: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ from streams.dashboard.pages.detail import around_of, draw_alert
 from streams.dashboard.pages.frame import begin, empty
 from streams.dashboard.pages.health import Health
 from streams.dashboard.pages.live import LiveList
+from streams.dashboard.pages.rules import RulesPage
 from streams.dashboard.services import Services
 
 _ASSETS: Final = Path(__file__).with_name("assets")
@@ -65,6 +66,10 @@ def add_pages(app: FastAPI, services: Services) -> None:
         wall = Wall(await begin(request, services, "Cameras"))
         wall.build()
         await wall.refresh()
+
+    @ui.page("/cameras/{camera}/rules", response_timeout=20)
+    async def rules(request: Request, camera: str) -> None:
+        await RulesPage(await begin(request, services, "Cameras"), camera).build()
 
     @ui.page("/health", response_timeout=20)
     async def health(request: Request) -> None:
