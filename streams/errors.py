@@ -5,6 +5,7 @@
     TocsinError                 anything that a command prints as one line
     ├── NotFound                what was asked for is not there (any more)
     ├── Outdated                what is to be changed was changed by somebody else meanwhile
+    ├── LoginRefused            a login provider does not vouch for somebody, or names no role
     ├── SettingsError           a setting is missing, malformed or contradicts another
     ├── TransportError          Faust or aiokafka lacks a hook that the batch transport relies on
     ├── BrokerError             Kafka cannot be reached or refuses us
@@ -32,6 +33,10 @@ class NotFound(TocsinError):
 
 class Outdated(TocsinError):
     """What is to be changed was changed by somebody else since it was read."""
+
+
+class LoginRefused(TocsinError):
+    """A login provider does not vouch for somebody, or they have no role here."""
 
 
 class SettingsError(TocsinError):

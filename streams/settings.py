@@ -268,6 +268,49 @@ class DashboardUser(_Section):
     """SHA-256 of a token, for programs; empty for none."""
 
 
+class OidcSettings(_Section):
+    """Logins by way of an OpenID Connect provider; without an issuer there are none."""
+
+    issuer: str = ""
+    """Its address, exactly as its tokens and its ``/.well-known/openid-configuration`` say it."""
+
+    client_id: str = ""
+    client_secret: SecretStr = SecretStr("")
+    """Of a confidential client; empty for a public one, which PKCE alone protects."""
+
+    client_secret_file: Path | None = None
+    """Read once, at the start, in the place of `client_secret`."""
+
+    scopes: tuple[str, ...] = ("openid", "profile", "email")
+    name_claim: str = "preferred_username"
+    """What people are called on record; else `email`, else `sub`."""
+
+    role_claim: str = "roles"
+    """The claim of the ID token that names roles, or the path to it: ``realm_access.roles``."""
+
+    analysts: tuple[str, ...] = ("tocsin-analyst",)
+    """Roles there that make an analyst here."""
+
+    viewers: tuple[str, ...] = ("tocsin-viewer",)
+    """Roles there that make a viewer here; who has none of both is refused."""
+
+    def secret(self) -> str:
+        """Give the client's secret, from its file if one is named.
+
+        Raises:
+            SettingsError: the file cannot be read.
+        """
+        if self.client_secret_file is None:
+            return self.client_secret.get_secret_value()
+        try:
+            return self.client_secret_file.read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise SettingsError(
+                f"cannot read dashboard.oidc.client_secret_file {self.client_secret_file}: "
+                f"{error.strerror}"
+            ) from None
+
+
 class DashboardSettings(_Section):
     """The page, the API and what they keep in Redis."""
 
@@ -284,8 +327,10 @@ class DashboardSettings(_Section):
     """A proxy in front speaks TLS: cookies are sent over that alone."""
 
     users: dict[str, DashboardUser] = {}
-    """By name. Without any, whoever reaches it on this machine may do everything."""
+    """By name. Without any, and without `oidc`, whoever reaches it on this machine may do
+    everything."""
 
+    oidc: OidcSettings = OidcSettings()
     session_hours: Annotated[float, Field(gt=0)] = 12.0
     days: Annotated[float, Field(gt=0)] = 14.0
     """Alerts older than this leave the view, unless they are still open."""
@@ -299,6 +344,11 @@ class DashboardSettings(_Section):
 
     workers: tuple[str, ...] = tuple(f"http://127.0.0.1:{port}" for port in (6066, 6067, 6068))
     """Health servers of the workers that the health view watches."""
+
+    @property
+    def has_logins(self) -> bool:
+        """Whether people have to say who they are."""
+        return bool(self.users or self.oidc.issuer)
 
 
 class Webhook(_Section):

@@ -159,7 +159,7 @@ def serving(bed: Bed, *, log_level: str = "INFO", **dashboard: Any) -> Iterator[
     )
     made = settings.dashboard
     environment = environment_of(settings)
-    for name in ("users", "hosts", "workers"):
+    for name in ("users", "hosts", "workers", "oidc"):
         if name in made.model_fields_set:
             environment[f"TOCSIN_DASHBOARD__{name.upper()}"] = json.dumps(
                 dashboard.get(name, made.model_dump()[name])

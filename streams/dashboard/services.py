@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from streams.dashboard.access.attempts import Attempts
+from streams.dashboard.access.oidc import Provider, provider_of
 from streams.dashboard.access.sessions import Sessions
 from streams.dashboard.access.users import Users
 from streams.dashboard.cards import Cards
@@ -42,6 +43,7 @@ class Services:
     frames: LastFrames
     cards: Cards
     rules: RuleEditor
+    provider: Provider | None
 
     @classmethod
     def build(cls, settings: Settings) -> Services:
@@ -68,6 +70,7 @@ class Services:
             frames=LastFrames(settings),
             cards=Cards(settings),
             rules=RuleEditor(settings, desk),
+            provider=provider_of(settings.dashboard.oidc),
         )
 
     @asynccontextmanager

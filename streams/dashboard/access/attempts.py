@@ -24,13 +24,16 @@ class Attempts:
     def __init__(self, client: Any, settings: DashboardSettings) -> None:
         self._client, self._prefix = client, f"{access_namespace(settings)}:failed:"
 
-    async def begin(self, user: str, address: str) -> int:
+    async def begin(self, user: str | None, address: str) -> int:
         """Count an attempt before it is checked, so that many at once count too.
 
+        `user` is None where nobody has said yet who they are.
         Returns for how many seconds no more are taken; 0 where this one may go on.
         """
         wait = 0
         for kind, name, most in (("user", user, BY_USER), ("address", address, BY_ADDRESS)):
+            if name is None:
+                continue
             key = self._key(kind, name)
             with translated():
                 made = self._client.pipeline(transaction=True)
@@ -41,10 +44,11 @@ class Attempts:
                 wait = max(wait, int(left), 1)
         return wait
 
-    async def succeeded(self, user: str, address: str) -> None:
+    async def succeeded(self, user: str | None, address: str) -> None:
         """Forget a user's failures, and take the attempt off the address."""
         with translated():
-            await self._client.delete(self._key("user", user))
+            if user is not None:
+                await self._client.delete(self._key("user", user))
             await self._client.decr(self._key("address", address))
 
     def _key(self, kind: str, name: str) -> str:

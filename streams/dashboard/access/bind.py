@@ -29,10 +29,11 @@ def check_bind(settings: DashboardSettings) -> None:
     """
     if is_local(settings.host):
         return
-    if not settings.users:
+    if not settings.has_logins:
         raise SettingsError(
             f"dashboard.host is {settings.host}, which others reach, and dashboard.users is empty: "
-            "run `tocsin dashboard credentials NAME` and put what it prints into tocsin.toml"
+            "run `tocsin dashboard credentials NAME` and put what it prints into tocsin.toml, or "
+            "set dashboard.oidc"
         )
     if not settings.hosts:
         raise SettingsError(

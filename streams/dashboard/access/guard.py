@@ -41,7 +41,7 @@ class Guard:
     ) -> None:
         self._app, self._users, self._sessions = app, users, sessions
         self._hosts = allowed_hosts(settings)
-        self._https = settings.https
+        self._https, self._has_logins = settings.https, settings.has_logins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or refuse it."""
@@ -101,7 +101,7 @@ class Guard:
             return False
 
     async def _identify(self, state: dict[str, Any], headers: Headers) -> None:
-        if not self._users:
+        if not self._has_logins:
             state["principal"] = Principal(LOCAL, "analyst")
             return
         scheme, _, token = headers.get("authorization", "").partition(" ")

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from streams.dashboard.access.users import Principal, Users
+from streams.dashboard.access.users import Principal, Role, Users
 from streams.settings import DashboardSettings, access_namespace
 from streams.state.redis_client import translated
 
@@ -20,6 +20,11 @@ class Session(Struct, frozen=True):
 
     user: str
     csrf: str
+    role: Role | None = None
+    """Of somebody whom a provider vouched for, at their login; None for one in the settings."""
+
+    id_token: str = ""
+    """With which the provider's own session is ended."""
 
     def allows(self, csrf: str | None) -> bool:
         """Whether `csrf` is the one of this session."""
@@ -40,9 +45,11 @@ class Sessions:
         self._prefix = f"{access_namespace(settings)}:session:"
         self.lifetime_s = round(settings.session_hours * 3600)
 
-    async def begin(self, user: Principal) -> tuple[str, Session]:
-        """Log somebody in; give the id, for a cookie, and the session."""
-        name, session = secrets.token_urlsafe(32), Session(user.name, secrets.token_urlsafe(32))
+    async def begin(self, user: Principal, id_token: str = "") -> tuple[str, Session]:
+        """Log somebody in, by a provider's token or by ours; give the id, for a cookie."""
+        name = secrets.token_urlsafe(32)
+        role = user.role if id_token else None
+        session = Session(user.name, secrets.token_urlsafe(32), role, id_token)
         with translated():
             await self._client.set(
                 self._key(name), msgspec.json.encode(session), ex=self.lifetime_s
@@ -56,7 +63,11 @@ class Sessions:
         if held is None:
             return None
         session = _decode(held)
-        user = self._users.find(session.user)
+        user = (
+            self._users.find(session.user)
+            if session.role is None
+            else Principal(session.user, session.role)
+        )
         return None if user is None else (user, session)
 
     async def end(self, name: str) -> None:

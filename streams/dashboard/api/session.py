@@ -7,6 +7,7 @@ import asyncio
 from fastapi import APIRouter, HTTPException, Request, Response
 
 from streams.dashboard.access.guard import COOKIE, cookie_of
+from streams.dashboard.access.sessions import Session
 from streams.dashboard.access.users import Principal
 from streams.dashboard.api.bodies import Error, LoginIn, SessionOut
 from streams.dashboard.api.requests import Has
@@ -35,12 +36,20 @@ async def who_am_i(request: Request) -> SessionOut:
 async def log_in(login: LoginIn, request: Request, response: Response, has: Has) -> SessionOut:
     """Log in; the session's id goes into a cookie that scripts cannot read."""
     if not has.users:
-        raise HTTPException(409, "nobody has to log in here: dashboard.users is empty")
+        raise HTTPException(409, "nobody logs in by name here: dashboard.users is empty")
     principal = await _known(login, request, has)
-    if (before := cookie_of(request.headers)) is not None:
+    session = await enter(has, response, principal, cookie_of(request.headers))
+    return SessionOut(user=principal.name, role=principal.role, csrf=session.csrf)
+
+
+async def enter(
+    has: Services, response: Response, who: Principal, before: str | None, *, id_token: str = ""
+) -> Session:
+    """Begin somebody's session, in a cookie of `response`; the one from `before` ends."""
+    if before is not None:
         await has.sessions.end(before)  # an id from before the login is worth nothing after it
-    name, session = await has.sessions.begin(principal)
-    await has.desk.record(principal.name, "login")
+    name, session = await has.sessions.begin(who, id_token)
+    await has.desk.record(who.name, "login", "by OpenID" if id_token else "")
     response.set_cookie(
         COOKIE,
         name,
@@ -49,7 +58,7 @@ async def log_in(login: LoginIn, request: Request, response: Response, has: Has)
         secure=has.settings.dashboard.https,
         samesite="lax",
     )
-    return SessionOut(user=principal.name, role=principal.role, csrf=session.csrf)
+    return session
 
 
 @router.delete("/session", status_code=204, response_class=Response)

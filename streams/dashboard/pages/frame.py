@@ -9,7 +9,9 @@ from typing import Any, Final
 from fastapi import Request
 from nicegui import ui
 
+from streams.dashboard.access.sessions import Session
 from streams.dashboard.access.users import Principal
+from streams.dashboard.pages.login import own_address
 from streams.dashboard.pages.words import Clock
 from streams.dashboard.services import Services
 from streams.errors import TocsinError
@@ -96,9 +98,10 @@ async def begin(request: Request, services: Services, title: str) -> Visit:
         )
         if visit.cookie is not None:
             ui.label(f"{visit.principal.name} ({visit.principal.role})").classes("who")
-            ui.button(icon="logout", on_click=lambda: _log_out(visit)).props(
-                'flat round dense aria-label="Log out"'
-            )
+            address = own_address(request, services)
+            ui.button(
+                icon="logout", on_click=lambda: _log_out(visit, state.session, address)
+            ).props('flat round dense aria-label="Log out"')
     visit._toast = ui.element("div").classes("toasts").props('aria-live="polite"')  # noqa: SLF001
     await ui.context.client.connected(timeout=ANSWER_S)
     browser = await ui.run_javascript(_ASK_BROWSER, timeout=ANSWER_S)
@@ -117,11 +120,16 @@ async def _flip(dark: ui.dark_mode) -> None:
     ui.run_javascript(f"localStorage.setItem('tocsin-dark', '{int(not is_dark)}')")
 
 
-async def _log_out(visit: Visit) -> None:
+async def _log_out(visit: Visit, session: Session | None, address: str) -> None:
+    """End the session, and the provider's own if it vouched for who this is."""
+    services, target = visit.services, "/login"
     if visit.cookie is not None:
-        await visit.services.sessions.end(visit.cookie)
-        await visit.services.desk.record(visit.principal.name, "logout")
-    ui.navigate.to("/login")
+        await services.sessions.end(visit.cookie)
+        await services.desk.record(visit.principal.name, "logout")
+    if session is not None and session.id_token and services.provider is not None:
+        ending = services.provider.end(session.id_token, f"{address}/login")
+        target = await visit.trying(ending) or target
+    ui.navigate.to(target)
 
 
 def empty(icon: str, title: str, text: str) -> None:

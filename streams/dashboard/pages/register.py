@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request
 from nicegui import core, ui
 from starlette.staticfiles import StaticFiles
 
-from streams.dashboard.pages import login
+from streams.dashboard.pages import login, oidc
 from streams.dashboard.pages.cameras import Wall
 from streams.dashboard.pages.decide import Decider
 from streams.dashboard.pages.detail import around_of, draw_alert
@@ -27,6 +27,7 @@ _HEAD: Final = '<link rel="stylesheet" href="/assets/dashboard.css">'
 def add_pages(app: FastAPI, services: Services) -> None:
     """Add every page. NiceGUI keeps one app a process, so there is one dashboard in a process."""
     app.include_router(login.router)
+    app.include_router(oidc.router)
     app.mount("/assets", StaticFiles(directory=_ASSETS), name="assets")
     ui.add_head_html(_HEAD, shared=True)
 
