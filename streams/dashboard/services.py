@@ -14,8 +14,10 @@ from streams.dashboard.access.users import Users
 from streams.dashboard.cards import Cards
 from streams.dashboard.desk import Desk
 from streams.dashboard.frames import LastFrames
+from streams.dashboard.payments import CardPayments
 from streams.dashboard.rules.editor import RuleEditor
 from streams.dashboard.sender import Sender
+from streams.dashboard.terminals import Terminals
 from streams.dashboard.view.changes import Changes
 from streams.dashboard.view.consumer import ViewConsumer
 from streams.dashboard.view.store import ViewStore
@@ -42,6 +44,8 @@ class Services:
     workers: Workers
     frames: LastFrames
     cards: Cards
+    terminals: Terminals
+    payments: CardPayments
     rules: RuleEditor
     provider: Provider | None
 
@@ -69,6 +73,8 @@ class Services:
             workers=Workers(settings.dashboard.workers),
             frames=LastFrames(settings),
             cards=Cards(settings),
+            terminals=Terminals(settings),
+            payments=CardPayments(settings),
             rules=RuleEditor(settings, desk),
             provider=provider_of(settings.dashboard.oidc),
         )
@@ -95,5 +101,6 @@ class Services:
             await self.sender.close()
             await self.store.close()
             self.cards.close()
+            self.terminals.close()
             if self.pictures is not None:
                 self.pictures.close()

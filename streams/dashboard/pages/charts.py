@@ -9,16 +9,17 @@ from nicegui import ui
 
 from streams.schemas import Reason
 
-_INK: Final = "#7b8794"  # on light and dark ground alike
-_ACCENT: Final = "#2f8fc4"
-_ALARM: Final = "#e4572e"
-_CALM: Final = "#3fa66b"
-_COLOURS: Final = [_ACCENT, "#e0a030", _CALM, "#a06cd5", _ALARM]
+INK: Final = "#7b8794"  # on light and dark ground alike
+ACCENT: Final = "#2f8fc4"
+ALARM: Final = "#e4572e"
+CALM: Final = "#3fa66b"
+WARM: Final = "#e0a030"
+_COLOURS: Final = [ACCENT, WARM, CALM, "#a06cd5", ALARM]
 
 _AXIS: Final = {
-    "axisLine": {"lineStyle": {"color": _INK}},
-    "axisLabel": {"color": _INK, "fontSize": 11, "hideOverlap": True},
-    "splitLine": {"lineStyle": {"color": _INK, "opacity": 0.15}},
+    "axisLine": {"lineStyle": {"color": INK}},
+    "axisLabel": {"color": INK, "fontSize": 11, "hideOverlap": True},
+    "splitLine": {"lineStyle": {"color": INK, "opacity": 0.15}},
 }
 
 
@@ -43,7 +44,7 @@ def reasons_chart(reasons: Sequence[Reason]) -> None:
                     {
                         "value": round(reason.contribution, 3),
                         "itemStyle": {
-                            "color": _ALARM if reason.contribution > 0 else _CALM,
+                            "color": ALARM if reason.contribution > 0 else CALM,
                             "borderRadius": 4,
                         },
                     }
@@ -52,7 +53,7 @@ def reasons_chart(reasons: Sequence[Reason]) -> None:
                 "label": {
                     "show": True,
                     "position": "right",
-                    "color": _INK,
+                    "color": INK,
                     ":formatter": "p => (p.value > 0 ? '+' : '') + p.value.toFixed(2)",
                 },
             }
@@ -62,61 +63,39 @@ def reasons_chart(reasons: Sequence[Reason]) -> None:
     _chart(options, f"Contribution of each reason to the score: {said}", 26 * len(shown) + 16)
 
 
-def timeline_chart(
-    *,
-    large: Sequence[tuple[int, float]],
-    alerts: Sequence[tuple[int, float, float]],
-    this: tuple[int, float, float],
-) -> None:
-    """Show a card's unusual transactions over time, as times the usual amount.
+Dots = Sequence[tuple[int, float]]
+"""(ms, value)."""
+
+
+def timeline_chart(dots: Mapping[str, tuple[str, int, Dots]], said: str) -> ui.echart:
+    """Show single amounts over time; the scale is logarithmic, and less than a cent counts as one.
 
     Args:
-        large: (ms, times) of those that were unusually large.
-        alerts: (ms, times, score) of those that raised an alert.
-        this: likewise of the one that is looked at.
+        dots: by name in the legend: colour, size in pixels, and where they are.
+        said: what is to be seen, in words.
     """
-
-    def points(found: Sequence[tuple[int, float, float]]) -> list[list[float]]:
-        return [[at, round(times, 2), round(score, 3)] for at, times, score in found]
-
     options = {
         "animation": False,
         "grid": {"left": 8, "right": 16, "top": 34, "bottom": 4, "containLabel": True},
-        "legend": {"top": 0, "textStyle": {"color": _INK}, "icon": "circle", "itemHeight": 9},
+        "legend": {"top": 0, "textStyle": {"color": INK}, "icon": "circle", "itemHeight": 9},
         "tooltip": {"trigger": "item"},
         "xAxis": {"type": "time", **_AXIS, "splitLine": {"show": False}},
         "yAxis": {
-            "type": "value",
-            "name": "times usual",
-            "nameTextStyle": {"color": _INK},
+            "type": "log",
             **_AXIS,
         },
         "series": [
             {
                 "type": "scatter",
-                "name": "large",
-                "symbolSize": 8,
-                "itemStyle": {"color": _INK},
-                "data": [[at, round(times, 2)] for at, times in large],
-            },
-            {
-                "type": "scatter",
-                "name": "alert",
-                "symbolSize": 11,
-                "itemStyle": {"color": "#e0a030"},
-                "data": points(alerts),
-            },
-            {
-                "type": "scatter",
-                "name": "this one",
-                "symbolSize": 16,
-                "itemStyle": {"color": _ALARM},
-                "data": points([this]),
-            },
+                "name": name,
+                "symbolSize": size,
+                "itemStyle": {"color": colour},
+                "data": [[at, round(max(value, 0.01), 2)] for at, value in found],
+            }
+            for name, (colour, size, found) in dots.items()
         ],
     }
-    said = f"{len(large)} unusually large transactions and {len(alerts)} other alerts of the card"
-    _chart(options, said, 210)
+    return _chart(options, said, 220)
 
 
 Series = Mapping[str, Sequence[tuple[float, float]]]
@@ -129,7 +108,7 @@ def figures_chart(series: Series, said: str) -> ui.echart:
         "animation": False,
         "color": _COLOURS,
         "grid": {"left": 8, "right": 12, "top": 30, "bottom": 4, "containLabel": True},
-        "legend": {"top": 0, "textStyle": {"color": _INK}, "itemWidth": 12, "itemHeight": 8},
+        "legend": {"top": 0, "textStyle": {"color": INK}, "itemWidth": 12, "itemHeight": 8},
         "tooltip": {"trigger": "axis"},
         "xAxis": {"type": "time", **_AXIS, "splitLine": {"show": False}},
         "yAxis": {"type": "value", "min": 0, **_AXIS},
@@ -147,7 +126,7 @@ def show_figures(chart: ui.echart, series: Series) -> None:
 
 def _nothing(series: Series) -> dict[str, Any]:
     text = "" if series else "nothing yet"
-    style = {"text": text, "fill": _INK, "fontSize": 13}
+    style = {"text": text, "fill": INK, "fontSize": 13}
     return {"type": "text", "left": "center", "top": "middle", "style": style}
 
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
 from nicegui import ui
 
 from streams.alerts.objects import BOX_FIELDS
-from streams.dashboard.cards import Card
-from streams.dashboard.pages.charts import reasons_chart, timeline_chart
+from streams.dashboard.pages.charts import reasons_chart
 from streams.dashboard.pages.decide import Decider
+from streams.dashboard.pages.evidence import Around, draw_card, draw_terminal
 from streams.dashboard.pages.frame import Visit
 from streams.dashboard.pages.words import (
     DECISIONS,
@@ -25,33 +24,8 @@ from streams.dashboard.pages.words import (
     place_of,
     value_of,
 )
-from streams.dashboard.services import Services
-from streams.dashboard.view.query import Filters, page_of
 from streams.dashboard.view.records import OUTCOMES, ViewedAlert
 from streams.schemas import Action, Alert
-
-_NEIGHBOURS: Final = 12
-
-
-@dataclass(frozen=True, slots=True)
-class Around:
-    """What is known around an alert: others on its card or camera, and the card's memory."""
-
-    alerts: list[ViewedAlert]
-    card: Card | None
-
-
-async def around_of(services: Services, viewed: ViewedAlert) -> Around:
-    """Look it up.
-
-    Raises:
-        StoreError: Redis does not serve.
-    """
-    alert = viewed.alert
-    filters = Filters(kind=alert.kind, entity=alert.entity, suppressed=True)
-    page = await page_of(services.store, filters, limit=_NEIGHBOURS)
-    card = await services.cards.find(alert.entity) if alert.kind == "fraud" else None
-    return Around(page.alerts, card)
 
 
 def draw_alert(visit: Visit, decider: Decider, viewed: ViewedAlert, around: Around) -> None:
@@ -63,7 +37,8 @@ def draw_alert(visit: Visit, decider: Decider, viewed: ViewedAlert, around: Arou
         _picture(alert)
     _reasons(alert)
     if alert.kind == "fraud":
-        _timeline(alert, around)
+        draw_card(visit, alert, around)
+        draw_terminal(alert, around)
     _facts(visit, viewed)
     _around(visit, viewed, around.alerts)
     _history(visit, viewed)
@@ -143,33 +118,6 @@ def _reasons(alert: Alert) -> None:
                     ui.label(" · ".join(known)).classes("hint")
 
 
-def _timeline(alert: Alert, around: Around) -> None:
-    card = around.card
-    with ui.element("section").classes("part"):
-        ui.label("The card's time line").classes("title")
-        if card is None:
-            ui.label("The fraud agent's memory knows nothing of this card.").classes("hint")
-            return
-        ui.label(
-            f"{card.transactions:,} transactions so far, usually {card.usual_amount:,.2f}. "
-            "Shown, as times that, are those that were unusually large and those with an alert."
-        ).classes("hint")
-        amount = float(alert.detail.get("amount") or 0)
-        timeline_chart(
-            large=card.large,
-            alerts=[
-                (
-                    one.alert.event_time,
-                    float(one.alert.detail.get("amount") or 0) / max(card.usual_amount, 0.01),
-                    one.alert.score,
-                )
-                for one in around.alerts
-                if one.alert.id != alert.id
-            ],
-            this=(alert.event_time, amount / max(card.usual_amount, 0.01), alert.score),
-        )
-
-
 def _facts(visit: Visit, viewed: ViewedAlert) -> None:
     alert = viewed.alert
     facts = {
@@ -180,7 +128,9 @@ def _facts(visit: Visit, viewed: ViewedAlert) -> None:
     }
     if alert.kind == "fraud":
         if (novelty := alert.detail.get("novelty")) is not None:
-            facts["Novelty"] = _short(novelty)
+            facts["Novelty"] = (
+                f"{float(novelty):.1%} of transactions are less unlike what their card did before"
+            )
         facts["Transaction"] = str(alert.detail.get("tx_id"))
     else:
         facts["Began"] = visit.clock.moment(alert.started_at)

@@ -12,7 +12,8 @@ from urllib.parse import quote
 from nicegui import events, ui
 
 from streams.dashboard.pages.decide import Decider
-from streams.dashboard.pages.detail import around_of, draw_alert
+from streams.dashboard.pages.detail import draw_alert
+from streams.dashboard.pages.evidence import around_of
 from streams.dashboard.pages.frame import ANSWER_S, Visit, empty
 from streams.dashboard.pages.grid import GRID, STEP, columns_for
 from streams.dashboard.pages.words import row_of

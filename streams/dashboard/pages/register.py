@@ -12,7 +12,8 @@ from starlette.staticfiles import StaticFiles
 from streams.dashboard.pages import login, oidc
 from streams.dashboard.pages.cameras import Wall
 from streams.dashboard.pages.decide import Decider
-from streams.dashboard.pages.detail import around_of, draw_alert
+from streams.dashboard.pages.detail import draw_alert
+from streams.dashboard.pages.evidence import around_of
 from streams.dashboard.pages.frame import begin, empty
 from streams.dashboard.pages.health import Health
 from streams.dashboard.pages.live import LiveList

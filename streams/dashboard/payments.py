@@ -1,0 +1,170 @@
+"""A card's transactions around one of them, read from where they are kept: the topic itself.
+
+The card is the key, so all of them are in one partition, between those of many other cards. How far
+that reaches depends on how many there are: it is told, and no more is read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from streams.admin import describe
+from streams.connection import broker_errors, client_options
+from streams.errors import TopicMissing
+from streams.schemas import DECODE_ERRORS, Source, decode_score, decode_transaction
+from streams.settings import Settings
+
+BEFORE: Final = 20_000
+"""Records of the partition that are looked through before the one that is asked about."""
+
+AFTER: Final = 5_000
+MOST: Final = 60
+"""Transactions of the card that are given: the newest."""
+
+_WITHIN_S: Final = 5.0
+_LEAD_MS: Final = 60_000
+"""A score is sent after its transaction; clocks of two machines may be this far apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """One transaction; `score` is None where none was published, `offset` where it lies."""
+
+    offset: int
+    tx_id: str
+    event_time: int
+    amount: float
+    currency: str
+    terminal_id: str
+    score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Payments:
+    """What was found, in order of the topic.
+
+    Attributes:
+        found: of the card, the newest `MOST`.
+        looked: records that were looked through; 0 where the topic is gone.
+        is_all_before: whether they reach back to where the topic begins.
+    """
+
+    found: Sequence[Payment]
+    looked: int
+    is_all_before: bool
+
+
+class CardPayments:
+    """Reads the topics of transactions and scores; one question at a time."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = asyncio.Lock()
+
+    async def around(self, card_id: str, source: Source) -> Payments:
+        """Find a card's transactions around the one at `source`, with what they were scored.
+
+        Raises:
+            BrokerError: no broker answers, or it refuses us.
+        """
+        async with self._lock:
+            if source.partition >= await self._partitions(source.topic):
+                return Payments((), 0, is_all_before=False)
+            return await self._around(card_id, source)
+
+    async def _around(self, card_id: str, source: Source) -> Payments:
+        async with self._consumer() as consumer:
+            where = TopicPartition(source.topic, source.partition)
+            first, end = await _bounds(consumer, where)
+            begin = max(first, source.offset - BEFORE)
+            records = await _read(consumer, where, begin, min(end, source.offset + AFTER))
+            key = card_id.encode()
+            mine = [record for record in records if record.key == key]
+            found = [one for record in mine if (one := _payment(record, card_id)) is not None]
+            if found and self._settings.fraud.publish_scores:
+                scores = await self._scores(consumer, where, mine)
+                found = [replace(one, score=scores.get(one.tx_id)) for one in found]
+        return Payments(found[-MOST:], len(records), begin == first)
+
+    async def _scores(
+        self, consumer: Any, source: TopicPartition, mine: list[Any]
+    ) -> dict[str, float]:
+        """Scores by tx_id: keyed by card too, so they are in the partition of the same number."""
+        topic = self._settings.topics.scores
+        if await self._partitions(topic) != await self._partitions(source.topic):
+            return {}
+        where = TopicPartition(topic, source.partition)
+        _, end = await _bounds(consumer, where)
+        at = (await consumer.offsets_for_times({where: mine[0].timestamp - _LEAD_MS}))[where]
+        if at is None:
+            return {}
+        records = await _read(consumer, where, at.offset, min(end, at.offset + BEFORE + AFTER))
+        key, found = mine[0].key, dict[str, float]()
+        for record in records:
+            if record.key == key:
+                try:
+                    score = decode_score(record.value or b"")
+                except DECODE_ERRORS:
+                    continue
+                found[score.tx_id] = score.score
+        return found
+
+    async def _partitions(self, topic: str) -> int:
+        try:
+            return (await describe(self._settings.kafka, topic)).partitions
+        except TopicMissing:
+            return 0
+
+    @asynccontextmanager
+    async def _consumer(self) -> AsyncIterator[Any]:
+        with broker_errors(self._settings.kafka):
+            consumer = AIOKafkaConsumer(
+                **client_options(self._settings.kafka),
+                group_id=None,
+                enable_auto_commit=False,
+                fetch_max_wait_ms=50,
+                max_partition_fetch_bytes=self._settings.kafka.max_partition_fetch_bytes,
+            )
+            try:
+                await consumer.start()
+                yield consumer
+            finally:
+                await consumer.stop()
+
+
+async def _bounds(consumer: Any, where: TopicPartition) -> tuple[int, int]:
+    consumer.assign([where])
+    first = (await consumer.beginning_offsets([where]))[where]
+    return first, (await consumer.end_offsets([where]))[where]
+
+
+async def _read(consumer: Any, where: TopicPartition, begin: int, end: int) -> list[Any]:
+    """Read offsets from `begin` to before `end`, or what comes of them in time."""
+    records: list[Any] = []
+    if begin >= end:
+        return records
+    consumer.seek(where, begin)
+    loop = asyncio.get_running_loop()
+    until = loop.time() + _WITHIN_S
+    while loop.time() < until and await consumer.position(where) < end:
+        for fetched in (await consumer.getmany(where, timeout_ms=200)).values():
+            records += [record for record in fetched if record.offset < end]
+    return records
+
+
+def _payment(record: Any, card_id: str) -> Payment | None:
+    try:
+        one = decode_transaction(record.value or b"")
+    except DECODE_ERRORS:
+        return None  # a dead letter by now
+    if one.card_id != card_id:
+        return None
+    return Payment(
+        record.offset, one.tx_id, one.event_time, one.amount, one.currency, one.terminal_id
+    )
