@@ -51,6 +51,16 @@ class TopicReport:
     drift: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class ClusterHealth:
+    """Brokers that are up, and partitions of some topics: all, short of replicas, leaderless."""
+
+    brokers: int
+    partitions: int
+    under_replicated: int
+    leaderless: int
+
+
 @contextmanager
 def connect(kafka: KafkaSettings) -> Iterator[KafkaAdmin]:
     """Open an admin connection and close it after the block.
@@ -155,6 +165,47 @@ class KafkaAdmin:
         )
         done = {**committed, **{number: starts[where].offset for number, where in at.items()}}
         return sum(max(0, end - done[number]) for number, end in ends.items())
+
+    def health(self, topics: Sequence[str]) -> ClusterHealth:
+        """Count brokers, and partitions of `topics` that lack something; no topic has none."""
+        brokers = self._client.describe_cluster()["brokers"]
+        partitions = [
+            partition
+            for topic in self._client.describe_topics(list(topics))
+            for partition in topic["partitions"]
+        ]
+        return ClusterHealth(
+            len(brokers),
+            len(partitions),
+            sum(len(one["isr_nodes"]) < len(one["replica_nodes"]) for one in partitions),
+            sum(one["leader_id"] < 0 for one in partitions),
+        )
+
+    def lags(self, reads: Mapping[str, Sequence[str]]) -> dict[tuple[str, str], int]:
+        """Count what each group has not committed of the topics that it reads.
+
+        As the broker answers at once: unlike `lag` it leaves out groups without a commit, and what
+        the embedded broker does not tell of its log ends.
+        """
+        commits = {
+            (group, topic): found
+            for group, topics in reads.items()
+            for topic in topics
+            if (found := self.committed(group, topic))
+        }
+        places = {
+            TopicPartition(topic, number)
+            for (_, topic), found in commits.items()
+            for number in found
+        }
+        ends = self._client.list_partition_offsets(dict.fromkeys(places, OffsetSpec.LATEST))
+        return {
+            (group, topic): sum(
+                max(0, ends[TopicPartition(topic, number)].offset - offset)
+                for number, offset in found.items()
+            )
+            for (group, topic), found in commits.items()
+        }
 
     def committed(self, group: str, topic: str) -> dict[int, int]:
         """Look up the offset that `group` has committed on each partition of `topic`.

@@ -95,6 +95,12 @@ class Metrics:
         self.progress_at = self._gauge(
             "last_progress_timestamp_seconds", "Last acknowledgement, epoch"
         )
+        self._model = Gauge(
+            "tocsin_model_info",
+            "1, by name, version and weights of the network that is served",
+            ["agent", "name", "version", "sha256"],
+            registry=self.registry,
+        )
         self.ready = self._gauge("ready", "1 when the worker is ready")
         self.rebuilding = self._gauge("rebuilding", "1 while state is rebuilt from the topic")
         self._stages = Counter(
@@ -123,6 +129,10 @@ class Metrics:
     def drift(self, name: str) -> Gauge:
         """Return the gauge of one input's drift."""
         return self._drift.labels(self._agent, name)
+
+    def serves(self, name: str, version: str, sha256: str) -> None:
+        """Publish which network is served."""
+        self._model.labels(self._agent, name, version, sha256).set(1)
 
     def set_lag(self, partition: int, records: int) -> None:
         """Publish the lag of one partition."""

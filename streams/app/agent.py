@@ -11,6 +11,7 @@ from streams.errors import SettingsError
 from streams.frame_metrics import FrameMetrics
 from streams.metrics import Metrics
 from streams.pipeline.batch import CameraWatcher, Detector
+from streams.schemas import ModelRef
 from streams.settings import Settings
 from streams.state.memory import MemoryServer, MemoryStateStore
 from streams.state.redis import RedisStateStore
@@ -39,6 +40,9 @@ class Agent:
     max_batch: int
     max_unflushed: int
     """Records that may be read and not yet flushed."""
+
+    serves: ModelRef | None = None
+    """The network by name, for people; None for an agent without one."""
 
     table: EntityTable | None = None
     """Its rows, where they are of one width."""

@@ -30,6 +30,8 @@ def observe(agent: Agent, metrics: Metrics) -> None:
     """Publish the counts that an agent keeps."""
     if agent.metrics is not None:
         agent.metrics.register(metrics.registry)
+    if agent.serves is not None:
+        metrics.serves(agent.serves.name, agent.serves.version, agent.serves.sha256)
     table: Any = agent.table
     if table is None:
         return

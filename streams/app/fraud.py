@@ -60,6 +60,7 @@ def build_fraud(settings: Settings, status: Status, patience: Patience) -> Agent
     threshold = manifest.threshold if fraud.threshold is None else fraud.threshold
     policy = _policy(fraud, store, threshold)
     drift = DriftWatch(manifest.reference, manifest.features, fraud.drift_days)
+    model = ModelRef(manifest.name, manifest.version, manifest.sha256)
     detector = FraudDetector(
         cards=cards,
         memory=memory,
@@ -74,7 +75,7 @@ def build_fraud(settings: Settings, status: Status, patience: Patience) -> Agent
         ),
         dead_letters=DeadLetters(topics.transactions, dead_topic(settings, topics.transactions)),
         rules=DecisionRules(
-            model=ModelRef(manifest.name, manifest.version, manifest.sha256),
+            model=model,
             source_topic=topics.transactions,
             alerts_topic=topics.alerts,
             scores_topic=topics.scores if fraud.publish_scores else None,
@@ -96,6 +97,7 @@ def build_fraud(settings: Settings, status: Status, patience: Patience) -> Agent
         table=cards,
         detector=detector,
         model=manifest.sha256,
+        serves=model,
         max_batch=settings.delivery.max_batch,
         max_unflushed=unflushed(cards),
         sized=policy.sized,

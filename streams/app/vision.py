@@ -106,6 +106,7 @@ def build_vision(settings: Settings, status: Status, patience: Patience) -> Agen
         store=store,
         detector=detector,
         model=model.sha256,
+        serves=model,
         max_batch=vision.max_batch,
         max_unflushed=BATCHES_UNFLUSHED * vision.max_batch,
         batch_wait_s=vision.batch_wait_s,

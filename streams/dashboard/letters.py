@@ -48,18 +48,25 @@ async def newest_letters(
     return [letter for _, _, letter in sorted(newest, reverse=True)], total
 
 
-async def send_back(settings: Settings, names: Sequence[str]) -> Counter[str]:
-    """Replay letters by name, none that was replayed before; count their fates.
+async def send_back(
+    settings: Settings, names: Sequence[str], *, dry_run: bool = False
+) -> Counter[str]:
+    """Replay letters by name, none that was replayed before; count their fates, with why.
+
+    A dry run says what would become of them, and neither sends nor writes anything.
 
     Raises:
         BrokerError: no broker answers.
         SettingsError: one is no name of a letter.
         TocsinError: one is not there (any more).
     """
-    report = Report()
-    async with sending(settings.kafka) as send:
-        await replay(settings, find_named(settings, names), Order(), report, send=send)
+    report, letters = Report(), find_named(settings, names)
+    if dry_run:
+        await replay(settings, letters, Order(), report)
+    else:
+        async with sending(settings.kafka) as send:
+            await replay(settings, letters, Order(), report, send=send)
     fates = Counter[str]()
-    for fate, _, kind in report.rows():
-        fates[fate.value] += kind.letters
+    for fate, why, kind in report.rows():
+        fates[f"{fate.value}: {why}" if why else fate.value] += kind.letters
     return fates

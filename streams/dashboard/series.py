@@ -1,17 +1,21 @@
-"""Figures over time out of the workers' answers."""
+"""Figures over time out of the answers of workers and servers."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from streams.dashboard.servers import Figures, Servers
 from streams.dashboard.workers import Watched
 from streams.scrape import Samples, histogram_quantile
 
 Points = list[tuple[float, float]]
 """(epoch seconds, value)."""
+
+_DRIFTS: Final = 3
+"""Inputs of a worker that the chart of drift follows."""
 
 _SPAN: Final = 5
 """Answers that a rate or a percentile is taken over: ten seconds."""
@@ -42,8 +46,45 @@ def figures_of(workers: Sequence[Watched]) -> list[Figure]:
         ),
         Figure("Batch fill", "records", _each(workers, _mean("tocsin_batch_size"))),
         Figure("Dead letters", "per s", _each(workers, _rate("tocsin_dead_letters_total"))),
-        Figure("Drift", "PSI", _each(workers, _largest("tocsin_drift_psi"))),
+        Figure("Drift", "PSI of the inputs that drift most", _drifts(workers)),
     ]
+
+
+def server_figures(servers: Servers) -> list[Figure]:
+    """Give what the health view charts of Redis and Kafka."""
+    redis, kafka = servers.redis.all, servers.kafka.all
+    lags = sorted(name for name in servers.kafka.latest if name.startswith("lag "))
+    return [
+        Figure("Redis memory", "MiB", _named(redis, {"used": "used", "limit": "limit"})),
+        Figure("Redis keys", "keys", _named(redis, {"keys": "keys"})),
+        Figure("Redis operations", "per s", _named(redis, {"ops": "operations"})),
+        Figure(
+            "Kafka",
+            "brokers, partitions",
+            _named(
+                kafka,
+                {
+                    "brokers": "brokers",
+                    "under-replicated": "under-replicated",
+                    "without a leader": "without a leader",
+                },
+            ),
+        ),
+        Figure(
+            "Lag by group",
+            "records",
+            _named(kafka, {name: name.removeprefix("lag ") for name in lags}),
+        ),
+    ]
+
+
+def model_of(worker: Watched) -> str:
+    """Name the network that a worker serves, its version and its weights; empty for none."""
+    for name, labels in worker.latest.values:
+        if name == "tocsin_model_info":
+            found = dict(labels)
+            return f"{found['name']} {found['version']} ({found['sha256'][:8]})"
+    return ""
 
 
 def agent_of(worker: Watched) -> str:
@@ -93,9 +134,30 @@ def _mean(name: str) -> Take:
     return take
 
 
-def _largest(name: str) -> Take:
-    def take(_: Samples, after: Samples, __: float) -> float:
-        found = [value for (known, _), value in after.values.items() if known == name]
-        return max(found, default=math.nan)
+def _drifts(workers: Sequence[Watched]) -> dict[str, Points]:
+    """Follow the inputs of each worker that have drifted most by now."""
+    lines: dict[str, Points] = {}
+    for worker in workers:
+        found = {
+            dict(labels)["input"]: value
+            for (name, labels), value in worker.latest.values.items()
+            if name == "tocsin_drift_psi" and math.isfinite(value)
+        }
+        for name in sorted(found, key=lambda name: -found[name])[:_DRIFTS]:
+            take = _labelled("tocsin_drift_psi", input=name)
+            lines[f"{agent_of(worker)} {name}"] = list(_points(worker, take))
+    return {name: points for name, points in lines.items() if points}
 
-    return take
+
+def _labelled(name: str, **labels: str) -> Take:
+    return lambda before, after, s: after.get(name, **labels)
+
+
+def _named(answers: Iterable[tuple[float, Figures]], lines: Mapping[str, str]) -> dict[str, Points]:
+    """Lines of a server's answers, by what they are to be called."""
+    found: dict[str, Points] = {said: [] for said in lines.values()}
+    for at, figures in answers:
+        for name, said in lines.items():
+            if name in figures:
+                found[said].append((at, figures[name]))
+    return {said: points for said, points in found.items() if points}

@@ -17,6 +17,7 @@ from streams.dashboard.frames import LastFrames
 from streams.dashboard.payments import CardPayments
 from streams.dashboard.rules.editor import RuleEditor
 from streams.dashboard.sender import Sender
+from streams.dashboard.servers import Servers
 from streams.dashboard.terminals import Terminals
 from streams.dashboard.view.changes import Changes
 from streams.dashboard.view.consumer import ViewConsumer
@@ -42,6 +43,7 @@ class Services:
     attempts: Attempts
     pictures: PictureStore | None
     workers: Workers
+    servers: Servers
     frames: LastFrames
     cards: Cards
     terminals: Terminals
@@ -71,6 +73,7 @@ class Services:
             attempts=Attempts(store.client, settings.dashboard),
             pictures=open_pictures(settings),
             workers=Workers(settings.dashboard.workers),
+            servers=Servers(settings),
             frames=LastFrames(settings),
             cards=Cards(settings),
             terminals=Terminals(settings),
@@ -89,6 +92,7 @@ class Services:
                 self.changes.follow(),
                 sweep_for_ever(self.store, self.settings.dashboard),
                 self.workers.watch(),
+                self.servers.watch(),
                 self.frames.close_when_idle(),
             )
         ]

@@ -22,6 +22,8 @@ from playwright.sync_api import (
 )
 
 from streams.dashboard.access.users import hash_password
+from streams.dashboard.rules.file import digest
+from streams.demo.ground import STREET_RULES
 from streams.frame_metrics import FrameMetrics
 from streams.health import HealthServer
 from streams.metrics import Metrics
@@ -115,6 +117,9 @@ def worker() -> Iterator[str]:
     with ExitStack() as stack:
         fraud, vision, frames = Metrics("fraud"), Metrics("vision"), FrameMetrics()
         frames.register(vision.registry)
+        frames.took_rules(digest(STREET_RULES.read_bytes()))  # of which beds have a copy
+        fraud.serves("fraud", "2", "b8e5" * 16)
+        vision.serves("street", "1", "ab19" * 16)
         addresses = []
         for metrics in (fraud, vision):
             metrics.ready.set(1)
@@ -129,7 +134,8 @@ def worker() -> Iterator[str]:
 
 
 def _work(fraud: Metrics, vision: Metrics, frames: FrameMetrics, gone: threading.Event) -> None:
-    fraud.drift("log_amount").set(0.04)
+    for place, name in enumerate(("log_amount", "log_gap", "night", "score")):
+        fraud.drift(name).set(0.04 / (1 + place))
     step = 0
     while not gone.wait(0.2):
         step += 1

@@ -11,10 +11,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from streams.schemas import decode_label
+from streams.schemas import decode_action, decode_label
 from tests.browser.conftest import PASSWORD, WAIT_MS
 from tests.dashboard import Dashboard, a_fraud, send_alerts, serving
-from tests.worker import Bed
+from tests.worker import Bed, Produced
 
 Take = Callable[[Page, str], None]
 ROW = ".ag-center-cols-container .ag-row"
@@ -153,11 +153,73 @@ def test_cameras_and_health_are_shown_and_accessible(
     expect(page.locator(".tile rect.box")).to_have_count(3)
     picture(page, "cameras")
     accessible(page)
+    page.goto(f"{dashboard.address}/cameras/street/rules")
+    expect(page.locator(".pill")).to_have_text("in force", timeout=WAIT_MS)
+    page.get_by_role("button", name="street", exact=True).click()
+    expect(page.locator("svg .corner")).to_have_count(4, timeout=WAIT_MS)
+    picture(page, "rules")
+    accessible(page)
     page.goto(f"{dashboard.address}/health")
     expect(page.locator(".figure", has_text="fraud")).to_contain_text("ready", timeout=WAIT_MS)
-    expect(page.locator(".charts .panel")).to_have_count(6)
+    expect(page.locator(".figure", has_text="fraud")).to_contain_text("fraud 2 (b8e5b8e5)")
+    expect(page.locator(".charts .panel")).to_have_count(11)
+    expect(page.locator(".figure", has_text="Redis")).to_contain_text("MiB", timeout=WAIT_MS)
+    kafka = page.locator(".figure", has_text="Kafka")
+    expect(kafka).to_contain_text("1 broker, 0 of", timeout=WAIT_MS)
     picture(page, "health")
     accessible(page)
+
+
+def test_a_dead_letter_is_looked_into_tried_and_sent_back(
+    page: Page, bed: Bed, dashboard: Dashboard
+) -> None:
+    topics = bed.settings.topics
+    dead = f"{topics.labels}.dead"
+    bed.create_topics(only=[dead, f"{dead}.replayed"])
+    headers = {
+        "reason": "labelled_at is before event_time",
+        "step": "decode",
+        "topic": topics.labels,
+        "partition": "0",
+        "offset": "5",
+        "timestamp": "1",
+    }
+    named = [(f"tocsin-{name}", value.encode()) for name, value in headers.items()]
+    bed.produce(dead, [Produced(b"<b>bold</b>", b"shop-1", named, 0)])
+    before = len(bed.read(topics.labels))
+
+    page.goto(f"{dashboard.address}/health")
+    page.get_by_text("labelled_at is before event_time").click()
+    expect(page.locator(".letters pre")).to_have_text("<b>bold</b>")
+    page.get_by_role("button", name="Send back").click()
+    form = page.get_by_role("dialog")
+    expect(form).to_contain_text(f"would go to {topics.labels}, partition 0", timeout=WAIT_MS)
+    assert len(bed.read(topics.labels)) == before  # tried, not sent
+    form.get_by_role("button", name="Send it back").click()
+    expect(page.locator(".toast")).to_contain_text("1 sent", timeout=WAIT_MS)
+    assert len(bed.read(topics.labels)) == before + 1
+    page.get_by_role("button", name="Send back").click()
+    expect(page.get_by_role("dialog")).to_contain_text("replayed before", timeout=WAIT_MS)
+    said = [decode_action(record.value) for record in bed.read(topics.audit)]
+    assert [one.text for one in said if one.action == "replay"] == [f"1 sent: {dead}:0:0"]
+
+
+def test_a_new_alert_sounds_where_one_asked_for_it(
+    page: Page, bed: Bed, dashboard: Dashboard
+) -> None:
+    page.add_init_script(
+        "window.tones = 0; const made = AudioContext.prototype.createOscillator;"
+        "AudioContext.prototype.createOscillator = function() {"
+        " window.tones += 1; return made.call(this) }"
+    )
+    open_list(page, dashboard)
+    send_alerts(bed, [a_fraud(6000, card="quiet")])
+    row(page, a_fraud(6000).id).wait_for()
+    assert page.evaluate("window.tones") == 0
+    page.get_by_role("button", name="Sound").click()
+    page.wait_for_function("window.tones === 1")  # how it sounds
+    send_alerts(bed, [a_fraud(6001, card="loud")])
+    page.wait_for_function("window.tones === 2")
 
 
 def test_on_a_phone(chromium: Browser, dashboard: Dashboard, picture: Take) -> None:

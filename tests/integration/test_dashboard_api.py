@@ -290,6 +290,10 @@ def test_dead_letters_are_looked_into_and_sent_back_once(bed: Bed, dashboard: Da
     assert found["total"] == 2
     name = found["letters"][0]["name"]
     assert dashboard.client.get(f"/api/dead-letters/{name}").json() == found["letters"][0]
+    tried = {"letters": [name], "dry_run": True}
+    answer = dashboard.client.post("/api/dead-letters/replay", json=tried)
+    assert answer.json() == {"fates": {"sent": 1}}
+    assert bed.read(topics.transactions) == []
     for fate in ("sent", "replayed before"):
         answer = dashboard.client.post("/api/dead-letters/replay", json={"letters": [name]})
         assert answer.json() == {"fates": {fate: 1}}

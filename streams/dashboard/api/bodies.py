@@ -159,10 +159,12 @@ class ReplayIn(Body):
     letters: Annotated[
         list[Annotated[str, Field(max_length=512)]], Field(min_length=1, max_length=500)
     ]
+    dry_run: bool = False
+    """Say what would become of them; send nothing."""
 
 
 class Replayed(BaseModel):
-    """How many letters had each fate."""
+    """How many letters had each fate, with why where it has a reason."""
 
     fates: dict[str, int]
 

@@ -42,7 +42,9 @@ async def get_letter(name: str, has: Has) -> LetterOut:
 @router.post("/dead-letters/replay", responses={404: {"model": Error}, 409: {"model": Error}})
 async def replay_letters(wanted: ReplayIn, has: Has, who: Analyst) -> Replayed:
     """Send letters back to where they came from; what was sent before is not sent again."""
-    fates = await send_back(has.settings, wanted.letters)
+    fates = await send_back(has.settings, wanted.letters, dry_run=wanted.dry_run)
+    if wanted.dry_run:
+        return Replayed(fates=dict(fates))
     said = ", ".join(f"{count} {fate}" for fate, count in fates.items())
     await has.desk.record(who.name, "replay", f"{said}: {' '.join(wanted.letters)}")
     return Replayed(fates=dict(fates))

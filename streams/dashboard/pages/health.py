@@ -9,9 +9,12 @@ from nicegui import ui
 
 from streams.dashboard.letters import newest_letters, send_back
 from streams.dashboard.pages.charts import figures_chart, show_figures
+from streams.dashboard.pages.dialog import buttons, dialog
 from streams.dashboard.pages.frame import Visit, empty
 from streams.dashboard.pages.words import ago
-from streams.dashboard.series import agent_of, figures_of
+from streams.dashboard.series import Figure, agent_of, figures_of, model_of, server_figures
+from streams.dashboard.servers import Figures
+from streams.dead_letters.fate import Fate
 from streams.dead_letters.index import Letter, Wanted
 
 EVERY_S: Final = 3.0
@@ -30,7 +33,7 @@ class Health:
         ui.label("Health").classes("visually-hidden").props('role="heading" aria-level="1"')
         self._tiles = ui.row().classes("tiles")
         with ui.element("div").classes("charts"):
-            for figure in figures_of(self._visit.services.workers.all):
+            for figure in self._figures():
                 with ui.element("section").classes("panel"):
                     ui.label(f"{figure.name} ({figure.unit})").classes("title")
                     said = f"{figure.name} over the last quarter of an hour"
@@ -53,7 +56,7 @@ class Health:
 
     async def _refresh(self) -> None:
         services = self._visit.services
-        for figure in figures_of(services.workers.all):
+        for figure in self._figures():
             show_figures(self._charts[figure.name], figure.lines)
         counts = await self._visit.trying(self._counts())
         self._tiles.clear()
@@ -62,9 +65,19 @@ class Health:
             _tile("View", "up to date" if view is None else view, is_well=view is None)
             for name, text in (counts or {"Redis": "does not answer"}).items():
                 _tile(name, text, is_well=counts is not None)
+            for name, server in (
+                ("Redis", services.servers.redis),
+                ("Kafka", services.servers.kafka),
+            ):
+                _tile(name, server.trouble or _summary(server.latest), is_well=not server.trouble)
             for worker in services.workers.all:
                 said = "; ".join(worker.reasons) or "ready"
-                _tile(agent_of(worker), said, is_well=not worker.reasons)
+                model = model_of(worker)
+                _tile(agent_of(worker), said, is_well=not worker.reasons, about=model)
+
+    def _figures(self) -> list[Figure]:
+        services = self._visit.services
+        return [*figures_of(services.workers.all), *server_figures(services.servers)]
 
     async def _counts(self) -> dict[str, str]:
         store = self._visit.services.store
@@ -100,9 +113,36 @@ class Health:
             with ui.element("pre").props('tabindex="0"'):
                 ui.label((content.value or b"")[:4096].decode(errors="replace"))
             if self._visit.principal.may_act:
-                ui.button("Send back", icon="replay", on_click=lambda: self._send(letter)).props(
+                ui.button("Send back", icon="replay", on_click=lambda: self._ask(letter)).props(
                     "outline dense no-caps"
                 )
+
+    async def _ask(self, letter: Letter) -> None:
+        """Say what would become of a letter, and let the person decide."""
+        if await self._visit.acting() is None:
+            return
+        work = send_back(self._visit.services.settings, [letter.name], dry_run=True)
+        fates = await self._visit.trying(work)
+        if fates is None:
+            return
+        (fate,) = fates
+        content = letter.content
+        with dialog("Send back") as opened:
+            if fate != Fate.SENT.value:
+                ui.label(f"Nothing would be sent: {fate}.")
+                ui.button("Close", on_click=opened.close).props("flat no-caps")
+                return
+            ui.label(
+                f"One record of {len(content.value or b''):,} bytes would go to {content.topic}, "
+                f"partition {content.partition}, as it came. What buried it should be put right "
+                f"first: {content.reason}"
+            )
+
+            async def send() -> None:
+                opened.close()
+                await self._send(letter)
+
+            buttons(opened, "Send it back", send)
 
     async def _send(self, letter: Letter) -> None:
         if (who := await self._visit.acting()) is None:
@@ -141,7 +181,19 @@ class Health:
             await self._suppressions()
 
 
-def _tile(name: str, text: str, *, is_well: bool) -> None:
+def _summary(figures: Figures) -> str:
+    """Say in a few words how a server is."""
+    if "brokers" not in figures:
+        limit = f" of {figures['limit']:,.0f}" if "limit" in figures else ""
+        return f"{figures['used']:,.0f}{limit} MiB, {figures['keys']:,.0f} keys"
+    lacking = figures["under-replicated"] + figures["without a leader"]
+    brokers = f"{figures['brokers']:.0f} broker{'s' * (figures['brokers'] != 1)}"
+    return f"{brokers}, {lacking:.0f} of {figures['partitions']:.0f} partitions lack something"
+
+
+def _tile(name: str, text: str, *, is_well: bool, about: str = "") -> None:
     with ui.element("div").classes(f"figure {'well' if is_well else 'ill'}"):
         ui.label(name).classes("hint")
         ui.label(text).classes("value")
+        if about:
+            ui.label(about).classes("hint")

@@ -15,7 +15,7 @@ from streams.dashboard.pages.decide import Decider
 from streams.dashboard.pages.detail import draw_alert
 from streams.dashboard.pages.evidence import around_of
 from streams.dashboard.pages.frame import ANSWER_S, Visit, empty
-from streams.dashboard.pages.grid import GRID, STEP, columns_for
+from streams.dashboard.pages.grid import GRID, RING, STEP, columns_for
 from streams.dashboard.pages.words import row_of
 from streams.dashboard.view.changes import Subscription
 from streams.dashboard.view.query import Filters, page_of
@@ -42,7 +42,7 @@ class LiveList:
         self._shown: str | None = None
         self._is_loading = asyncio.Lock()
         self._decider = Decider(visit, self._chosen, self._next)
-        self._paused = False
+        self._paused = self._is_loud = False
 
     # -- drawing ------------------------------------------------------------------------------
     def build(self) -> None:
@@ -101,6 +101,10 @@ class LiveList:
             going_on = ui.checkbox("Going on").props("dense")
             suppressed = ui.checkbox("Suppressed").props("dense")
             ui.space()
+            self._sound = ui.button(icon="volume_off", on_click=self._flip_sound).props(
+                'flat dense size=13px aria-label="Sound" aria-pressed=false'
+            )
+            self._sound.tooltip("A tone when an alert comes that this list shows")
             self._pause = ui.button("Pause", icon="pause", on_click=self._flip).props(
                 "flat dense no-caps size=13px"
             )
@@ -180,6 +184,8 @@ class LiveList:
             elif name in self._known:
                 self._known.discard(name)
                 remove.append({"id": name})
+        if add:
+            self._ring()
         if add or update or remove:
             self._apply({"add": add, "update": update, "remove": remove})
         if again is not None:
@@ -258,6 +264,17 @@ class LiveList:
             if viewed is not None:
                 ask = self._decider.suppress if key == "s" else self._decider.note
                 await ask(viewed.alert)
+
+    def _ring(self) -> None:
+        """Sound once, if one asked for it; browsers allow it after a click, as that is."""
+        if self._is_loud:
+            ui.run_javascript(RING)
+
+    def _flip_sound(self) -> None:
+        self._is_loud = not self._is_loud
+        self._sound.set_icon("volume_up" if self._is_loud else "volume_off")
+        self._sound.props(f"aria-pressed={str(self._is_loud).lower()}")
+        self._ring()
 
     def _flip(self) -> None:
         self._paused = not self._paused

@@ -1,0 +1,84 @@
+"""What the health view charts of workers and servers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from streams.dashboard.series import figures_of, model_of, server_figures
+from streams.dashboard.servers import Answers, redis_figures
+from streams.dashboard.workers import Watched
+from streams.metrics import Metrics
+from streams.scrape import Samples, parse
+
+INFO = {
+    "used_memory": 3 * 1024 * 1024,
+    "maxmemory": 512 * 1024 * 1024,
+    "instantaneous_ops_per_sec": 70,
+    "connected_clients": 4,
+    "evicted_keys": 0,
+    "db0": {"keys": 10, "expires": 1},
+    "db2": {"keys": 5, "expires": 0},
+}
+
+
+class Both:
+    """Two servers that said what a test gives."""
+
+    def __init__(self, redis: dict[str, float], kafka: dict[str, float]) -> None:
+        self.redis, self.kafka = Answers(5), Answers(10)
+        self.redis.add(redis)
+        self.kafka.add(kafka)
+
+
+def lines_of(figures: Any, name: str) -> dict[str, float]:
+    (figure,) = (one for one in figures if one.name == name)
+    return {line: points[-1][1] for line, points in figure.lines.items()}
+
+
+def test_before_the_first_answer_there_is_nothing_to_draw() -> None:
+    servers: Any = Both({}, {})
+    servers.redis, servers.kafka = Answers(5), Answers(10)
+    assert [figure.lines for figure in server_figures(servers)] == [{}] * 5
+    assert servers.redis.trouble == "not asked yet"
+
+
+def test_of_redis_memory_keys_and_operations_are_drawn() -> None:
+    servers: Any = Both(dict(redis_figures(INFO)), {})
+    figures = server_figures(servers)
+    assert lines_of(figures, "Redis memory") == {"used": 3.0, "limit": 512.0}
+    assert lines_of(figures, "Redis keys") == {"keys": 15.0}
+    assert lines_of(figures, "Redis operations") == {"operations": 70.0}
+    assert "limit" not in redis_figures({**INFO, "maxmemory": 0})
+
+
+def test_of_kafka_brokers_replicas_and_each_groups_lag_are_drawn() -> None:
+    said = {"brokers": 3.0, "under-replicated": 2.0, "lag tocsin-fraud transactions": 7.0}
+    figures = server_figures(Both({}, said))  # type: ignore[arg-type]
+    assert lines_of(figures, "Kafka") == {"brokers": 3.0, "under-replicated": 2.0}
+    assert lines_of(figures, "Lag by group") == {"tocsin-fraud transactions": 7.0}
+
+
+def test_old_answers_go() -> None:
+    answers = Answers(every_s=300)
+    for number in range(5):
+        answers.add({"n": number})
+    assert [figures["n"] for _, figures in answers.all] == [2, 3, 4]
+
+
+def test_a_worker_names_its_network_and_the_inputs_that_drift_most() -> None:
+    metrics, worker = Metrics("fraud"), Watched("http://a:1")
+    assert model_of(worker) == ""
+    metrics.serves("fraud", "2", "abcdef0123")
+    metrics.ready.set(1)
+    for name, value in {"a": 0.1, "b": 0.4, "c": 0.3, "d": 0.2}.items():
+        metrics.drift(name).set(value)
+    from prometheus_client import generate_latest
+
+    samples: Samples = parse(generate_latest(metrics.registry).decode())
+    worker.answers.extend((second, samples) for second in range(8))
+    assert model_of(worker) == "fraud 2 (abcdef01)"
+    assert lines_of(figures_of([worker]), "Drift") == {
+        "fraud b": 0.4,
+        "fraud c": 0.3,
+        "fraud d": 0.2,
+    }
