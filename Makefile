@@ -87,7 +87,7 @@ bench-video: venv ## Frames/s beside a bare loop, cameras, latency, overload, me
 	$(BIN)/tocsin bench video $(ARGS)
 
 .PHONY: bench-dashboard
-bench-dashboard: venv ## What fifty viewers cost a dashboard
+bench-dashboard: venv ## What fifty viewers cost a dashboard, and the workers beside it
 	$(BIN)/python -m pytest -q -s -m bench tests/bench/test_dashboard_viewers.py $(ARGS)
 
 .PHONY: kafka
