@@ -9,31 +9,43 @@ import ssl
 from typing import Any
 
 from streams.errors import SettingsError
-from streams.settings import KafkaSettings
+from streams.settings import KafkaSettings, RedisSettings, TlsSettings
 
 
 def ssl_context(kafka: KafkaSettings) -> ssl.SSLContext | None:
-    """Build the TLS context, or None where the protocol has no TLS.
-
-    The system's authorities are trusted unless `ssl_cafile` names others; host names are always
-    checked. A client certificate is presented where one is set.
+    """Build Kafka's TLS context as `tls_context` does; None where the protocol has no TLS.
 
     Raises:
-        SettingsError: a file cannot be read or is not what its setting says.
+        SettingsError: as `tls_context`.
     """
-    if kafka.security_protocol not in {"SSL", "SASL_SSL"}:
-        return None
+    has_tls = kafka.security_protocol in {"SSL", "SASL_SSL"}
+    return tls_context(kafka, "kafka") if has_tls else None
+
+
+def tls_context(tls: TlsSettings, section: str) -> ssl.SSLContext:
+    """Build a client's TLS context; host names are always checked.
+
+    The system's authorities are trusted unless `ssl_cafile` names others. A client certificate is
+    presented where one is set.
+
+    Raises:
+        SettingsError: a file cannot be read or is not what its setting says, or a key is encrypted
+            and its password missing or wrong.
+    """
     try:
-        context = ssl.create_default_context(cafile=kafka.ssl_cafile)
-        if kafka.ssl_certfile is not None:
-            context.load_cert_chain(kafka.ssl_certfile, kafka.ssl_keyfile)
+        context = ssl.create_default_context(cafile=tls.ssl_cafile)
+        if tls.ssl_certfile is not None:
+            # A function, because OpenSSL asks the terminal for a password that is None.
+            context.load_cert_chain(
+                tls.ssl_certfile, tls.ssl_keyfile, tls.ssl_password.get_secret_value
+            )
     except (OSError, ssl.SSLError) as error:
         files = ", ".join(
             str(path)
-            for path in (kafka.ssl_cafile, kafka.ssl_certfile, kafka.ssl_keyfile)
+            for path in (tls.ssl_cafile, tls.ssl_certfile, tls.ssl_keyfile)
             if path is not None
         )
-        raise SettingsError(f"setting kafka.ssl_*: cannot use {files}: {error}") from None
+        raise SettingsError(f"setting {section}.ssl_*: cannot use {files}: {error}") from None
     return context
 
 
@@ -63,3 +75,32 @@ def security_options(kafka: KafkaSettings) -> dict[str, Any]:
     options["sasl_plain_username"] = kafka.sasl_username
     options["sasl_plain_password"] = kafka.sasl_password.get_secret_value()
     return options
+
+
+def redis_options(redis: RedisSettings) -> dict[str, Any]:
+    """Give the arguments of a redis-py client that say who it is and whom it trusts.
+
+    Raises:
+        SettingsError: a certificate that cannot be used, or that is set where there is no TLS.
+    """
+    password = redis.password.get_secret_value()
+    options: dict[str, Any] = {
+        **({"username": redis.username} if redis.username else {}),
+        **({"password": password} if password else {}),
+    }
+    if not redis.url.startswith("rediss://"):
+        if redis.ssl_cafile or redis.ssl_certfile:
+            raise SettingsError(
+                "setting redis.ssl_*: redis.url begins with redis://, which has no TLS: "
+                "write rediss://"
+            )
+        return options
+    tls_context(redis, "redis")  # says in one line what redis-py would say at each attempt
+    key_password = redis.ssl_password.get_secret_value()
+    return {
+        **options,
+        "ssl_ca_certs": redis.ssl_cafile and str(redis.ssl_cafile),
+        "ssl_certfile": redis.ssl_certfile and str(redis.ssl_certfile),
+        "ssl_keyfile": redis.ssl_keyfile and str(redis.ssl_keyfile),
+        "ssl_password": key_password or None,
+    }

@@ -31,7 +31,7 @@ from streams.pipeline.lane import Lane
 from streams.pipeline.publish import KafkaPublisher
 from streams.pipeline.silence import listen
 from streams.pipeline.watchdog import Watchdog
-from streams.security import ssl_context
+from streams.security import security_options
 from streams.settings import KafkaSettings, Settings
 from streams.status import Status
 from streams.transport import BatchApp, BatchSchema
@@ -253,12 +253,14 @@ def _overdue(seconds: float) -> Stuck:
 
 
 def _credentials(kafka: KafkaSettings) -> Any:
-    context = ssl_context(kafka)
-    if kafka.security_protocol.startswith("SASL_"):
+    """What every other client gets, in the form that Faust takes."""
+    options = security_options(kafka)
+    context = options["ssl_context"]
+    if "sasl_mechanism" in options:
         return faust.SASLCredentials(
-            username=kafka.sasl_username,
-            password=kafka.sasl_password.get_secret_value(),
-            mechanism=kafka.sasl_mechanism,
+            username=options["sasl_plain_username"],
+            password=options["sasl_plain_password"],
+            mechanism=options["sasl_mechanism"],
             ssl_context=context,
         )
     return None if context is None else faust.SSLCredentials(context)

@@ -1,21 +1,25 @@
-"""Settings of every command: flags over environment over a TOML file over the defaults here.
+"""Settings of every command: flags, environment, files of secrets, a TOML file, the defaults here.
 
 Environment names are ``TOCSIN_`` plus the path with double underscores between the levels, for
-example ``TOCSIN_KAFKA__BOOTSTRAP_SERVERS``. The TOML file is ``tocsin.toml`` in the working
-directory, or the one that ``TOCSIN_CONFIG`` names. Settings are frozen, built once by
-`load_settings` and passed in; nothing reads the environment after that.
+example ``TOCSIN_KAFKA__BOOTSTRAP_SERVERS``. In the directory that ``TOCSIN_SECRETS_DIR`` names, a
+file of such a name holds the value, as Docker and Kubernetes mount secrets. The TOML file is
+``tocsin.toml`` in the working directory, or the one that ``TOCSIN_CONFIG`` names. Settings are
+frozen, built once by `load_settings` and passed in; nothing reads the environment after that.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
+    NestedSecretsSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -26,6 +30,9 @@ from streams.errors import SettingsError
 
 DEFAULT_CONFIG = "tocsin.toml"
 
+PASSWORD_IN_URL = re.compile(r"(?<=://)([^:@]*):.*@")
+"""The user and the password of a URL: up to the last @, because passwords hold anything."""
+
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -34,7 +41,23 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class KafkaSettings(_Section):
+class TlsSettings(_Section):
+    """Files that TLS takes, in PEM; where there is no TLS they say nothing."""
+
+    ssl_cafile: Path | None = None
+    """Authorities to trust; the system's if unset."""
+
+    ssl_certfile: Path | None = None
+    """Certificate to show (mTLS), with what it needs up to an authority."""
+
+    ssl_keyfile: Path | None = None
+    """Key of the certificate, where it is not in the same file."""
+
+    ssl_password: SecretStr = SecretStr("")
+    """Of an encrypted key."""
+
+
+class KafkaSettings(TlsSettings):
     """How to reach Kafka and how a worker behaves in its consumer group."""
 
     bootstrap_servers: str = "127.0.0.1:9092"
@@ -42,9 +65,6 @@ class KafkaSettings(_Section):
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
     sasl_username: str = ""
     sasl_password: SecretStr = SecretStr("")
-    ssl_cafile: Path | None = None
-    ssl_certfile: Path | None = None
-    ssl_keyfile: Path | None = None
     allow_sasl_plaintext: bool = False
     """SASL over an unencrypted connection sends the password in the clear; opt in to allow it."""
 
@@ -63,10 +83,15 @@ class KafkaSettings(_Section):
     """Largest record that may be produced: a dead letter is as large as what it buries."""
 
 
-class RedisSettings(_Section):
+class RedisSettings(TlsSettings):
     """Where state lives. ``memory://`` keeps it in the process (tests, experiments)."""
 
     url: str = "redis://127.0.0.1:6379/0"
+    """``rediss://`` speaks TLS."""
+
+    username: str = ""
+    """A user of Redis's ACL; empty for the default one."""
+
     password: SecretStr = SecretStr("")
     timeout_s: Seconds = 5.0
 
@@ -432,6 +457,11 @@ class Settings(BaseSettings):
         return (
             init_settings,
             env_settings,
+            NestedSecretsSettingsSource(
+                file_secret_settings,
+                secrets_dir=os.environ.get("TOCSIN_SECRETS_DIR") or None,
+                secrets_dir_missing="error",
+            ),
             TomlConfigSettingsSource(settings_cls, toml_file=path),
         )
 
@@ -449,6 +479,26 @@ def variable_of(path: str) -> str:
     return f"TOCSIN_{section}__{name}".upper()
 
 
+def is_secret(place: Sequence[str | int]) -> bool:
+    """Whether a secret stands at a place of the settings, or anywhere below it."""
+    kind: Any = Settings
+    for part in place:
+        fields = getattr(kind, "model_fields", None)
+        if fields is None:
+            kind = (get_args(kind) or (Any,))[-1]  # a table's values are all of one kind
+        elif part in fields:
+            kind = fields[part].annotation
+        else:
+            return False
+    return _holds_secret(kind)
+
+
+def _holds_secret(kind: Any) -> bool:
+    fields = getattr(kind, "model_fields", {}).values()
+    inner = (*get_args(kind), *(field.annotation for field in fields))
+    return kind is SecretStr or any(map(_holds_secret, inner))
+
+
 def load_settings(**overrides: Any) -> Settings:
     """Read flags (`overrides`, nested dictionaries), environment and file, in that order.
 
@@ -463,10 +513,16 @@ def load_settings(**overrides: Any) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        # What stands under a name that we do not know may be a password.
-        got = "" if first["type"] == "extra_forbidden" else f" (got {first['input']!r})"
+        # What stands under a name that we do not know may be a password too.
+        hidden = first["type"] == "extra_forbidden" or is_secret(first["loc"])
+        got = "" if hidden else f" (got {first['input']!r})"
         raise SettingsError(f"setting {place}: {first['msg']}{got}") from None
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{named or DEFAULT_CONFIG} is no TOML: {error}") from None
     except UnreadableSettings as error:
+        secrets = os.environ.get("TOCSIN_SECRETS_DIR")
+        if secrets and not Path(secrets).is_dir():
+            raise SettingsError(f"TOCSIN_SECRETS_DIR names {secrets!r}, no directory") from None
         raise SettingsError(f"{error}: a table is given as JSON in the environment") from None
+    except OSError as error:
+        raise SettingsError(f"cannot read {error.filename}: {error.strerror}") from None

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
+import subprocess
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -117,6 +119,22 @@ def embedded_broker() -> Iterator[EmbeddedBroker]:
 def kafka_broker() -> Iterator[KafkaBroker]:
     with started(KafkaBroker(KAFKA_JARS, KAFKA_PROPERTIES), real=True) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of certificates of one authority; see `certified`."""
+    return certified(tmp_path_factory.mktemp("certificates"))
+
+
+def certified(folder: Path) -> Path:
+    """Make an authority in `folder`: servers ``kafka`` and ``redis`` here, and client ``fraud``."""
+    if shutil.which("openssl") is None:
+        absent("openssl is not on PATH", fail=os.environ.get("TOCSIN_TEST_REQUIRE_REAL") == "1")
+    here = "127.0.0.1,localhost"
+    names = (f"kafka={here}", f"redis={here}", "fraud")
+    subprocess.run([ROOT / "ops" / "secure" / "certificates.sh", folder, *names], check=True)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import redis
 from aiokafka.partitioner import murmur2
 from numpy.typing import NDArray
 
@@ -37,6 +36,7 @@ from streams.producers.records import transaction_records
 from streams.producers.sink import Record
 from streams.scrape import Samples
 from streams.settings import Settings
+from streams.state.redis_client import open_client
 from streams.state.store import digests
 from streams.state.table import parse_rows, row_dtype
 
@@ -211,7 +211,7 @@ def _stored_counts(settings: Settings, group: str, keys: list[bytes]) -> NDArray
 
 
 def _redis_mib(settings: Settings) -> float:
-    client = redis.Redis.from_url(settings.redis.url)
+    client = open_client(settings.redis)
     try:
         return float(client.info("memory")["used_memory"]) / 2**20
     finally:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 import typer
 
 from streams.cli.start import start
+from streams.settings import PASSWORD_IN_URL
 
 app = typer.Typer(rich_markup_mode="markdown", no_args_is_help=True, help="Inspect the settings.")
-
-_PASSWORD_IN_URL = re.compile(r"(?<=://)([^:@]*):.*@")  # to the last @: passwords hold anything
 
 
 @app.callback()
@@ -44,5 +42,5 @@ def show() -> None:
 def _line(name: str, value: Any) -> str:
     """One setting; JSON writes strings, numbers, booleans and lists as TOML does."""
     if isinstance(value, str):
-        value = _PASSWORD_IN_URL.sub(r"\1:**********@", value)
+        value = PASSWORD_IN_URL.sub(r"\1:**********@", value)
     return f"# {name} is not set" if value is None else f"{name} = {json.dumps(value)}"

@@ -18,7 +18,7 @@ from typer.core import TyperGroup
 
 from models.errors import ModelError
 from streams.errors import SettingsError, TocsinError
-from streams.settings import variable_of
+from streams.settings import PASSWORD_IN_URL, is_secret, variable_of
 
 COMMANDS: Final[Mapping[str, str]] = {
     # name: module and Typer app, or function of a single command
@@ -125,7 +125,14 @@ def options(
         path, given_one, text = setting.partition("=")
         if not given_one:
             raise SettingsError(f"--set {setting}: write SECTION.NAME=VALUE")
-        os.environ[variable_of(path)] = text
+        variable = variable_of(path)
+        if is_secret(path.split(".")) or PASSWORD_IN_URL.search(text):
+            raise SettingsError(
+                f"--set {path}: everyone on this machine can read a command line, and this holds a "
+                f"password: set {variable}, or put it into a file of that name in the directory "
+                "that TOCSIN_SECRETS_DIR names"
+            )
+        os.environ[variable] = text
 
 
 def main() -> None:

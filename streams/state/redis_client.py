@@ -13,13 +13,18 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from streams.errors import StoreRefused, StoreUnavailable
+from streams.security import redis_options
 from streams.settings import RedisSettings
 
 _PASSING = ("OOM", "MISCONF", "READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")
 
 
 def open_client(settings: RedisSettings) -> Any:
-    """Make a client; it connects when it is used. Each call is tried once: the caller waits."""
+    """Make a client; it connects when it is used. Each call is tried once: the caller waits.
+
+    Raises:
+        SettingsError: a certificate cannot be used, or is set where there is no TLS.
+    """
     # Any: redis-py's types are those of its sync and its async client at once.
     return redis.Redis.from_url(settings.url, retry=Retry(NoBackoff(), 0), **_options(settings))
 
@@ -31,12 +36,11 @@ def open_async_client(settings: RedisSettings) -> Any:
 
 
 def _options(settings: RedisSettings) -> dict[str, Any]:
-    password = settings.password.get_secret_value() or None
     return {
         "socket_timeout": settings.timeout_s,
         "socket_connect_timeout": settings.timeout_s,
         "protocol": 2,
-        **({"password": password} if password else {}),
+        **redis_options(settings),
     }
 
 

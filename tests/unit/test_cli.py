@@ -111,6 +111,23 @@ def test_a_flag_sets_any_setting_and_goes_before_the_environment(
 
 
 @pytest.mark.parametrize(
+    "flag",
+    [
+        "kafka.sasl_password=hunter2",
+        "redis.url=redis://:hunter2@cache:6379/0",
+        'webhooks.endpoints={"desk": {"url": "https://a", "secret": "hunter2hunter2hu"}}',
+    ],
+)
+def test_a_password_on_the_command_line_is_refused_and_told_where_it_goes(flag: str) -> None:
+    result = tocsin("--set", flag, "config", "show")
+
+    assert result.exit_code == 2
+    assert "TOCSIN_SECRETS_DIR" in result.stderr
+    assert "hunter2" not in result.output
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
     "flag", ["topics.alerts", "alerts=x", "topics.alarms=x", "nothing.alerts=x"]
 )
 def test_a_flag_for_no_setting_is_one_line_and_exit_code_two(flag: str) -> None:

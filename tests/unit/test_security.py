@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import subprocess
 from pathlib import Path
 
 import aiokafka.errors
@@ -12,8 +13,8 @@ import pytest
 
 from streams.connection import as_broker_error, broker_errors
 from streams.errors import BrokerError, SettingsError
-from streams.security import security_options
-from streams.settings import KafkaSettings
+from streams.security import redis_options, security_options
+from streams.settings import KafkaSettings, RedisSettings
 
 
 def settings(**values: object) -> KafkaSettings:
@@ -56,6 +57,41 @@ def test_a_certificate_that_is_none_is_a_settings_error(tmp_path: Path) -> None:
             file.write_text(content)
         with pytest.raises(SettingsError, match=r"kafka\.ssl_\*: cannot use .*ca\.pem"):
             security_options(settings(security_protocol="SSL", ssl_cafile=file))
+
+
+def test_an_encrypted_key_is_never_asked_for_on_the_terminal(
+    certificates: Path, tmp_path: Path
+) -> None:
+    sealed = tmp_path / "sealed.pem"
+    command = ["openssl", "pkey", "-in", certificates / "fraud.pem", "-aes256"]
+    key = subprocess.run([*command, "-passout", "pass:hunter2"], check=True, capture_output=True)
+    sealed.write_bytes(key.stdout)
+    given = {
+        "security_protocol": "SSL",
+        "ssl_certfile": certificates / "fraud.pem",
+        "ssl_keyfile": sealed,
+    }
+
+    with pytest.raises(SettingsError, match=r"kafka\.ssl_\*: cannot use .*sealed\.pem"):
+        security_options(settings(**given))
+
+    assert security_options(settings(**given, ssl_password="hunter2"))["ssl_context"] is not None
+
+
+def test_redis_takes_a_user_and_certificates(certificates: Path) -> None:
+    plain = RedisSettings.model_validate({"username": "fraud", "password": "hunter2"})
+    assert redis_options(plain) == {"username": "fraud", "password": "hunter2"}
+    assert redis_options(RedisSettings()) == {}
+
+    tls = {"ssl_cafile": certificates / "ca.pem", "ssl_certfile": certificates / "fraud.pem"}
+    options = redis_options(RedisSettings.model_validate({"url": "rediss://cache", **tls}))
+    assert options["ssl_ca_certs"] == str(certificates / "ca.pem")
+
+    with pytest.raises(SettingsError, match="write rediss://"):
+        redis_options(RedisSettings.model_validate(tls))
+    missing = {"url": "rediss://cache", "ssl_cafile": "nowhere.pem"}
+    with pytest.raises(SettingsError, match=r"redis\.ssl_\*: cannot use nowhere\.pem"):
+        redis_options(RedisSettings.model_validate(missing))
 
 
 @pytest.mark.parametrize(

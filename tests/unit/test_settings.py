@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from streams.errors import SettingsError
-from streams.settings import load_settings
+from streams.settings import is_secret, load_settings
 
 
 @pytest.fixture(autouse=True)
@@ -125,3 +125,69 @@ def test_a_table_in_the_environment_is_json_and_a_broken_one_is_named(
     with pytest.raises(SettingsError, match="fraud") as caught:
         load_settings()
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_of_secrets_is_named_like_a_variable_and_gives_way_to_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # As Kubernetes mounts them: links to a folder that is replaced as a whole.
+    secrets, real = tmp_path / "secrets", tmp_path / "secrets" / "..2026"
+    real.mkdir(parents=True)
+    (secrets / "..data").symlink_to(real)
+    for name, value in {
+        "TOCSIN_KAFKA__SASL_PASSWORD": "hunter2\n",
+        "tocsin_redis__password": "hunter3",
+        "somebody-elses": "hunter4",
+    }.items():
+        (real / name).write_text(value)
+        (secrets / name).symlink_to(Path("..data") / name)
+    monkeypatch.setenv("TOCSIN_SECRETS_DIR", str(secrets))
+    monkeypatch.setenv("TOCSIN_REDIS__PASSWORD", "from-the-environment")
+
+    settings = load_settings()
+
+    assert settings.kafka.sasl_password.get_secret_value() == "hunter2"
+    assert settings.redis.password.get_secret_value() == "from-the-environment"
+
+
+def test_a_directory_of_secrets_that_is_none_and_a_misspelt_file_are_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TOCSIN_SECRETS_DIR", str(tmp_path / "nowhere"))
+    with pytest.raises(SettingsError, match=r"TOCSIN_SECRETS_DIR names .*nowhere', no directory"):
+        load_settings()
+
+    (tmp_path / "TOCSIN_KAFKA__SASL_PASWORD").write_text("hunter2")
+    monkeypatch.setenv("TOCSIN_SECRETS_DIR", str(tmp_path))
+    with pytest.raises(SettingsError, match=r"kafka\.sasl_pasword: Extra inputs") as caught:
+        load_settings()
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("place", "secret"),
+    [
+        (("kafka", "sasl_password"), True),
+        (("redis", "password"), True),
+        (("redis", "ssl_password"), True),
+        (("webhooks", "endpoints"), True),
+        (("webhooks", "endpoints", "desk"), True),
+        (("webhooks", "endpoints", "desk", "secret"), True),
+        (("webhooks", "endpoints", "desk", "url"), False),
+        (("dashboard", "users", "ann", "token"), True),
+        (("kafka", "sasl_username"), False),
+        (("fraud", "rates", "USD"), False),
+        (("fraud", "model"), False),
+        (("nothing",), False),
+    ],
+)
+def test_where_secrets_stand_is_known(place: tuple[str, ...], secret: bool) -> None:
+    assert is_secret(place) is secret
+
+
+def test_a_secret_that_is_refused_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOCSIN_WEBHOOKS__ENDPOINTS__DESK__URL", "https://desk.example/")
+    monkeypatch.setenv("TOCSIN_WEBHOOKS__ENDPOINTS__DESK__SECRET", "hunter2")
+    with pytest.raises(SettingsError, match="at least 16") as caught:
+        load_settings()
+    assert "hunter2" not in str(caught.value)

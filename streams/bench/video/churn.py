@@ -16,7 +16,6 @@ from statistics import median
 from typing import Any, Final
 
 import numpy as np
-import redis
 
 from streams.bench.memory import FLAT_MIB_PER_MIN, RETENTION, WARM_SHARE, Course
 from streams.bench.procfs import open_files, threads
@@ -27,6 +26,7 @@ from streams.bench.video.load import FRAMES, drained
 from streams.bench.video.subject import Place, new_place, vision_worker
 from streams.frame_metrics import FATES
 from streams.settings import Settings
+from streams.state.redis_client import open_client
 
 ON: Final = 4
 """Cameras at a time."""
@@ -195,7 +195,7 @@ class _Run:
         )
 
     def _redis_keys(self) -> int:
-        client = redis.Redis.from_url(self._settings.redis.url)
+        client = open_client(self._settings.redis)
         try:
             return sum(1 for _ in client.scan_iter(match=f"{self._place.group}*", count=1000))
         finally:
