@@ -43,12 +43,19 @@ test-long: venv ## The tests that `make test` leaves out for their length, but f
 	$(BIN)/python -m pytest -m long --ignore tests/chaos $(ARGS)
 
 .PHONY: lint
-lint: venv ## Format, lint, types, import contracts, image
+lint: venv ## Format, lint, types, import contracts, security, image
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --recursive streams models --exclude streams/simulation
+	$(BIN)/bandit --quiet --recursive streams/simulation --skip B311 # its histories are drawn from seeds
 	$(BIN)/hadolint ops/docker/Dockerfile
+
+# Not in the gate: it asks PyPI about every version, and fails where PyPI cannot be asked.
+.PHONY: audit
+audit: ## Look for known vulnerabilities in what the lock installs (needs uv and pypi.org)
+	uvx 'pip-audit>=2.10,<3' --strict --requirement requirements.lock --require-hashes --disable-pip $(ARGS)
 
 .PHONY: check
 check: lint ## The gate: lint and fast tests

@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import signal
-import subprocess
+import subprocess  # nosec B404
 import sys
 import threading
 import time
@@ -68,7 +68,7 @@ class _Child:
     def start(self) -> None:
         """Start the process in a session of its own: Ctrl-C is for us, we pass it on."""
         launcher = [sys.executable, "-I", "-S", launch.__file__, str(os.getpid())]
-        self.process = subprocess.Popen(  # noqa: S603 - the command is ours
+        self.process = subprocess.Popen(  # noqa: S603  # nosec B603 # the command is ours
             [*launcher, *self.spec.command],
             stdin=subprocess.DEVNULL,
             stdout=self._output,

@@ -7,7 +7,7 @@ interrupted goes on from its last checkpoint to the same weights.
 import copy
 import hashlib
 import math
-import pickle
+import pickle  # nosec B403 # for the names of its errors
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass

@@ -7,7 +7,7 @@ know, and what comes out of an ONNX file must compute what ONNX Runtime computes
 from __future__ import annotations
 
 import math
-import pickle
+import pickle  # nosec B403 # for the names of its errors
 import struct
 import warnings
 from collections.abc import Callable, Mapping

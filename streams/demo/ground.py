@@ -102,7 +102,7 @@ def prepared(
         else:
             broker = bootstrap
         if redis_url is None:
-            overrides["redis"]["password"] = ""
+            overrides["redis"].update(dict.fromkeys(("username", "password"), ""))
             redis = stack.enter_context(EmbeddedRedis()).url
         else:
             redis = redis_url

@@ -26,7 +26,7 @@ def main(parent: int, command: list[str]) -> None:
     if os.getppid() != parent:
         sys.exit(f"the parent process {parent} is gone")
     # Step 3. The same process id from now on.
-    os.execvp(command[0], command)  # noqa: S606 -- no shell is the point
+    os.execvp(command[0], command)  # noqa: S606  # nosec B606 # no shell is the point
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
+import subprocess  # nosec B404
 import sys
 import tempfile
 import time
@@ -84,7 +84,7 @@ class Server(ABC):
         command = self.command()
         launcher = [sys.executable, "-I", "-S", launch.__file__, str(os.getpid())]
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # nosec B603 # the command is ours
                 launcher + command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
