@@ -97,6 +97,10 @@ bench-video: venv ## Frames/s beside a bare loop, cameras, latency, overload, me
 bench-dashboard: venv ## What fifty viewers cost a dashboard, and the workers beside it
 	$(BIN)/python -m pytest -q -s -m bench tests/bench/test_dashboard_viewers.py $(ARGS)
 
+.PHONY: bench-secure
+bench-secure: venv ## What TLS, passwords and ACLs cost
+	$(BIN)/python -m pytest -q -s -m bench tests/bench/test_secure_throughput.py $(ARGS)
+
 .PHONY: kafka
 kafka: $(KAFKA)/.installed ## Fetch Apache Kafka for the tests (needs Maven)
 

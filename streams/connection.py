@@ -16,10 +16,11 @@ import kafka.errors
 from aiokafka import AIOKafkaProducer
 
 from streams.errors import BrokerError
+from streams.knock import knock, remedy
 from streams.security import security_options
 from streams.settings import KafkaSettings
 
-_KAFKA_ERRORS = (aiokafka.errors.KafkaError, kafka.errors.KafkaError)
+KAFKA_ERRORS = (aiokafka.errors.KafkaError, kafka.errors.KafkaError)
 
 _UNREACHABLE = {
     "KafkaConnectionError",
@@ -33,6 +34,7 @@ _UNAUTHENTICATED = {
     "AuthenticationMethodNotSupported",
     "IllegalSaslStateError",
     "SaslAuthenticationError",
+    "SaslAuthenticationFailed",
     "SaslAuthenticationFailedError",
     "UnsupportedSaslMechanismError",
 }
@@ -48,50 +50,46 @@ def client_options(kafka: KafkaSettings) -> dict[str, Any]:
 
 
 def as_broker_error(error: Exception, settings: KafkaSettings) -> BrokerError:
-    """Say in one line what a client's error means and what to do about it."""
-    name = type(error).__name__
-    where = f"Kafka at {settings.bootstrap_servers}"
-    detail = " ".join(str(error).split())
-    if name in _UNAUTHENTICATED:
-        return BrokerError(
-            f"{where} refuses the credentials of {settings.sasl_username!r} "
-            f"({settings.sasl_mechanism}): check kafka.sasl_* ({detail})"
+    """Say in one line what a client's error means and what to do about it.
+
+    Blocks for seconds where the clients do not say why they could not connect: see `knock`.
+    """
+    if type(error).__name__ in _UNREACHABLE and "bootstrap" in str(error):
+        error = knock(settings) or error
+    return BrokerError(f"Kafka at {settings.bootstrap_servers} {_meaning(error, settings)}")
+
+
+def _meaning(error: Exception, settings: KafkaSettings) -> str:
+    name, detail = type(error).__name__, _one_line(error)
+    advice = remedy(error)
+    if advice is not None:
+        text = advice
+    elif name in _UNAUTHENTICATED:
+        text = (
+            f"refuses the credentials of {settings.sasl_username!r} "
+            f"({settings.sasl_mechanism}): check kafka.sasl_*"
         )
-    if name.endswith("AuthorizationFailedError"):
-        return BrokerError(f"{where} does not allow this: grant the right in its ACLs ({detail})")
-    if name in _UNREACHABLE and "bootstrap" in detail:
-        # Both clients say the same of a closed port and of a broker that hangs up on them.
-        if _accepts_connections(settings.bootstrap_servers):
-            return BrokerError(f"{where} hangs up: check {_suspects(settings)} ({detail})")
-        return BrokerError(
-            f"{where} cannot be reached: is it running, and is kafka.bootstrap_servers right? "
-            f"({detail})"
-        )
-    if name in _UNREACHABLE:
-        return BrokerError(f"{where} does not answer in time ({detail})")
-    return BrokerError(f"{where}: {name}: {detail}")
+    elif name.endswith("AuthorizationFailedError"):
+        kind = name.removesuffix("AuthorizationFailedError").lower()
+        if kind == "cluster":  # what an idempotent producer hears that may write to no topic at all
+            kind = "cluster right, or a topic"
+        text = f"does not allow this: its ACLs lack a {kind} right of `tocsin rights list`"
+    elif isinstance(error, (ConnectionRefusedError, socket.gaierror)):
+        text = "cannot be reached: is it running, and is kafka.bootstrap_servers right?"
+    elif name == "KafkaConnectionError":
+        protocol = settings.security_protocol
+        text = f"hangs up: check kafka.security_protocol ({protocol}) and the port"
+        if protocol == "SSL":  # it may have said why, but its alert is lost when it is too quick
+            text += ", and whether it wants a certificate of us: kafka.ssl_certfile"
+    elif name in _UNREACHABLE or isinstance(error, TimeoutError):
+        text = "does not answer in time"
+    else:
+        text = f"fails: {name}"
+    return f"{text} ({detail})"
 
 
-def _suspects(settings: KafkaSettings) -> str:
-    """Name what may be wrong where the port is open and the conversation ends at once."""
-    protocol = f"kafka.security_protocol ({settings.security_protocol})"
-    if settings.security_protocol.startswith("SASL_"):
-        return (
-            f"kafka.sasl_username ({settings.sasl_username!r}), its password, "
-            f"kafka.sasl_mechanism ({settings.sasl_mechanism}) and {protocol}"
-        )
-    return protocol
-
-
-def _accepts_connections(servers: str) -> bool:
-    for server in servers.split(","):
-        host, _, port = server.strip().rpartition(":")
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=1.0).close()
-        except (OSError, ValueError):
-            continue
-        return True
-    return False
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 @contextmanager
@@ -99,10 +97,10 @@ def broker_errors(settings: KafkaSettings) -> Iterator[None]:
     """Turn what a Kafka client raises inside the block into `BrokerError`."""
     try:
         yield
-    except _KAFKA_ERRORS as error:
+    except KAFKA_ERRORS as error:
         raise as_broker_error(error, settings) from error
     except OSError as error:
-        raise BrokerError(f"Kafka at {settings.bootstrap_servers}: {error}") from error
+        raise as_broker_error(error, settings) from error
 
 
 async def start_producer(settings: KafkaSettings, **options: Any) -> AIOKafkaProducer:

@@ -1,7 +1,8 @@
-"""The reference documents generated from the code: JSON Schema and AsyncAPI 3.
+"""The reference documents generated from the code: JSON Schema, AsyncAPI 3, and rights.
 
-`documents` is a pure function of the structs in `schemas` and of the default topics. The copies
-under ``docs/reference`` are committed; ``tocsin schemas export --check`` holds them to the code.
+`documents` is a pure function of the structs in `schemas`, the default topics and `rights`. The
+copies under ``docs/reference`` are committed; ``tocsin schemas export --check`` holds them to the
+code.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from msgspec import Struct
 
 from streams.alerts.envelope import CLOUD_EVENT_HEADERS
 from streams.frames import FrameHeaders
+from streams.rights import ROLES, WHO, by_resource, kafka_rights, redis_rule
 from streams.schemas import (
     DEAD_LETTER_HEADERS,
     REPLAY_OF_HEADER,
@@ -76,9 +78,32 @@ def documents(settings: Settings) -> dict[str, str]:
         for name, record in _RECORDS.items()
     }
     return {
-        name: json.dumps(_unindented(content), indent=2) + "\n"
-        for name, content in {**schemas, "asyncapi.json": asyncapi(settings)}.items()
+        **{
+            name: json.dumps(_unindented(content), indent=2) + "\n"
+            for name, content in {**schemas, "asyncapi.json": asyncapi(settings)}.items()
+        },
+        "rights.md": rights_page(settings),
     }
+
+
+def rights_page(settings: Settings) -> str:
+    """Write down what each role needs in Kafka and Redis, as one page."""
+    lines = [
+        "# Rights",
+        "",
+        "The least that each part of Tocsin must be allowed, with the default names. `tocsin",
+        "rights list` prints it with yours. [Security](../security.md) says how to grant it.",
+    ]
+    for role in ROLES:
+        lines += ["", f"## {role}", "", f"Who {WHO[role]}.", ""]
+        lines += ["| Kafka | name | operations |", "|---|---|---|"]
+        lines += [
+            f"| {resource} | `{name}` | {', '.join(allowed)} |"
+            for (resource, name), allowed in by_resource(kafka_rights(role, settings)).items()
+        ]
+        rule = redis_rule(role, settings)
+        lines += ["", "Needs no Redis." if rule is None else f"Redis: `{rule}`"]
+    return "\n".join(lines) + "\n"
 
 
 def asyncapi(settings: Settings) -> dict[str, Any]:

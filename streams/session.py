@@ -22,6 +22,7 @@ from models.errors import ModelError
 from streams import admin
 from streams.app.agent import Agent
 from streams.cluster import ClusterLog
+from streams.connection import KAFKA_ERRORS, as_broker_error
 from streams.errors import RESTART, ForeignState, Stuck, TocsinError
 from streams.metrics import Metrics
 from streams.pipeline.assignment import Assignment
@@ -218,6 +219,8 @@ class Session:
 
     def _fail(self, error: BaseException) -> NoReturn:
         """End the process at once, uncommitted: a restart replays from what is stored."""
+        if isinstance(error, KAFKA_ERRORS):
+            error = as_broker_error(error, self._settings.kafka)
         expected = isinstance(error, (TocsinError, ModelError))
         log.critical("ending: %s", error, exc_info=None if expected else error)
         logging.shutdown()
@@ -244,7 +247,11 @@ class _DrainingApp(BatchApp):
             deadline.cancel()
 
     async def crash(self, reason: BaseException) -> None:
-        """A crash of any of Faust's services ends the process."""
+        """A crash of the app ends the process."""
+        self.give_up(reason)
+
+    def _crash(self, reason: BaseException) -> None:
+        """So does one of its services, of which Faust tells the app in this way alone."""
         self.give_up(reason)
 
 

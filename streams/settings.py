@@ -413,6 +413,11 @@ def access_namespace(dashboard: DashboardSettings) -> str:
     return f"{dashboard.group}-access"
 
 
+def picture_namespace(namespace: str) -> str:
+    """Name the place beside an agent's namespace where its pictures are: no sweep meets both."""
+    return f"{namespace}-pictures"
+
+
 class LogSettings(_Section):
     """What goes to standard error."""
 

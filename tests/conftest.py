@@ -128,11 +128,11 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def certified(folder: Path) -> Path:
-    """Make an authority in `folder`: servers ``kafka`` and ``redis`` here, and client ``fraud``."""
+    """Make an authority in `folder`: ``kafka`` and ``redis`` on this machine, and clients."""
     if shutil.which("openssl") is None:
         absent("openssl is not on PATH", fail=os.environ.get("TOCSIN_TEST_REQUIRE_REAL") == "1")
     here = "127.0.0.1,localhost"
-    names = (f"kafka={here}", f"redis={here}", "fraud")
+    names = (f"kafka={here}", f"redis={here}", "admin", "payments", "labels")
     subprocess.run([ROOT / "ops" / "secure" / "certificates.sh", folder, *names], check=True)
     return folder
 

@@ -18,6 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from pydantic import SecretStr
+
 from streams.admin import connect
 from streams.connection import start_producer
 from streams.reading import read_topic
@@ -143,7 +145,12 @@ def environment_of(settings: Settings) -> dict[str, str]:
         value = getattr(settings, section)
         for name in value.model_fields_set:
             given = getattr(value, name)
-            text = json.dumps(given, default=str) if isinstance(given, tuple | dict) else str(given)
+            if given is None:  # as if it were not set at all
+                continue
+            if isinstance(given, tuple | dict):
+                text = json.dumps(given, default=str)
+            else:
+                text = given.get_secret_value() if isinstance(given, SecretStr) else str(given)
             found[f"TOCSIN_{section}__{name}".upper()] = text
     return found
 

@@ -33,6 +33,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "webhooks": "streams.cli.webhooks:webhooks",
     "dead-letters": "streams.cli.dead_letters:app",
     "state": "streams.cli.state:app",
+    "rights": "streams.cli.rights:app",
     "models": "streams.cli.models:app",
     "train": "streams.cli.train:app",
     "evaluate": "streams.cli.evaluate:app",

@@ -14,7 +14,7 @@ from streams.settings import Settings
 app = typer.Typer(
     rich_markup_mode="markdown",
     no_args_is_help=True,
-    help="JSON Schema and AsyncAPI of every record.",
+    help="JSON Schema and AsyncAPI of every record, and the rights of every part.",
 )
 
 
@@ -30,7 +30,7 @@ def export(
         bool, typer.Option("--check", help="Write nothing; exit 1 if a file is out of date.")
     ] = False,
 ) -> None:
-    """Write the JSON Schemas and the AsyncAPI 3 document.
+    """Write the JSON Schemas, the AsyncAPI 3 document and the page of rights.
 
     They describe the default topic names, whatever the settings of this machine are.
     """

@@ -94,6 +94,9 @@ def serve(settings: Settings) -> None:
     dashboard = settings.dashboard
     config = uvicorn.Config(
         build_app(settings),
+        # Not uvloop: a connection to Kafka over TLS that is closed while an answer is under way
+        # hangs there for 30 s, the timeout of TLS's own end, and a list of dead letters with it.
+        loop="asyncio",
         host=dashboard.host,
         port=dashboard.port,
         log_config=None,

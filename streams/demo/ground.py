@@ -16,8 +16,7 @@ from urllib.parse import urlsplit
 from streams import admin
 from streams.devstack import EmbeddedBroker, EmbeddedRedis
 from streams.errors import TocsinError
-from streams.settings import Settings, access_namespace, load_settings
-from streams.state.pictures import picture_namespace
+from streams.settings import Settings, access_namespace, load_settings, picture_namespace
 from streams.state.redis import RedisStateStore
 from streams.topics import topic_table
 

@@ -8,12 +8,15 @@ from streams.devstack.broker import EmbeddedBroker
 from streams.devstack.errors import ServerFailed, ServerMissing
 from streams.devstack.kafka import KafkaBroker
 from streams.devstack.redis import EmbeddedRedis, RedisServer
+from streams.devstack.secure import SUPERUSER, SecureKafkaBroker
 
 __all__ = [
+    "SUPERUSER",
     "EmbeddedBroker",
     "EmbeddedRedis",
     "KafkaBroker",
     "RedisServer",
+    "SecureKafkaBroker",
     "ServerFailed",
     "ServerMissing",
 ]

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from redis import Redis
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, RedisError
 from redis.retry import Retry
 
 from streams.devstack.errors import ServerMissing
@@ -25,6 +25,9 @@ class RedisServer(Server):
     Args:
         binary: program to run, found on PATH.
         password: what clients must send; empty for none.
+        certificates: folder that ``ops/secure/certificates.sh`` fills, with ``ca.pem`` and, for
+            127.0.0.1, ``redis.pem``: it speaks TLS alone.
+        users: lines of an ACL file; there is no other user then.
         args: further arguments, for example ``("--appendonly", "yes")``.
         data: directory for the append-only file, kept afterwards; a temporary one if None.
 
@@ -39,16 +42,21 @@ class RedisServer(Server):
         binary: str = "redis-server",
         *,
         password: str = "",
+        certificates: Path | None = None,
+        users: Sequence[str] = (),
         args: Sequence[str] = (),
         data: Path | None = None,
     ) -> None:
         super().__init__(data)
         self._binary = binary
         self._password = password
+        self._certificates = certificates
+        self._users = tuple(users)
         self._args = tuple(args)
         (self._port,) = free_ports(1)
         user = f":{quote(password, safe='')}@" if password else ""
-        self.url = f"redis://{user}{HOST}:{self._port}/0"
+        scheme = "rediss" if certificates else "redis"
+        self.url = f"{scheme}://{user}{HOST}:{self._port}/0"
 
     def command(self) -> list[str]:
         """Write the configuration file and return the command line.
@@ -60,13 +68,26 @@ class RedisServer(Server):
         config.touch(mode=0o600)  # a password on the command line would be there for all to read
         lines = [
             f"bind {HOST}",
-            f"port {self._port}",
+            f"{'tls-port' if self._certificates else 'port'} {self._port}",
             f"dir {_quoted(str(self.data))}",
             'save ""',  # no dumps: durability is the append-only file, where it is asked for
             "daemonize no",
         ]
         if self._password:
             lines.append(f"requirepass {_quoted(self._password)}")
+        if self._certificates:
+            mine, authority = self._certificates / "redis.pem", self._certificates / "ca.pem"
+            lines += [
+                "port 0",
+                *(f"tls-{what}-file {_quoted(str(mine))}" for what in ("cert", "key")),
+                f"tls-ca-cert-file {_quoted(str(authority))}",
+                "tls-auth-clients optional",
+            ]
+        if self._users:
+            users = self._scratch / "users.acl"
+            users.touch(mode=0o600)
+            users.write_text("".join(f"{line}\n" for line in ("user default off", *self._users)))
+            lines.append(f"aclfile {_quoted(str(users))}")
         config.write_text("\n".join(lines) + "\n")
         return [self.program(), str(config), *self._args]
 
@@ -88,9 +109,12 @@ class RedisServer(Server):
             socket_connect_timeout=1.0,
             socket_timeout=1.0,
             retry=Retry(NoBackoff(), 0),  # by default a refused connection is tried for seconds
+            **({"ssl_ca_certs": str(self._certificates / "ca.pem")} if self._certificates else {}),
         )
         try:
             return bool(client.ping())
+        except AuthenticationError:
+            return bool(self._users)  # it is up, and does not know us
         except RedisError:
             return False
         finally:

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 from typing_extensions import override
 
-from streams.settings import RedisSettings, Settings
+from streams.settings import RedisSettings, Settings, picture_namespace
 from streams.state.redis_client import open_client, translated
 
 CROP: Final = ":crop"
@@ -128,11 +128,6 @@ class MemoryPictureStore(PictureStore):
     @override
     def close(self) -> None:
         """Nothing is open."""
-
-
-def picture_namespace(namespace: str) -> str:
-    """Name the place beside an agent's namespace where its pictures are: no sweep meets both."""
-    return f"{namespace}-pictures"
 
 
 def open_pictures(settings: Settings) -> PictureStore | None:

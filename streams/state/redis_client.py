@@ -50,10 +50,13 @@ def translated() -> Iterator[None]:
     try:
         yield
     except (refusals.AuthenticationError, refusals.NoPermissionError) as error:
-        raise StoreRefused(
-            f"Redis refuses us: {error}: check redis.password and the ACL"
-        ) from error
+        raise StoreRefused(f"Redis refuses us: {error}: {_remedy(error)}") from error
     except (refusals.ConnectionError, refusals.TimeoutError) as error:
+        if "CERTIFICATE" in str(error).upper():
+            raise StoreRefused(
+                f"Redis and we do not trust each other ({error}): check redis.ssl_* and the host "
+                "in redis.url"
+            ) from error
         raise StoreUnavailable(f"cannot reach Redis: {error}") from error
     except refusals.WatchError as error:
         raise StoreUnavailable(f"Redis changed under a claim, trying again: {error}") from error
@@ -63,3 +66,9 @@ def translated() -> Iterator[None]:
         ):
             raise StoreUnavailable(f"Redis cannot serve now: {error}") from error
         raise StoreRefused(f"Redis refuses us: {error}") from error
+
+
+def _remedy(error: Exception) -> str:
+    if isinstance(error, refusals.NoPermissionError):
+        return "its ACL lacks what `tocsin rights list` names"
+    return "check redis.username and redis.password"

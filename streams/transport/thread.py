@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from aiokafka.errors import ConsumerStoppedError, KafkaError
+from aiokafka.errors import ConsumerStoppedError, GroupAuthorizationFailedError, KafkaError
 from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -80,6 +80,11 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Fa
         """
         try:
             await self.call_thread(self._check_group)
+        except GroupAuthorizationFailedError as error:
+            raise BrokerError(
+                f"Kafka refuses consumer group {self.app.conf.id}: its ACLs lack a group right of "
+                "`tocsin rights list`"
+            ) from error
         except KafkaError as error:
             raise BrokerError(
                 f"Kafka refuses consumer group {self.app.conf.id}: {error}"

@@ -5,6 +5,9 @@ from __future__ import annotations
 import socket
 import ssl
 import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import aiokafka.errors
@@ -63,12 +66,12 @@ def test_an_encrypted_key_is_never_asked_for_on_the_terminal(
     certificates: Path, tmp_path: Path
 ) -> None:
     sealed = tmp_path / "sealed.pem"
-    command = ["openssl", "pkey", "-in", certificates / "fraud.pem", "-aes256"]
+    command = ["openssl", "pkey", "-in", certificates / "labels.pem", "-aes256"]
     key = subprocess.run([*command, "-passout", "pass:hunter2"], check=True, capture_output=True)
     sealed.write_bytes(key.stdout)
     given = {
         "security_protocol": "SSL",
-        "ssl_certfile": certificates / "fraud.pem",
+        "ssl_certfile": certificates / "labels.pem",
         "ssl_keyfile": sealed,
     }
 
@@ -83,7 +86,7 @@ def test_redis_takes_a_user_and_certificates(certificates: Path) -> None:
     assert redis_options(plain) == {"username": "fraud", "password": "hunter2"}
     assert redis_options(RedisSettings()) == {}
 
-    tls = {"ssl_cafile": certificates / "ca.pem", "ssl_certfile": certificates / "fraud.pem"}
+    tls = {"ssl_cafile": certificates / "ca.pem", "ssl_certfile": certificates / "labels.pem"}
     options = redis_options(RedisSettings.model_validate({"url": "rediss://cache", **tls}))
     assert options["ssl_ca_certs"] == str(certificates / "ca.pem")
 
@@ -123,15 +126,58 @@ def test_a_client_error_of_several_lines_becomes_one() -> None:
     assert "\n" not in str(error)
 
 
-def test_a_port_that_is_open_and_hangs_up_names_the_security_settings() -> None:
-    error = kafka.errors.KafkaTimeoutError("Unable to bootstrap from x")
+@contextmanager
+def listening(answer: Callable[[socket.socket], None]) -> Iterator[str]:
+    """A server that treats each connection with `answer` and hangs up; its address."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        address = f"127.0.0.1:1, 127.0.0.1:{listener.getsockname()[1]}"
-        plain = as_broker_error(error, settings(bootstrap_servers=address))
-        secure = settings(
-            bootstrap_servers=address, security_protocol="SASL_SSL", sasl_username="bob"
-        )
-        sasl = as_broker_error(error, secure)
 
-    assert "hangs up: check kafka.security_protocol (PLAINTEXT)" in str(plain)
-    assert "kafka.sasl_username ('bob'), its password" in str(sasl)
+        def serve() -> None:
+            with suppress(OSError):  # closed by the end of the block
+                while True:
+                    connection, _ = listener.accept()
+                    with connection, suppress(OSError):
+                        answer(connection)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+COULD_NOT = kafka.errors.KafkaTimeoutError("Unable to bootstrap from x")
+
+
+def test_a_port_that_is_open_and_hangs_up_names_the_security_settings() -> None:
+    with listening(lambda connection: None) as address:
+        error = as_broker_error(COULD_NOT, settings(bootstrap_servers=f"127.0.0.1:1, {address}"))
+
+    assert "hangs up: check kafka.security_protocol (PLAINTEXT) and the port" in str(error)
+
+
+def test_what_tls_lacks_is_told_apart(certificates: Path) -> None:
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(certificates / "kafka.pem")
+
+    def hello(connection: socket.socket) -> None:
+        with server.wrap_socket(connection, server_side=True) as secured:
+            secured.recv(1)
+
+    def said(address: str, **given: object) -> str:
+        servers = {"bootstrap_servers": address, "security_protocol": "SSL"}
+        return str(as_broker_error(COULD_NOT, settings(**servers, **given)))
+
+    with listening(hello) as address:
+        untrusted = said(address)
+        trusted = said(address, ssl_cafile=certificates / "ca.pem")
+        server.verify_mode = ssl.CERT_REQUIRED
+        server.load_verify_locations(certificates / "ca.pem")
+        unnamed = said(address, ssl_cafile=certificates / "ca.pem")
+    with listening(lambda connection: connection.sendall(b"HTTP/1.1 400\r\n\r\n")) as address:
+        plain = said(address)
+
+    assert "a certificate that is not trusted: check kafka.ssl_cafile" in untrusted
+    assert "hangs up" in trusted
+    assert "certificate of us" in unnamed
+    assert "kafka.ssl_certfile" in unnamed
+    assert "speaks no TLS there" in plain

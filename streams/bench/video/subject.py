@@ -11,8 +11,7 @@ from typing import Final
 from streams.bench.subject import Worker
 from streams.bench.systems import forget, fresh
 from streams.bench.workload import create_topic
-from streams.settings import Settings
-from streams.state.pictures import picture_namespace
+from streams.settings import Settings, picture_namespace
 from streams.topics import dead_topic
 
 READY_S: Final = 120.0
