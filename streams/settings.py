@@ -254,10 +254,14 @@ class VisionSettings(_Section):
 
 
 class ModelsSettings(_Section):
-    """Published detector weights."""
+    """Detector weights that were published, and whose weights are taken."""
 
     cache_dir: Path | None = None
     """Where `tocsin models pull` keeps them; ``~/.cache/tocsin/models`` if unset."""
+
+    trusted_keys: tuple[Path, ...] = ()
+    """Public keys (Ed25519, PEM): workers refuse weights that none of them has signed. Unset, they
+    take any; bundled ones are taken either way."""
 
 
 class DeliverySettings(_Section):

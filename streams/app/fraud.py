@@ -7,6 +7,7 @@ import torch
 from models.device import pick
 from models.fraud.features import new_card_state
 from models.fraud.network import load_fraud
+from models.signature import require_signature
 from streams.agents.fraud import FraudDetector
 from streams.app.agent import Agent, Patience, check_capacity, open_store, unflushed
 from streams.errors import SettingsError
@@ -34,6 +35,8 @@ def build_fraud(settings: Settings, status: Status, patience: Patience) -> Agent
     check_capacity("fraud.capacity", settings.fraud.capacity, settings)
     # 1. The network decides how wide a row is.
     device = pick(settings.fraud.device)
+    if settings.fraud.model is not None:
+        require_signature(settings.fraud.model, settings.models.trusted_keys)
     network, manifest = load_fraud(settings.fraud.model)
     network = network.to(device)
     hidden = network.config.hidden

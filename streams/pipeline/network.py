@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from models.errors import ArtifactError
+from models.signature import require_signature
 from models.vision.class_names import class_names_of
 from models.vision.detector import ObjectDetector, Thresholds
 from models.vision.domain import REAL, SIMULATED, claim_of, require_domain_of
@@ -21,6 +22,7 @@ def load_network(settings: Settings, threads: int) -> tuple[ObjectDetector, Mode
         ModelError: the weights are missing or damaged, or the device is not there.
     """
     weights = _weights(settings)
+    require_signature(weights, settings.models.trusted_keys)
     network = load_detector(
         weights,
         device=settings.vision.device,
