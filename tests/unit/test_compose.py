@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from streams.rights import ROLES
 from streams.settings import DeliverySettings, HealthSettings, load_settings
 from tests.compose import DOCKERFILE, FILE, image_healthcheck, is_ours, services, variables
 from tests.conftest import ROOT
 
 SERVICES = services()
+SECURED = services(secure=True)
 OURS = {name: service for name, service in SERVICES.items() if is_ours(service)}
 WORKERS = {name: service for name, service in OURS.items() if service["command"][0] == "worker"}
 
@@ -115,14 +117,82 @@ def test_every_volume_is_declared_and_used() -> None:
 def test_the_dashboard_changes_the_rules_that_the_workers_read() -> None:
     file = WORKERS["vision"]["environment"]["TOCSIN_VISION__RULES"]
     folder = file.rpartition("/")[0]
-    mounts = {
+    mounted = {
         name: [mount for mount in service.get("volumes", ()) if mount.split(":")[1] == folder]
         for name, service in OURS.items()
     }
-    assert mounts["vision"] == mounts["vision-gpu"] == [f"rules:{folder}:ro"]
+    assert mounted["vision"] == mounted["vision-gpu"] == [f"rules:{folder}:ro"]
     # The first to come fills the volume from the image, so it must be one that may write.
-    assert mounts["topics"] == mounts["dashboard"] == [f"rules:{folder}"]
+    assert mounted["topics"] == mounted["dashboard"] == [f"rules:{folder}"]
     assert OURS["dashboard"]["environment"]["TOCSIN_VISION__RULES"] == file
     stages = re.split(r"^FROM ", DOCKERFILE.read_text(), flags=re.MULTILINE)[1:]
     filled = [stage.split()[2] for stage in stages if "street.toml rules/rules.toml" in stage]
     assert filled == ["cpu", "cuda"]
+
+
+# -- docker-compose.secure.yml --------------------------------------------------------------------
+def mounts(service: dict[str, Any]) -> list[Any]:
+    """Its volumes from the folder of secrets, by the folder."""
+    return [one for one in service.get("volumes", ()) if isinstance(one, dict)]
+
+
+def test_secured_services_are_the_same_and_two_that_run_once() -> None:
+    assert SECURED.keys() - SERVICES.keys() == {"secrets", "rights"}
+    for name in ("secrets", "rights"):
+        assert SECURED[name]["restart"] == "no"
+        assert SECURED[name]["read_only"] is True
+        assert SECURED[name]["cap_drop"] == ["ALL"]
+        assert SECURED[name]["security_opt"] == ["no-new-privileges:true"]
+
+
+@pytest.mark.parametrize("name", [name for name in SECURED if is_ours(SECURED[name])])
+def test_a_secured_service_has_a_folder_of_its_own_and_speaks_tls(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = SECURED[name]
+    if name == "secrets":
+        assert not service.get("environment")
+        return
+    (mount,) = mounts(service)
+    assert mount["read_only"] is True
+    assert mount["target"] == "/run/tocsin"
+    role = mount["volume"]["subpath"]
+    assert role in {*ROLES, "admin"}
+    environment = service["environment"]
+    assert not [key for key in environment if "PASSWORD" in key]
+    for variable, value in environment.items():
+        if variable != "TOCSIN_SECRETS_DIR":
+            monkeypatch.setenv(variable, value)
+    settings = load_settings()
+    assert settings.kafka.security_protocol == ("SSL" if role == "admin" else "SASL_SSL")
+    assert settings.kafka.ssl_cafile is not None
+    if service.get("command", [""])[0] in {"worker", "dashboard"}:
+        assert settings.redis.url.startswith("rediss://")
+
+
+def test_no_two_parts_share_a_folder_but_those_of_one_role() -> None:
+    folders: dict[str, set[str]] = {}
+    for name, service in SECURED.items():
+        for mount in mounts(service):
+            folders.setdefault(mount["volume"]["subpath"], set()).add(name)
+    shared = {folder: names for folder, names in folders.items() if len(names) > 1}
+    assert shared == {
+        "fraud": {"fraud", "fraud-gpu"},
+        "vision": {"vision", "vision-gpu"},
+        "cameras": {"street", "camera"},
+    }
+
+
+def test_every_role_is_made_and_granted() -> None:
+    made = (ROOT / "ops" / "secure" / "secrets.sh").read_text()
+    (line,) = re.findall(r'^ROLES="(.*)"$', made, re.MULTILINE)
+    (granted,) = re.findall(r"for role in (.*); do", SECURED["rights"]["command"][0])
+    assert line.split() == granted.split() == list(ROLES)
+
+
+def test_nothing_listens_in_the_clear_when_secured() -> None:
+    kafka = SECURED["kafka"]["environment"]
+    protocols = kafka["KAFKA_LISTENER_SECURITY_PROTOCOL_MAP"].split(",")
+    assert {entry.partition(":")[2] for entry in protocols} == {"SSL", "SASL_SSL"}
+    assert re.search(r"^port 0$", SECURED["redis"]["command"][0], re.MULTILINE)
+    assert "requirepass" not in SECURED["redis"]["command"][0]

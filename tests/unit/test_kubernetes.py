@@ -7,11 +7,13 @@ Where these tools are, `kustomize build ops/kubernetes/overlays/cpu > all.yaml` 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from streams.rights import ROLES
 from streams.settings import Settings, load_settings
 from streams.topics import topic_table
 from tests.conftest import ROOT
@@ -24,8 +26,8 @@ def documents(path: str) -> list[dict[str, Any]]:
     return list(yaml.safe_load_all((KUBERNETES / path).read_text()))
 
 
-def variables() -> dict[str, str]:
-    text = (KUBERNETES / "base" / "settings.env").read_text()
+def variables(place: str = "base") -> dict[str, str]:
+    text = (KUBERNETES / place / "settings.env").read_text()
     return dict(re.findall(r"^(\w+)=(.*)$", text, re.MULTILINE))
 
 
@@ -129,3 +131,28 @@ def test_no_secret_is_in_the_manifests() -> None:
     for path in KUBERNETES.rglob("*"):
         text = "" if path.is_dir() else path.read_text()
         assert not re.search(r"^[^#]*password", text, re.MULTILINE | re.IGNORECASE)
+
+
+def test_secured_parts_have_a_secret_each_and_speak_tls(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (component,) = documents("secure/kustomization.yaml")
+    whole = {"StatefulSet": documents("base/workers.yaml"), "Job": documents("base/topics.yaml")}
+    for patch in component["patches"]:
+        target, changes = patch["target"], yaml.safe_load(patch["patch"])
+        assert target["name"] in [one["metadata"]["name"] for one in whole[target["kind"]]]
+        volume, mount, environment = (change["value"] for change in changes)
+        assert volume["secret"]["secretName"] in ROLES
+        assert mount["mountPath"] == variables("secure")["TOCSIN_SECRETS_DIR"]
+        assert environment == [{"configMapRef": {"name": "settings"}}]
+    secrets = [yaml.safe_load(one["patch"])[0]["value"]["secret"] for one in component["patches"]]
+    assert sorted(one["secretName"] for one in secrets) == sorted([*AGENTS, "operator"])
+
+    given = {**variables(), **variables("secure"), "TOCSIN_SECRETS_DIR": str(tmp_path)}
+    (tmp_path / "TOCSIN_KAFKA__SASL_USERNAME").write_text("fraud")
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings()
+    assert settings.kafka.security_protocol == "SASL_SSL"
+    assert settings.kafka.sasl_username == "fraud"
+    assert settings.redis.url.startswith("rediss://")
