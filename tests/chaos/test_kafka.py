@@ -118,7 +118,7 @@ def test_a_topic_that_grows_is_refused_until_the_state_is_rebuilt(
     case = make_case(Stream((*old, new[0] + new[1], new[2] + new[3])))
     drill = make_drill(case, private_kafka.bootstrap, redis_server.url)
     drill.pace(0.0)
-    drill.start(slow=(), member="one")
+    drill.start(slow=())
     drilled = sum(map(len, old))
     until(lambda: sum(drill.commits().values()) == drilled, 60, drill.workers[-1].text)
 
@@ -129,7 +129,7 @@ def test_a_topic_that_grows_is_refused_until_the_state_is_rebuilt(
         done.result(20)
     for partition in range(len(old), len(case.stream.ends)):
         drill.produce(partition, case.stream.partitions[partition])
-    worker = drill.start(member="one")
+    worker = drill.start()
     reason = worker.reasons("run tocsin state rebuild")
     assert "(partitions 4, now 6)" in reason
     drill.witness.hit("“belongs to another topic or model (partitions 4, now 6)” on /readyz")
@@ -137,5 +137,5 @@ def test_a_topic_that_grows_is_refused_until_the_state_is_rebuilt(
         running.kill()
 
     assert drill.clear_state() > 0
-    assert drill.finish(member="one").terminate() == 0
+    assert drill.finish().terminate() == 0
     drill.check()

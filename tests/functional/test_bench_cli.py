@@ -87,7 +87,7 @@ def test_latency_is_told_beside_that_of_a_bare_producer_and_consumer(
     assert 0 < found["worker_cores"] < 4
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_cards_beyond_the_capacity_come_back_right(
     real_stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -268,7 +268,7 @@ def test_cameras_before_a_still_scene_are_counted_with_the_gate_and_without(
     assert set(found["on"]["tried"]) == {"8", "4", "2", "1"}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_latency_is_told_with_what_became_of_every_frame(real_stack: Stack, tmp_path: Path) -> None:
     found = bench("latency", "--seconds", "4", stack=real_stack, folder=tmp_path)
 

@@ -110,9 +110,9 @@ def wait_until(condition: Callable[[], bool], within_s: float = START_S) -> None
 
 
 def test_all_agents_run_restart_after_a_crash_and_end_together(
-    stack: Stack, namespace: str, port: int, tmp_path: Path
+    real_stack: Stack, namespace: str, port: int, tmp_path: Path
 ) -> None:
-    environment = on(stack, namespace, port, tmp_path)
+    environment = on(real_stack, namespace, port, tmp_path)
     with running(environment, tmp_path, "worker", "all") as process:
         wait_ready(port, port + 1)
         (fraud,), (labels,) = named(tmp_path, "worker fraud"), named(tmp_path, "worker labels")

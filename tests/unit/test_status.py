@@ -53,6 +53,7 @@ def test_a_block_names_its_reason_until_it_is_resolved_and_is_logged_when_it_cha
 
 def test_a_wait_that_never_begins_is_no_wait(caplog: pytest.LogCaptureFixture) -> None:
     status = ready()
+    caplog.clear()
     with status.waiting("Redis"):
         assert status.reasons() == []
     assert caplog.records == []
@@ -60,6 +61,7 @@ def test_a_wait_that_never_begins_is_no_wait(caplog: pytest.LogCaptureFixture) -
 
 def test_a_wait_backs_off_and_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
     status = ready()
+    caplog.clear()
     caplog.set_level(logging.INFO)
     with status.waiting("Redis") as wait:
         delays = [wait.because("refused") for _ in range(8)]
@@ -116,6 +118,7 @@ def test_several_who_wait_for_one_thing_are_one_reason_and_two_lines(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     status = ready()
+    caplog.clear()
     caplog.set_level(logging.INFO)
     with status.waiting("Redis") as one:
         one.because("down")
