@@ -72,9 +72,10 @@ class Desk:
             verdicts[alert.id] = Verdict(outcome, at, who.name, text, "analyst")
             actions.append(self._about(viewed, who, "verdict", outcome=outcome, text=text))
         records = checked(labels, self._settings.labels.horizon_days)
+        # On record first: no verdict may go out of which nobody knows whose it is.
+        await self._record(actions)
         await self._sender.send(self._settings.topics.labels, records)
         await self._store.put_verdicts(verdicts)
-        await self._record(actions)
         return {
             viewed.alert.id: None if viewed.verdict is None else viewed.verdict.outcome
             for viewed in found

@@ -95,22 +95,39 @@ class Forwarder:
         records = [record for found in fetched.values() for record in found]
         alerts = [(alert, record) for record in records for alert in _decoded(record)]
         if alerts:
-            # 2. Send. 3. Bury.
-            refused = await asyncio.gather(*(self._send(one, alerts) for one in self._endpoints))
-            letters = [letter for found in refused for letter in found]
-            if letters:
-                await bury(letters)
+            # 2. Send; who fails waits for the others, so that nothing is sent behind our back.
+            sent = await asyncio.gather(
+                *(self._send(one, alerts) for one in self._endpoints), return_exceptions=True
+            )
+            for found in sent:
+                if isinstance(found, BaseException):
+                    raise found
+            # 3. Bury what was refused, and only then remember that it is done with.
+            refused = {
+                key: letter
+                for found in sent
+                if isinstance(found, dict)
+                for key, letter in found.items()
+            }
+            if refused:
+                await bury(list(refused.values()))
+                for key in refused:
+                    await self._remember(key)
         # 4. Commit.
         if fetched:
             await consumer.commit()
 
-    async def _send(self, endpoint: Endpoint, alerts: Sequence[tuple[Alert, Any]]) -> list[Message]:
+    async def _send(
+        self, endpoint: Endpoint, alerts: Sequence[tuple[Alert, Any]]
+    ) -> dict[str, Message]:
         """Send what `endpoint` wants and has not taken yet; return dead letters of what it refused.
+
+        The letters are by the key under which to remember that they are buried.
 
         Raises:
             StoreError: Redis does not serve; nothing is committed.
         """
-        refused = []
+        refused: dict[str, Message] = {}
         for alert, record in alerts:
             key = self._key(endpoint.name, alert.event_id)
             if not endpoint.wants(alert):
@@ -122,11 +139,16 @@ class Forwarder:
                 await endpoint.send(alert.event_id, record.value)
             except Refused as error:
                 log.warning("webhook %s did not take an alert: %s", endpoint.name, error)
-                refused.append(self._letter(record, f"webhook {endpoint.name}: {error}"))
-            with translated():
-                days = self._settings.webhooks.remember_days
-                await self._redis.set(key, b"", ex=round(days * _DAY_S))
+                refused[key] = self._letter(record, f"webhook {endpoint.name}: {error}")
+            else:
+                await self._remember(key)
         return refused
+
+    async def _remember(self, key: str) -> None:
+        """Note that an event had its fate at an endpoint."""
+        with translated():
+            days = self._settings.webhooks.remember_days
+            await self._redis.set(key, b"", ex=round(days * _DAY_S))
 
     def _key(self, endpoint: str, event_id: str) -> str:
         name = hashlib.blake2b(f"{endpoint} {event_id}".encode(), digest_size=16).hexdigest()

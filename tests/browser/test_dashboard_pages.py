@@ -116,6 +116,35 @@ def test_decisions_by_keyboard_several_at_once_and_taken_back(
     assert {one.note for one in mine} == {"", "Known customer or visitor", "undone"}
 
 
+def test_what_is_decided_is_what_is_shown_and_nothing_behind_a_dialog(
+    page: Page, bed: Bed, dashboard: Dashboard
+) -> None:
+    alerts = [a_fraud(1100 + number, card="pane") for number in range(2)]
+    send_alerts(bed, alerts)
+    dashboard.until_alerts(2, "pane")
+    open_list(page, dashboard)
+    page.get_by_label("Card or camera").fill("pane")
+    expect(page.locator(".status")).to_have_text("2 alerts")
+    shown, ticked = (f'[row-id="{alert.id}"]' for alert in alerts)
+    page.locator(f'{shown} [col-id="entity"]').click()
+    expect(page.locator(".detail")).to_contain_text("Confirm")
+    page.locator(f"{shown} .ag-selection-checkbox input").set_checked(False)
+    page.locator(f"{ticked} .ag-selection-checkbox input").set_checked(True)
+    page.locator(".ag-header").first.click()  # out of the field: keys are commands again
+
+    page.keyboard.press("d")
+    expect(page.get_by_role("dialog")).to_contain_text("Dismiss 1 alert")
+    page.keyboard.press("c")
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    assert len(dashboard.alerts("pane", decision="undecided")) == 2
+
+    page.locator(".detail").get_by_role("button", name="Confirm").click()
+    expect(page.locator(".status")).to_have_text("1 alerts")
+    (confirmed,) = dashboard.alerts("pane", decision="confirmed")
+    assert confirmed["id"] == alerts[0].id
+
+
 def test_suppress_note_and_share(page: Page, bed: Bed, dashboard: Dashboard) -> None:
     alert = a_fraud(2000, card="noisy")
     send_alerts(bed, [alert])

@@ -7,6 +7,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -72,19 +73,22 @@ def forwarding(bed: Bed, receiver: Receiver) -> WorkerProcess:
     return made
 
 
+def until_it_forwards(hooks: WorkerProcess, bed: Bed, receiver: Receiver) -> None:
+    """It begins with what comes next, once it has joined."""
+    probes = count(9_000)
+
+    def reached() -> bool:
+        send_alerts(bed, [a_fraud(next(probes))])
+        return bool(receiver.taken)
+
+    hooks.until(reached, "the first event")
+
+
 def test_each_event_arrives_once_and_what_is_refused_is_buried(
     bed: Bed, receiver: Receiver
 ) -> None:
     first = forwarding(bed, receiver).start()
-    probe = 0
-
-    def reached() -> bool:  # it begins with what comes next, once it has joined
-        nonlocal probe
-        probe += 1
-        send_alerts(bed, [a_fraud(9_000 + probe)])
-        return bool(receiver.taken)
-
-    first.until(reached, "the first event")
+    until_it_forwards(first, bed, receiver)
     alerts = [a_fraud(1), a_fraud(2), an_object(3, camera="gate")]
     send_alerts(bed, [*alerts, alerts[0]])
     last = a_fraud(4)
@@ -106,3 +110,18 @@ def test_each_event_arrives_once_and_what_is_refused_is_buried(
     letter = DeadLetter.from_record(record.key, record.value, tuple(record.headers))
     assert letter.reason == "webhook soc: it answers 400"
     assert json.loads(letter.value or b"")["entity"] == "gate"
+
+
+def test_what_was_refused_is_buried_though_that_fails_at_first(
+    real_stack: Stack, namespace: str, receiver: Receiver, tmp_path: Path
+) -> None:
+    bed = bed_on(real_stack.bootstrap, real_stack.redis_url, namespace, tmp_path)
+    topics = bed.settings.topics
+    bed.create_topics(only=[topics.alerts])
+    with forwarding(bed, receiver) as hooks:
+        until_it_forwards(hooks, bed, receiver)
+        send_alerts(bed, [an_object(1, camera="gate")])
+        hooks.until(lambda: any("stand still" in line for line in hooks.log), "a burial that fails")
+        bed.create_topics(only=[f"{topics.alerts}.dead"])
+        hooks.until(lambda: bed.read(f"{topics.alerts}.dead"), "the letter")
+    bed.close()

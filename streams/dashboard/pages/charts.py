@@ -77,7 +77,13 @@ def timeline_chart(dots: Mapping[str, tuple[str, int, Dots]], said: str) -> ui.e
     options = {
         "animation": False,
         "grid": {"left": 8, "right": 16, "top": 34, "bottom": 4, "containLabel": True},
-        "legend": {"top": 0, "textStyle": {"color": INK}, "icon": "circle", "itemHeight": 9},
+        "legend": {
+            "type": "scroll",
+            "top": 0,
+            "textStyle": {"color": INK},
+            "icon": "circle",
+            "itemHeight": 9,
+        },
         "tooltip": {"trigger": "item"},
         "xAxis": {"type": "time", **_AXIS, "splitLine": {"show": False}},
         "yAxis": {

@@ -32,17 +32,24 @@ class Decider:
     ) -> None:
         self._visit, self._chosen, self._done = visit, chosen, done
         self._before: Step = {}
+        self._asked: ui.dialog | None = None
 
-    async def confirm(self) -> None:
-        """Say that it was one."""
-        await self._decide(await self._chosen(), True, "")
+    @property
+    def is_asking(self) -> bool:
+        """Whether a dialog is open: keys are then not about the alerts behind it."""
+        return self._asked is not None and self._asked.value
 
-    async def dismiss(self) -> None:
-        """Ask why, and say that it was none."""
-        ids = await self._chosen()
+    async def confirm(self, shown: str | None = None) -> None:
+        """Say that it was one: of the alert that is `shown`, or of what is chosen."""
+        await self._decide([shown] if shown else await self._chosen(), True, "")
+
+    async def dismiss(self, shown: str | None = None) -> None:
+        """Ask why, and say that it was none; of which, as `confirm`."""
+        ids = [shown] if shown else await self._chosen()
         if not ids or await self._visit.acting() is None:
             return
         with dialog(f"Dismiss {_count(ids)}") as opened:
+            self._asked = opened
             reason = ui.radio(list(DISMISSALS), value=DISMISSALS[0]).props('aria-label="Reason"')
             text = ui.input("In words (optional)").props("maxlength=1900 outlined dense")
 
@@ -69,6 +76,7 @@ class Decider:
         if await self._visit.acting() is None:
             return
         with dialog(f"Suppress {alert.entity}") as opened:
+            self._asked = opened
             ui.label("What opens from now on stays on the topic, and is hidden here.").classes(
                 "hint"
             )
@@ -100,6 +108,7 @@ class Decider:
         if await self._visit.acting() is None:
             return
         with dialog("Note") as opened:
+            self._asked = opened
             text = ui.textarea("What did you find out?").props("maxlength=2000 outlined autofocus")
 
             async def send() -> None:

@@ -73,8 +73,9 @@ def _act(visit: Visit, decider: Decider, alert: Alert) -> None:
         made.tooltip(f"Key {key}")
 
     with ui.row().classes("actions"):
-        button("Confirm", "check", "c", decider.confirm, "unelevated")
-        button("Dismiss", "close", "d", decider.dismiss)
+        # Of this alert, whatever is ticked in the list.
+        button("Confirm", "check", "c", lambda: decider.confirm(alert.id), "unelevated")
+        button("Dismiss", "close", "d", lambda: decider.dismiss(alert.id))
         button("Suppress", "notifications_off", "s", lambda: decider.suppress(alert))
         button("Note", "edit_note", "n", lambda: decider.note(alert))
 

@@ -246,7 +246,8 @@ class LiveList:
                 draw_alert(self._visit, self._decider, viewed, around)
 
     async def _key(self, event: events.KeyEventArguments) -> None:
-        if not event.action.keydown or event.modifiers.ctrl or event.modifiers.meta:
+        held = event.modifiers.ctrl or event.modifiers.meta or event.modifiers.alt
+        if not event.action.keydown or held or self._decider.is_asking:
             return
         key = str(event.key)
         if key in {"j", "k"}:
