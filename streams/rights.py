@@ -151,14 +151,14 @@ def redis_rule(role: Role, settings: Settings) -> str | None:
     access = access_namespace(settings.dashboard)
     agents = [groups[name] for name in ("fraud", "labels", "vision", "dashboard")]
     needs: dict[Role, tuple[list[str], list[str], str]] = {  # own, read, commands
-        "operator": (agents, [], "scan unlink"),
+        "operator": (agents, [], "scan unlink info get setnx mget"),
         "fraud": ([groups["fraud"]], [groups["labels"]], _STATE),
         "labels": ([groups["labels"]], [groups["fraud"]], _STATE),
         "vision": ([groups["vision"], pictures], [], f"{_STATE} {_PICTURES}"),
         "dashboard": (
             [groups["dashboard"], access],
             [groups["fraud"], pictures],
-            f"{_VIEW} {_SESSIONS} {_CARDS}",
+            f"{_VIEW} {_SESSIONS} {_CARDS} info",
         ),
         "webhooks": ([groups["webhooks"]], [], "exists set"),
         "consumer": ([], [pictures], "get"),

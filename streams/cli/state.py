@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from streams import admin
+from streams.cli.options import Report, write_report
 from streams.cli.progress import progress_bar
 from streams.cli.start import start
 from streams.errors import SettingsError, TocsinError
@@ -64,7 +63,7 @@ def check(
     *,
     cards: Annotated[int, typer.Option(min=1, help="About how many cards.")] = 1000,
     show: Annotated[int, typer.Option(min=0, help="Print so many of what is wrong.")] = 20,
-    report: Annotated[Path | None, typer.Option(help="Write all of it to this JSON file.")] = None,
+    report: Report = None,
 ) -> None:
     """Score a sample of cards again from Kafka, and compare with what is stored.
 
@@ -75,14 +74,11 @@ def check(
     settings = start()
     if settings.redis.in_process:
         raise SettingsError("redis.url is memory://, which keeps no state to check")
-    if report is not None:
-        report.touch()
     with progress_bar("reading", None) as advance:
         found = asyncio.run(
             audit(settings, cards=cards, on_progress=lambda done: advance(done, "records"))
         )
-    if report is not None:
-        report.write_text(json.dumps(asdict(found), indent=1) + "\n")
+    write_report(report, asdict(found))
     print(
         f"{found.cards} of {found.rows} cards compared over {found.records} records: "
         f"{found.right} right, {len(found.findings)} wrong, "

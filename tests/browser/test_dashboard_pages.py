@@ -90,10 +90,12 @@ def test_decisions_by_keyboard_several_at_once_and_taken_back(
 
     page.keyboard.press("j")
     expect(page.locator(f"{ROW}.ag-row-selected")).to_have_count(1)
+    first = page.locator(f"{ROW}.ag-row-selected").get_attribute("row-id")
     page.keyboard.press("c")
     expect(page.locator(".toast")).to_contain_text("Confirmed 1 alert", timeout=WAIT_MS)
     expect(page.locator(".status")).to_have_text("3 alerts")
-    # Several: those that are ticked, with a reason.
+    # The next one is chosen; several: those that are ticked, with a reason.
+    expect(page.locator(f'{ROW}.ag-row-selected:not([row-id="{first}"])')).to_have_count(1)
     page.locator(".ag-selection-checkbox input").nth(0).set_checked(True)
     page.locator(".ag-selection-checkbox input").nth(1).set_checked(True)
     page.locator(".ag-header").first.click()

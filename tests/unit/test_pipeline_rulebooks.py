@@ -59,6 +59,7 @@ def test_a_broken_file_is_refused_once_and_the_old_rules_stay(
     rules: Rules, caplog: pytest.LogCaptureFixture
 ) -> None:
     rules.write(ZONES + ENTER)
+    caplog.clear()
     with caplog.at_level(logging.ERROR):
         assert rules.write(ENTER) == ["in"]  # of a zone that is not there
         assert rules.look() == ["in"]
@@ -76,6 +77,7 @@ def test_a_file_that_is_gone_for_a_while_changes_nothing(
 ) -> None:
     rules.write(ZONES + ENTER)
     rules.path.unlink()
+    caplog.clear()
     with caplog.at_level(logging.ERROR):
         assert rules.look() == rules.look() == ["in"]
     assert len(caplog.records) == 1
