@@ -25,11 +25,15 @@ def faults(worker: WorkerProcess) -> int:
     [
         pytest.param("raises", marks=pytest.mark.fault("inference raises", must=GOES_ON)),
         pytest.param(
-            "is-not-a-number", marks=pytest.mark.fault("inference returns NaN", must=GOES_ON)
+            "is-not-a-number",
+            marks=[pytest.mark.fault("inference returns NaN", must=GOES_ON), pytest.mark.long],
         ),
         pytest.param(
             "runs-out-of-memory",
-            marks=pytest.mark.fault("the device is out of memory for a moment", must=GOES_ON),
+            marks=[
+                pytest.mark.fault("the device is out of memory for a moment", must=GOES_ON),
+                pytest.mark.long,
+            ],
         ),
     ],
 )

@@ -71,9 +71,15 @@ def verify(bed: Bed, witness: Witness, count: int, cameras: Sequence[str] = CAME
 @pytest.mark.parametrize(
     "place",
     [
-        pytest.param("before-flush", marks=fault("kill -9 before alerts are stored", ONCE)),
+        pytest.param(
+            "before-flush",
+            marks=[fault("kill -9 before alerts are stored", ONCE), pytest.mark.long],
+        ),
         pytest.param("after-flush", marks=fault("kill -9 before alerts are published", ONCE)),
-        pytest.param("after-publish", marks=fault("kill -9 before frames are committed", ONCE)),
+        pytest.param(
+            "after-publish",
+            marks=[fault("kill -9 before frames are committed", ONCE), pytest.mark.long],
+        ),
     ],
 )
 def test_each_thing_is_told_once_when_the_worker_dies(
