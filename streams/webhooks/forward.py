@@ -99,16 +99,12 @@ class Forwarder:
             sent = await asyncio.gather(
                 *(self._send(one, alerts) for one in self._endpoints), return_exceptions=True
             )
+            refused: dict[str, Message] = {}
             for found in sent:
                 if isinstance(found, BaseException):
                     raise found
+                refused |= found
             # 3. Bury what was refused, and only then remember that it is done with.
-            refused = {
-                key: letter
-                for found in sent
-                if isinstance(found, dict)
-                for key, letter in found.items()
-            }
             if refused:
                 await bury(list(refused.values()))
                 for key in refused:

@@ -38,10 +38,7 @@ def test_a_broker_that_is_killed_under_load_costs_nothing(
     was_inferring = worker.is_inferring()
     private_kafka.start()
     drill.witness.hit(f"killed {'with' if was_inferring else 'without'} a batch under way")
-    drill.pace(0.0)
-    drill.drained(revive=True, member="one")
-    assert drill.workers[-1].terminate() == 0
-    drill.check()
+    drill.finish_as_begun(revive=True)
 
 
 @pytest.mark.long
@@ -70,10 +67,7 @@ def test_a_broker_that_restarts_ten_times_under_load_costs_nothing(
         drill.revived(slow=(), member="one")
     assert drill.lag() > 0
     drill.witness.hit(f"{kills} kills and {10 - kills} stops, {inferring} with a batch under way")
-    drill.pace(0.0)
-    drill.drained(120, revive=True, member="one")
-    assert drill.workers[-1].terminate() == 0
-    drill.check()
+    drill.finish_as_begun(120, revive=True)
 
 
 @pytest.mark.long
@@ -96,10 +90,7 @@ def test_a_broker_that_is_gone_for_a_minute_is_waited_for(
     assert grown < 20
     private_kafka.start()
     drill.witness.hit(f"“{reason.partition(':')[0]}” on /readyz; {grown:+.0f} MiB in that minute")
-    drill.pace(0.0)
-    drill.drained(revive=True, member="one")
-    assert drill.workers[-1].terminate() == 0
-    drill.check()
+    drill.finish_as_begun(revive=True)
 
 
 @pytest.mark.fault(

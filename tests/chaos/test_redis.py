@@ -45,10 +45,7 @@ def test_a_redis_that_restarts_is_waited_for(
     reason = worker.reasons("waiting for Redis")
     private_redis.start()
     drill.witness.hit(f"“{reason.partition(':')[0]}” on /readyz")
-    drill.pace(0.0)
-    drill.drained()
-    assert worker.terminate() == 0
-    drill.check()
+    drill.finish_as_begun()
 
 
 @pytest.mark.long
@@ -70,10 +67,7 @@ def test_a_redis_that_is_killed_again_and_again_costs_nothing(
         time.sleep(1.0)
         restarts += drill.revived(slow=(), member="one")
     drill.witness.hit(f"10 kills under load, after which the worker ended {restarts} times")
-    drill.pace(0.0)
-    drill.drained(revive=True, member="one")
-    assert drill.workers[-1].terminate() == 0
-    drill.check()
+    drill.finish_as_begun(revive=True)
 
 
 @pytest.mark.fault("Redis is out of memory", must=WAITS)
@@ -89,10 +83,7 @@ def test_a_redis_that_is_out_of_memory_is_waited_for(
         assert client.info("errorstats")["errorstat_OOM"]["count"] > 0
         client.config_set("maxmemory", "0")
     drill.witness.hit("it answered “command not allowed when used memory > maxmemory”")
-    drill.pace(0.0)
-    drill.drained()
-    assert worker.terminate() == 0
-    drill.check()
+    drill.finish_as_begun()
 
 
 @pytest.mark.fault("the disk under Redis is full", must=WAITS)
@@ -108,10 +99,7 @@ def test_a_redis_that_cannot_write_its_log_is_waited_for(
     worker.reasons("MISCONF")
     resource.prlimit(careful_redis.pid, resource.RLIMIT_FSIZE, (most, most))
     drill.witness.hit("it answered MISCONF: its append-only file could not grow")
-    drill.pace(0.0)
-    drill.drained()
-    assert worker.terminate() == 0
-    drill.check()
+    drill.finish_as_begun()
 
 
 @pytest.fixture
@@ -156,7 +144,4 @@ def test_connections_to_redis_that_break_are_made_again(far_drill: tuple[Drill, 
     until(lambda: proxy.cuts >= 20, 10, lambda: f"{proxy.cuts} cuts")
     assert drill.lag() > 0
     drill.witness.hit(f"{proxy.cuts} connections cut under load")
-    drill.pace(0.0)
-    drill.drained(revive=True, member="one")
-    assert drill.workers[-1].terminate() == 0
-    drill.check()
+    drill.finish_as_begun(revive=True)
