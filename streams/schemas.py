@@ -58,11 +58,9 @@ class Record(Protocol):
         """Headers in the order in which they were written."""
 
 
+# `gc=False`: a batch holds 16,384 of them, and tracking each costs more than decoding it.
 class Transaction(Struct, gc=False, frozen=True):
-    """One card payment on `transactions`, keyed by `card_id`.
-
-    `gc=False`: a batch holds 16,384 of them, and tracking each costs more than decoding it.
-    """
+    """One card payment on `transactions`, keyed by `card_id`."""
 
     tx_id: Id
     card_id: Id

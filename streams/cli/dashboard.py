@@ -27,7 +27,7 @@ def run(ctx: typer.Context) -> None:
     if ctx.invoked_subcommand is not None:
         return
     settings = start()
-    _installed()
+    needs_dashboard()
     from streams.dashboard.serve import serve  # noqa: PLC0415  imports the web server
 
     serve(settings)
@@ -48,7 +48,7 @@ def credentials(
     """
     if role not in {"viewer", "analyst"}:
         raise SettingsError(f"--role {role}: viewer or analyst")
-    _installed()
+    needs_dashboard()
     from streams.dashboard.access.users import hash_password, new_token  # noqa: PLC0415
 
     if token:
@@ -63,7 +63,8 @@ def credentials(
     print(f'[dashboard.users."{name}"]\nrole = "{role}"\n{line}')
 
 
-def _installed() -> None:
+def needs_dashboard() -> None:
+    """Raise a SettingsError that says what to install where the dashboard's extra is missing."""
     try:
         import argon2  # noqa: F401, PLC0415
         import fastapi  # noqa: F401, PLC0415

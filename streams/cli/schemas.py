@@ -7,20 +7,21 @@ from typing import Annotated
 
 import typer
 
+from streams.cli.dashboard import needs_dashboard
 from streams.errors import TocsinError
-from streams.reference import documents
+from streams.reference import api_page, as_text, documents
 from streams.settings import Settings
 
 app = typer.Typer(
     rich_markup_mode="markdown",
     no_args_is_help=True,
-    help="JSON Schema and AsyncAPI of every record, and the rights of every part.",
+    help="The reference: records, API, settings, metrics, rights, commands.",
 )
 
 
 @app.callback()
 def group() -> None:
-    """JSON Schema and AsyncAPI of every record."""
+    """Write the reference documents, or hold them against the code."""
 
 
 @app.command()
@@ -30,11 +31,11 @@ def export(
         bool, typer.Option("--check", help="Write nothing; exit 1 if a file is out of date.")
     ] = False,
 ) -> None:
-    """Write the JSON Schemas, the AsyncAPI 3 document and the page of rights.
+    """Write JSON Schemas, AsyncAPI 3, OpenAPI, and the pages of the reference.
 
-    They describe the default topic names, whatever the settings of this machine are.
+    They describe the default names, whatever the settings of this machine are.
     """
-    texts = documents(Settings.model_construct())
+    texts = everything()
     if not check:
         out.mkdir(parents=True, exist_ok=True)
     stale = []
@@ -48,3 +49,23 @@ def export(
             print(path)
     if stale:
         raise TocsinError(f"out of date: {', '.join(stale)}: run `tocsin schemas export`")
+
+
+def everything() -> dict[str, str]:
+    """Give the text of every reference document by its file name.
+
+    Raises:
+        SettingsError: the dashboard, whose API is one of them, is not installed.
+    """
+    needs_dashboard()
+    from streams.cli.command_pages import commands_page  # noqa: PLC0415  imports every command
+    from streams.cli.main import app as tocsin  # noqa: PLC0415  imports us
+    from streams.dashboard.api.app import new_app  # noqa: PLC0415  imports the web server
+
+    requests = new_app().openapi()
+    return {
+        **documents(Settings.model_construct()),
+        "api.md": api_page(requests),
+        "commands.md": commands_page(tocsin),
+        "openapi.json": as_text(requests),
+    }

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from streams.dashboard.access.bind import check_bind
 from streams.dashboard.access.guard import Guard
-from streams.dashboard.api.app import add_api
+from streams.dashboard.api.app import new_app
 from streams.dashboard.pages.register import add_pages
 from streams.dashboard.services import Services
 from streams.settings import Settings
@@ -42,16 +42,8 @@ def build_app(settings: Settings) -> ASGIApp:
         async with services.running():
             yield
 
-    app = FastAPI(
-        title="Tocsin",
-        version="1",
-        description="Alerts, and what to do about them.",
-        openapi_url="/api/openapi.json",
-        docs_url=None,  # its scripts come from somebody else's server
-        redoc_url=None,
-        lifespan=lifespan,
-    )
-    add_api(app, services)
+    app = new_app(lifespan)
+    app.state.services = services
     add_pages(app, services)
     guarded = Guard(
         app, settings=settings.dashboard, users=services.users, sessions=services.sessions

@@ -20,7 +20,7 @@ from tests.conftest import ROOT, absent
 pytestmark = pytest.mark.integration
 
 DASHBOARDS = sorted((ROOT / "ops" / "grafana" / "dashboards").glob("*.json"))
-RUNBOOK = (ROOT / "ops" / "runbook.md").read_text()
+RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
 COMMANDS = re.findall(r"^\$ (.*)$", RUNBOOK, re.MULTILINE)
 ONLY_WHEN_STOPPED = "tocsin state rebuild fraud --yes"
 
@@ -99,7 +99,7 @@ def test_the_page_of_alarms_is_quiet_and_names_the_runbook(stack: Stack) -> None
         for rule in group["rules"]:
             slow = group["name"] == "tocsin-latency"  # as this machine may be
             assert slow or rule["state"] != "firing", rule
-            assert rule["annotations"]["runbook"] == f"ops/runbook.md#{rule['name'].lower()}"
+            assert rule["annotations"]["runbook"] == f"docs/runbook.md#{rule['name'].lower()}"
 
 
 @pytest.mark.parametrize("line", sorted(set(COMMANDS) - {ONLY_WHEN_STOPPED}))

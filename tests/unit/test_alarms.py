@@ -49,12 +49,12 @@ def test_an_alarm_is_tested_where_it_sounds_and_where_it_does_not(alarm: str) ->
 
 @pytest.mark.parametrize("alarm", ALARMS)
 def test_the_runbook_says_what_to_do(alarm: str) -> None:
-    headings = re.findall(r"^## (\w+)$", (ROOT / "ops" / "runbook.md").read_text(), re.MULTILINE)
+    headings = re.findall(r"^## (\w+)$", (ROOT / "docs" / "runbook.md").read_text(), re.MULTILINE)
     assert headings.count(alarm) == 1
 
 
 def test_the_runbook_has_no_alarm_that_is_gone() -> None:
-    headings = re.findall(r"^## (\w+)$", (ROOT / "ops" / "runbook.md").read_text(), re.MULTILINE)
+    headings = re.findall(r"^## (\w+)$", (ROOT / "docs" / "runbook.md").read_text(), re.MULTILINE)
     assert set(headings) == set(ALARMS)
 
 

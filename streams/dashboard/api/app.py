@@ -6,6 +6,7 @@ from typing import Final
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
+from starlette.types import Lifespan
 
 from streams.dashboard.api import (
     alerts,
@@ -17,7 +18,6 @@ from streams.dashboard.api import (
     session,
     suppressions,
 )
-from streams.dashboard.services import Services
 from streams.errors import BrokerError, NotFound, Outdated, SettingsError, StoreError, TocsinError
 
 _STATUS: Final[tuple[tuple[type[TocsinError], int], ...]] = (
@@ -30,9 +30,17 @@ _STATUS: Final[tuple[tuple[type[TocsinError], int], ...]] = (
 )
 
 
-def add_api(app: FastAPI, services: Services) -> None:
-    """Add every endpoint under ``/api``."""
-    app.state.services = services
+def new_app(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
+    """Make the app with every endpoint under ``/api``; the services in its state answer them."""
+    app = FastAPI(
+        title="Tocsin",
+        version="1",
+        description="Alerts, and what to do about them.",
+        openapi_url="/api/openapi.json",
+        docs_url=None,  # its scripts come from somebody else's server
+        redoc_url=None,
+        lifespan=lifespan,
+    )
     for module in (alerts, suppressions, dead_letters, cameras, rules, health, events, session):
         app.include_router(module.router, prefix="/api")
     rules.describe(app)
@@ -41,6 +49,8 @@ def add_api(app: FastAPI, services: Services) -> None:
     @app.get("/livez", include_in_schema=False)
     async def livez() -> dict[str, bool]:
         return {"live": True}
+
+    return app
 
 
 async def _answer(request: Request, error: Exception) -> JSONResponse:

@@ -1,14 +1,8 @@
-"""The reference documents generated from the code: JSON Schema, AsyncAPI 3, and rights.
-
-`documents` is a pure function of the structs in `schemas`, the default topics and `rights`. The
-copies under ``docs/reference`` are committed; ``tocsin schemas export --check`` holds them to the
-code.
-"""
+"""Every record as JSON Schema, and every topic as an AsyncAPI 3 document."""
 
 from __future__ import annotations
 
 import inspect
-import json
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,7 +11,6 @@ from msgspec import Struct
 
 from streams.alerts.envelope import CLOUD_EVENT_HEADERS
 from streams.frames import FrameHeaders
-from streams.rights import ROLES, WHO, by_resource, kafka_rights, redis_rule
 from streams.schemas import (
     DEAD_LETTER_HEADERS,
     REPLAY_OF_HEADER,
@@ -71,39 +64,12 @@ _MESSAGES: Final = {
 }
 
 
-def documents(settings: Settings) -> dict[str, str]:
-    """Give the text of every reference document by its file name."""
-    schemas = {
-        f"{name}.schema.json": {"$schema": _DIALECT, **msgspec.json.schema(record)}
+def json_schemas() -> dict[str, dict[str, Any]]:
+    """Give the JSON Schema of every record by its file name."""
+    return {
+        f"{name}.schema.json": _unindented({"$schema": _DIALECT, **msgspec.json.schema(record)})
         for name, record in _RECORDS.items()
     }
-    return {
-        **{
-            name: json.dumps(_unindented(content), indent=2) + "\n"
-            for name, content in {**schemas, "asyncapi.json": asyncapi(settings)}.items()
-        },
-        "rights.md": rights_page(settings),
-    }
-
-
-def rights_page(settings: Settings) -> str:
-    """Write down what each role needs in Kafka and Redis, as one page."""
-    lines = [
-        "# Rights",
-        "",
-        "The least that each part of Tocsin must be allowed, with the default names. `tocsin",
-        "rights list` prints it with yours. [Security](../security.md) says how to grant it.",
-    ]
-    for role in ROLES:
-        lines += ["", f"## {role}", "", f"Who {WHO[role]}.", ""]
-        lines += ["| Kafka | name | operations |", "|---|---|---|"]
-        lines += [
-            f"| {resource} | `{name}` | {', '.join(allowed)} |"
-            for (resource, name), allowed in by_resource(kafka_rights(role, settings)).items()
-        ]
-        rule = redis_rule(role, settings)
-        lines += ["", "Needs no Redis." if rule is None else f"Redis: `{rule}`"]
-    return "\n".join(lines) + "\n"
 
 
 def asyncapi(settings: Settings) -> dict[str, Any]:
@@ -119,7 +85,7 @@ def asyncapi(settings: Settings) -> dict[str, Any]:
         "audit": names.audit,
     }
     table = {spec.name: spec for spec in topic_table(settings)}
-    _, schemas = msgspec.json.schema_components(
+    _, components = msgspec.json.schema_components(
         [Transaction, *_LABELS, FrameHeaders, Alert, Score, FrameObjects, Action],
         ref_template="#/components/schemas/{name}",
     )
@@ -153,7 +119,7 @@ def asyncapi(settings: Settings) -> dict[str, Any]:
                 **{message.name: _message(message) for message in _MESSAGES.values()},
                 "deadLetter": _dead_letter(),
             },
-            "schemas": schemas,
+            "schemas": _unindented(components),
         },
     }
 
