@@ -65,6 +65,11 @@ check: lint ## The gate: lint and fast tests
 pictures: venv ## Take the pictures in docs/dashboard anew (needs Chromium)
 	TOCSIN_SCREENSHOTS=docs/dashboard $(BIN)/python -m pytest -q tests/browser $(ARGS)
 
+.PHONY: docs
+docs: venv ## Build the documentation site into docs/site; a dead link fails
+	$(BIN)/zensical build --strict --config-file docs/zensical.toml
+	$(BIN)/python -m pytest -q tests/unit/test_site.py $(ARGS)
+
 .PHONY: fuzz
 fuzz: venv ## Twenty thousand near misses at each entry; what it finds belongs into tests/fuzz/corpus
 	$(BIN)/python -m pytest -q tests/fuzz --hypothesis-profile fuzz $(ARGS)
@@ -111,7 +116,7 @@ lock: ## Resolve the dependencies anew (needs uv); ARGS=--upgrade for newer vers
 
 .PHONY: clean
 clean: ## Delete caches and build outputs, keep .venv and Kafka
-	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf build dist docs/site docs/.cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find models streams tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: distclean
