@@ -13,7 +13,7 @@ from rich.table import Table
 
 from streams.cli.options import Report, writable, write_report
 
-REPLAY: Final = 'make simulate ARGS="--seed {seed} --histories 1 --trace trace.txt"'
+REPLAY: Final = 'make simulate ARGS="--seed {seed} --histories 1{large} --trace trace.txt"'
 
 _console = Console(highlight=False)
 
@@ -24,6 +24,9 @@ def simulate(
     histories: Annotated[
         int, typer.Option(min=1, help="How many, each with the next seed.")
     ] = 1000,
+    large: Annotated[
+        bool, typer.Option("--large", help="Only histories of 20,000 events in large batches.")
+    ] = False,
     seconds: Annotated[float | None, typer.Option(min=1, help="Begin none after so long.")] = None,
     report: Report = None,
     trace: Annotated[
@@ -51,9 +54,12 @@ def simulate(
         last[:] = [outcome]
         if outcome.violated:
             print(f"seed {outcome.seed}: {outcome.violated}: {outcome.message}")
-            print(f"  replay: {REPLAY.format(seed=outcome.seed)}", flush=True)
+            print(
+                f"  replay: {REPLAY.format(seed=outcome.seed, large=' --large' * large)}",
+                flush=True,
+            )
 
-    found = play(seed, histories, seconds=seconds or math.inf, played=played)
+    found = play(seed, histories, is_large=large, seconds=seconds or math.inf, played=played)
     table = found.table()
     _show(table, KINDS)
     write_report(report, table)

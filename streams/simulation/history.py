@@ -58,10 +58,10 @@ class Outcome:
 class History:
     """The processes of one history, and what befalls them."""
 
-    def __init__(self, seed: int, metrics: Metrics) -> None:
+    def __init__(self, seed: int, metrics: Metrics, *, is_large: bool = False) -> None:
         self._seed = seed
         self._random = random = Random(seed)
-        self._shape = shape = Shape.draw(random)
+        self._shape = shape = Shape.draw(random, is_large=is_large)
         self._clock = clock = Clock(random)
         trace = Trace(clock)
         self._faults = faults = Faults(random, trace)

@@ -78,6 +78,7 @@ def simulate(
     seed: int,
     histories: int,
     *,
+    is_large: bool = False,
     seconds: float = float("inf"),
     played: Callable[[Outcome], object] = lambda outcome: None,
 ) -> Report:
@@ -86,6 +87,7 @@ def simulate(
     Args:
         seed: of the first; each of the others has the next one.
         histories: at most so many.
+        is_large: each has many events in large batches.
         seconds: begin none after so long.
         played: told of each when it is over.
     """
@@ -95,7 +97,7 @@ def simulate(
         before = time.perf_counter()
         if before - begun > seconds or len(report.failed) >= GIVE_UP_AFTER:
             break
-        outcome = History(one, metrics).run()
+        outcome = History(one, metrics, is_large=is_large).run()
         report.add(outcome, time.perf_counter() - before)
         played(outcome)
     return report

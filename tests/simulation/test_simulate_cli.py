@@ -52,5 +52,13 @@ def test_a_failing_seed_is_told_with_the_command_that_replays_it(
     assert traces[0] == traces[1]
 
 
+def test_large_histories_have_more_events_each(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    result = run("--seed", "31", "--histories", "1", "--large", "--report", str(report))
+
+    assert result.exit_code == 0, result.output
+    assert json.loads(report.read_text())["events"] > 20_000
+
+
 def test_a_run_ends_when_its_time_is_over() -> None:
     assert run("--histories", "1000000", "--seconds", "1").exit_code == 0
