@@ -119,7 +119,7 @@ def test_an_empty_response_is_an_empty_list() -> None:
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("compression", [0, 1], ids=["plain", "gzip"])
+@pytest.mark.parametrize("compression", range(5), ids=["plain", "gzip", "snappy", "lz4", "zstd"])
 def test_records_are_the_same_as_aiokafkas(compression: int) -> None:
     async def scenario() -> None:
         batches = [stored(0, 5, compression=compression), stored(5, 3, compression=compression)]

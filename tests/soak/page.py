@@ -1,0 +1,151 @@
+"""What a soak has shown, as a page."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from streams.bench.memory import Course
+from tests.soak.check import Verdict
+from tests.soak.servers import Life, Recovery
+
+HEADER = """\
+<!-- Written by `make soak`; edits are lost. -->
+# Soak
+
+What the last run of `make soak` has shown: payments and cameras for a long time on a real Apache
+Kafka and a real Redis, while one random fault after another befalls the workers and their servers.
+At the end the payments that every card's row has counted are compared with the topic, and one card
+in fifty is computed anew by an independent program, one payment at a time: its memory, scores and
+alerts must be those. Each person who walked past a camera must have been told of once, from start
+to end.
+
+"""
+FAULTS = """\
+Recovery is the time from the end of the fault (a process killed, a server back) until the commit of
+every partition of `transactions` has moved.
+
+| fault | times | recovery p50 | p99 | most | promised |
+|---|---|---|---|---|---|
+"""
+MEMORY = """\
+The process of each kind that lived longest; the most it had from 40 to 70 % of its life, and after.
+
+| worker | lived | memory | trend | threads | files |
+|---|---|---|---|---|---|
+"""
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What a process that lived long took, at the end of its warm-up and at the end."""
+
+    role: str
+    minutes: float
+    rss_mib: tuple[float, float]
+    slope_mib_per_min: float
+    threads: tuple[int, int]
+    files: tuple[int, int]
+
+    @classmethod
+    def of(cls, life: Life) -> Footprint:
+        """Sum up; the most that it had in each half of its settled time."""
+        times, rss, threads, files = (
+            np.array(column) for column in zip(*life.samples, strict=True)
+        )
+        settled = times >= times[0] + 0.4 * (times[-1] - times[0])
+        late = times >= times[0] + 0.7 * (times[-1] - times[0])
+        halves = (settled & ~late, late)
+        course = Course.of([(float(at), float(mib)) for at, mib in zip(times, rss, strict=True)])
+
+        def most(values: np.ndarray) -> tuple[float, float]:
+            first, last = (float(values[half].max()) for half in halves)
+            return first, last
+
+        return cls(
+            role=life.role,
+            minutes=float(times[-1] - times[0]) / 60,
+            rss_mib=most(rss),
+            slope_mib_per_min=course.slope_mib_per_min,
+            threads=(int(most(threads)[0]), int(most(threads)[1])),
+            files=(int(most(files)[0]), int(most(files)[1])),
+        )
+
+
+@dataclass
+class Story:
+    """Everything that the page tells."""
+
+    minutes: float
+    seed: int
+    verdict: Verdict
+    recoveries: Sequence[Recovery]
+    restarts: int
+    footprints: Sequence[Footprint]
+    ceiling_mib: float
+    redis_keys: int
+    passages: int
+    frames: int
+    object_alerts: int
+    object_repeated: int
+
+    def write(self, path: Path) -> None:
+        """Write the page."""
+        path.write_text(HEADER + self._events() + self._faults() + self._memory())
+
+    def _events(self) -> str:
+        found = self.verdict
+        told = found.report
+        facts = {
+            "payments": f"{found.payments:,}",
+            "cards, all counts compared": f"{found.cards:,}",
+            "payments lost": f"{found.lost}",
+            "payments applied twice": f"{found.applied_twice}",
+            "rows that no payment accounts for": f"{found.invented_rows}",
+            "cards computed anew": f"{found.sampled_cards:,}",
+            "their payments": f"{found.sampled_payments:,}",
+            "differences in those": f"{sum(told.problems.values())}",
+            "largest difference of a score": f"{told.score_error:.1e}",
+            "alerts": f"{found.alerts:,}",
+            "alerts that came again under their `event_id`": f"{found.repeated_alerts:,}",
+            "dead letters, each as it was sent": f"{found.dead_letters:,}",
+            "frames": f"{self.frames:,}",
+            "people who walked past a camera": f"{self.passages:,}",
+            "object alerts, each told from start to end": f"{self.object_alerts:,}",
+            "messages of them that came again": f"{self.object_repeated:,}",
+        }
+        where = f"Python {platform.python_version()}, Linux {platform.release()}"
+        rows = "".join(f"| {name} | {value} |\n" for name, value in facts.items())
+        return (
+            f"{self.minutes:.0f} minutes, {len(self.recoveries)} faults, seed {self.seed}, {where}."
+            f"\n\n| | |\n|---|---|\n{rows}\n"
+        )
+
+    def _faults(self) -> str:
+        rows = []
+        for kind in sorted({one.kind for one in self.recoveries}):
+            mine = [one for one in self.recoveries if one.kind == kind]
+            seconds = [one.seconds for one in mine]
+            middle, late = np.percentile(seconds, [50, 99])
+            within = f"{mine[0].within_s:.0f} s" if mine[0].within_s else ""
+            rows.append(
+                f"| {kind} | {len(mine)} | {middle:.1f} s | {late:.1f} s | {max(seconds):.1f} s "
+                f"| {within} |\n"
+            )
+        ended = f"{self.restarts} times a worker ended by itself, and was started again.\n\n"
+        return f"{FAULTS}{''.join(rows)}\n{ended}"
+
+    def _memory(self) -> str:
+        rows = [
+            f"| {one.role.partition('-')[0]} | {one.minutes:.0f} min "
+            f"| {one.rss_mib[0]:.0f}, {one.rss_mib[1]:.0f} MiB "
+            f"| {one.slope_mib_per_min:+.2f} MiB/min "
+            f"| {one.threads[0]}, {one.threads[1]} | {one.files[0]}, {one.files[1]} |\n"
+            for one in self.footprints
+        ]
+        most = f"No worker ever had more than {self.ceiling_mib:,.0f} MiB"
+        return f"{MEMORY}{''.join(rows)}\n{most}; Redis held {self.redis_keys:,} keys at the end.\n"
