@@ -1,4 +1,4 @@
-"""Offsets that no record has: a commit runs past them, and no state is lost for that."""
+"""Log ends, and offsets that no record has: a commit runs past them, no state is lost for that."""
 
 from __future__ import annotations
 
@@ -41,3 +41,20 @@ def test_transaction_markers_are_told_from_records(
     assert holds(1, 3)
     assert holds(0, 1)
     assert not holds(4, 4)
+
+
+@pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
+def test_a_log_ends_where_it_does_however_its_records_are_compressed(
+    kafka_broker: KafkaBroker, topic_name: str, codec: str
+) -> None:
+    kafka = KafkaSettings(bootstrap_servers=kafka_broker.bootstrap)
+    with connect(kafka) as admin:
+        admin.ensure([TopicSpec(topic_name, "compressed", 1, 1, {})])
+    producer = Producer(
+        {"bootstrap.servers": kafka_broker.bootstrap, "compression.type": codec, "linger.ms": 100}
+    )
+    for _ in range(100):
+        producer.produce(topic_name, b"the same again and again")
+    assert producer.flush(30) == 0
+
+    assert asyncio.run(log_ends(kafka, topic_name)) == {0: 100}
