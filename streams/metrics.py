@@ -43,6 +43,9 @@ class Metrics:
         self.replayed = self._counter("replayed", "Events dropped because they were applied before")
         self.failures = self._counter("batch_failures", "Batches that failed and were replayed")
         self.acknowledged = self._counter("acknowledged", "Records acknowledged after a flush")
+        self.gone = self._counter(
+            "gone_records", "Records that retention deleted before the agent had read them"
+        )
         self.strays = self._gauge("stray_events", "Events of an entity on a second partition")
         self.too_late = self._gauge("labels_too_late", "Verdicts too late to change a profile")
         self.flushed_rows = self._counter("flushed_rows", "Rows written to the store")

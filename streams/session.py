@@ -78,6 +78,7 @@ class Session:
             store=agent.store,
             delivery=self._delivery,
             publisher=self._publisher,
+            metrics=metrics,
             status=status,
             resume=agent.resume,
             fail=self._fail,
@@ -133,6 +134,7 @@ class Session:
             fetch_min_bytes=kafka.fetch_min_bytes,
             fetch_max_wait_ms=kafka.fetch_max_wait_ms,
             start_positions=self._start_positions,
+            on_gone=self._gone,
             consumer_auto_offset_reset="earliest",
             consumer_max_fetch_size=kafka.max_partition_fetch_bytes,
             consumer_group_instance_id=kafka.group_instance_id or None,
@@ -176,6 +178,9 @@ class Session:
     async def _start_positions(self, committed: Mapping[TP, int | None]) -> Mapping[TP, int]:
         starts = await self._assignment.starts({tp.partition: at for tp, at in committed.items()})
         return {TP(self._agent.topic, partition): start for partition, start in starts.items()}
+
+    def _gone(self, tp: TP, first: int, end: int) -> None:
+        self._assignment.gone(tp.partition, first, end)
 
     async def _earliest(self, partitions: Collection[int]) -> Mapping[int, int]:
         asked = [TP(self._agent.topic, partition) for partition in partitions]

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import NoReturn, Protocol, TypeVar
 
 from streams.errors import BrokerError, ForeignState, TopicMissing
+from streams.metrics import Metrics
 from streams.pipeline.batch import Message, Publisher
 from streams.pipeline.delivery import Delivery
 from streams.state.store import StateStore
@@ -65,6 +66,7 @@ class Assignment:
         store: the agent's.
         delivery: told where each partition begins, and to let go of it.
         publisher: takes what was left pending.
+        metrics: count what is gone.
         status: told what is waited for, and when the group has been joined.
         resume: for an agent with an outbox, whose state is not rebuilt from the topic.
         fail: ends the process.
@@ -77,12 +79,14 @@ class Assignment:
         store: StateStore,
         delivery: Delivery,
         publisher: Publisher,
+        metrics: Metrics,
         status: Status,
         resume: Resume | None,
         fail: Callable[[BaseException], NoReturn],
     ) -> None:
         self._topic, self._store, self._delivery = topic, store, delivery
         self._publisher, self._status, self._resume = publisher, status, resume
+        self._metrics = metrics
         self._fail = fail
         self._positions = delivery.positions
         self._claimed: set[int] = set()
@@ -150,17 +154,31 @@ class Assignment:
                 starts[partition] = await self._go_on(self._resume, partition, commit, first)
                 continue
             stored = 0 if marker is None else marker + 1
-            if stored < first and (marker is not None or commit is not None):
+            done = max(stored, commit or 0)
+            if commit is not None and stored < min(done, first):
                 log.error(
-                    "partition %d of %s: offsets %d to %d are gone, retention is shorter than the "
-                    "outage was; the state lacks them",
-                    *(partition, self._topic.name, stored, first - 1),
+                    "partition %d of %s: offsets %d to %d are no longer retained: the state that "
+                    "is rebuilt lacks them",
+                    *(partition, self._topic.name, stored, min(done, first) - 1),
                 )
+            if marker is not None or commit is not None:
+                self.gone(partition, done, first)
             start = max(stored if commit is None else min(commit, stored), first)
             self._positions.begin(partition, start, quiet_below=commit or 0)
             starts[partition] = start
         self._status.joined()
         return starts
+
+    def gone(self, partition: int, first: int, end: int) -> None:
+        """Say that offsets from `first` to before `end`, if any, can never be read; any thread."""
+        if first >= end:
+            return
+        self._metrics.gone.inc(end - first)
+        log.error(
+            "partition %d of %s: offsets %d to %d are gone, nothing was made of them: retention "
+            "is shorter than this agent was behind",
+            *(partition, self._topic.name, first, end - 1),
+        )
 
     async def _go_on(self, resume: Resume, partition: int, commit: int | None, first: int) -> int:
         """Start an agent with an outbox at the commit: nothing is rebuilt.
@@ -179,6 +197,8 @@ class Assignment:
         await self._publisher.publish(messages)
         start = first if commit is None else max(commit, first)
         done_below = 0 if marker is None else marker + 1  # Step 3.
+        if commit is not None:
+            self.gone(partition, max(commit, done_below), first)
         self._positions.begin(partition, start, done_below=done_below)
         return start
 

@@ -83,6 +83,7 @@ class Worker:
             store=store,
             delivery=delivery,
             publisher=publisher,
+            metrics=world.metrics,
             status=status,
             resume=ResumeChains(store) if shape.has_outbox else None,
             fail=self._fail,

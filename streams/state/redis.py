@@ -230,7 +230,10 @@ class RedisStateStore(StateStore):
             for _ in parts[:-1]:
                 connection.read_response(disable_decoding=True)
             if connection.read_response(disable_decoding=True) is None:
-                raise Fenced(f"partition {partition} of {self._namespace!r} was taken over")
+                raise Fenced(
+                    f"partition {partition} of {self._namespace!r} was taken over, or its state "
+                    "went back in time, while we wrote"
+                )
         self._mine[partition] = owner, written
 
     def _row_keys(self, snapshot: PartitionSnapshot) -> Bytes2D:

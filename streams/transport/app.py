@@ -21,11 +21,16 @@ from. A partition left out starts at its commit. Called after each rebalance bef
 delivered; may wait for a store as long as it must. An exception ends the worker."""
 
 
+Gone = Callable[[TP, int, int], None]
+"""Told, in the consumer's thread, of a partition and of the first offset and the one past the last
+that the broker deleted before they were fetched."""
+
+
 class BatchApp(faust.App):  # type: ignore[misc]  # Faust is Any to mypy
     """A Faust App with what the batch transport reads beside Faust's own settings.
 
-    `options` are Faust's. `start_positions` may also be set after construction, until the worker
-    starts.
+    `options` are Faust's. `start_positions` and `on_gone` may also be set after construction,
+    until the worker starts.
 
     Raises:
         TransportError: the installed Faust or aiokafka lacks a hook.
@@ -40,6 +45,7 @@ class BatchApp(faust.App):  # type: ignore[misc]  # Faust is Any to mypy
         fetch_max_wait_ms: int = 500,
         isolation_level: Literal["read_uncommitted", "read_committed"] = "read_uncommitted",
         start_positions: StartPositions | None = None,
+        on_gone: Gone | None = None,
         **options: Any,
     ) -> None:
         check_hooks()
@@ -47,6 +53,7 @@ class BatchApp(faust.App):  # type: ignore[misc]  # Faust is Any to mypy
         self.fetch_max_wait_ms = fetch_max_wait_ms
         self.isolation_level = isolation_level
         self.start_positions = start_positions
+        self.on_gone = on_gone
         defaults = {
             "Monitor": BatchMonitor,
             "broker_max_poll_records": None,

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
 from redis import Redis
 
 from streams.devstack import RedisServer
 from streams.errors import RESTART
-from tests.chaos.drill import Drill
+from tests.chaos.conftest import MakeDrill
+from tests.chaos.drill import Case, Drill
 from tests.chaos.worker import until
+from tests.conftest import Stack
 
 pytestmark = pytest.mark.chaos
 
@@ -68,6 +72,60 @@ def test_a_redis_from_a_second_ago_ends_the_worker_and_is_caught_up(
     report = drill.check()
     for partition, offset in report.repeated:
         assert offset >= committed[partition], "catching up raised an alert again"
+
+
+@pytest.mark.long
+@pytest.mark.fault(
+    "retention deletes what no worker has read yet",
+    must="the worker goes on behind it, and says which offsets are gone: at its start and later",
+)
+def test_what_retention_took_before_it_was_read_is_told_and_counted(
+    make_drill: MakeDrill, small_case: Case, real_stack: Stack
+) -> None:
+    drill = make_drill(small_case, real_stack.bootstrap, real_stack.redis_url)
+    stream = small_case.stream
+    drill.pace(0.2)
+    early = drill.start(slow=(), member="one")
+    early.batches(5)
+    assert early.terminate() == 0
+    committed = drill.commits()
+    first = {partition: end - 100 for partition, end in stream.ends.items()}
+    assert all(committed[partition] < offset for partition, offset in first.items())
+
+    # 1. While no worker is there.
+    _delete_records(drill, first)
+    worker = drill.start(slow=(), member="one")
+    worker.batches(1)
+    for partition in stream.ends:
+        told = f"offsets {committed[partition]} to {first[partition] - 1} are gone"
+        assert told in worker.text()
+    before = sum(first.values()) - sum(committed.values())
+    assert worker.metric("tocsin_gone_records_total") == before
+
+    # 2. While one is there that stands still: more than it has fetched ahead.
+    until(lambda: drill.lag() == 0, 60, worker.text)
+    worker.pause()
+    more = {partition: records * 20 for partition, records in enumerate(stream.partitions)}
+    for partition, records in more.items():
+        drill.produce(partition, records)
+    ends = {partition: end + len(more[partition]) for partition, end in stream.ends.items()}
+    _delete_records(drill, {partition: end - 10 for partition, end in ends.items()})
+    worker.resume()
+    drill.pace(0.0)
+    until(lambda: drill.commits() == ends, 60, worker.text)
+    later = worker.metric("tocsin_gone_records_total") - before
+    assert later > 0
+    assert worker.text().count("are gone, nothing was made of them") > len(ends)
+    drill.witness.hit(f"{before:,} records were gone at its start, {later:,.0f} later")
+    assert worker.terminate() == 0
+
+
+def _delete_records(drill: Drill, before: dict[int, int]) -> None:
+    """Do what retention does, without the wait for a segment to grow old."""
+    admin = AdminClient({"bootstrap.servers": drill.bootstrap})
+    where = [TopicPartition(drill.topic, partition, at) for partition, at in before.items()]
+    for done in admin.delete_records(where).values():
+        done.result(20)
 
 
 Copy = dict[bytes, tuple[bytes, int]]

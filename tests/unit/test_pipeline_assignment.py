@@ -20,7 +20,8 @@ class FakeLog(TopicLog):
 
     name = "frames"
 
-    def __init__(self) -> None:
+    def __init__(self, first: int = 0) -> None:
+        self.first = first
         self.records: Collection[int] = range(100)
         self.failures = 0
 
@@ -30,7 +31,7 @@ class FakeLog(TopicLog):
 
     @override
     async def earliest(self, partitions: Collection[int]) -> Mapping[int, int]:
-        return dict.fromkeys(partitions, 0)
+        return dict.fromkeys(partitions, self.first)
 
     @override
     async def ends(self) -> Mapping[int, int]:
@@ -65,6 +66,7 @@ def assignment(bed: Bed, log: FakeLog, resume: Resume | None = None) -> Assignme
         store=bed.store,
         delivery=bed.delivery,
         publisher=bed.publisher,
+        metrics=bed.metrics,
         status=bed.status,
         resume=resume,
         fail=fail,
@@ -127,6 +129,39 @@ def test_with_an_outbox_it_starts_at_the_commit_and_knows_when_its_state_is_lost
         assert bed.delivery.positions.done_below == {0: done, 1: 0}
 
     run(scenario, server=with_marker(marker))
+
+
+@pytest.mark.parametrize("has_outbox", [False, True])
+@pytest.mark.parametrize(
+    ("marker", "commit", "gone"),
+    [
+        (39, 40, (40, 59)),
+        (70, 50, None),  # stored ahead of the commit; retained from 60 on
+        (79, 80, None),
+        (None, None, None),  # nobody was here before
+    ],
+)
+def test_what_retention_deleted_before_it_was_read_is_told_with_its_range_and_counted(
+    marker: int | None,
+    commit: int | None,
+    gone: tuple[int, int] | None,
+    has_outbox: bool,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.clear()
+    caplog.set_level("ERROR")
+
+    async def scenario(bed: Bed) -> None:
+        partitions = assignment(bed, FakeLog(first=60), FakeResume() if has_outbox else None)
+        await partitions.assigned([0], 2)
+        assert await partitions.starts({0: commit}) == {0: max(commit or 0, 60)}
+        assert bed.sample("gone_records_total") == (gone[1] - gone[0] + 1 if gone else 0)
+
+    run(scenario, server=with_marker(marker))
+    told = [line for line in caplog.messages if "are gone" in line]
+    assert len(told) == bool(gone)
+    if gone:
+        assert f"offsets {gone[0]} to {gone[1]} are gone" in told[0]
 
 
 def test_a_commit_behind_transaction_markers_loses_no_state() -> None:
