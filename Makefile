@@ -78,6 +78,10 @@ fuzz: venv ## Twenty thousand near misses at each entry; what it finds belongs i
 chaos: venv ## Every fault on a real Kafka and a real Redis; writes docs/chaos.md
 	$(BIN)/python -m pytest tests/chaos --chaos-table docs/chaos.md $(ARGS)
 
+.PHONY: soak
+soak: venv ## An hour of payments and cameras under random faults; writes docs/soak.md
+	$(BIN)/python -m pytest -q -s -m bench tests/soak --soak-page docs/soak.md $(ARGS)
+
 .PHONY: simulate
 simulate: venv ## Seeded histories of faults in memory, held against the delivery contract
 	$(BIN)/tocsin simulate $(ARGS)

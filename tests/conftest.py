@@ -66,10 +66,14 @@ class Stack(NamedTuple):
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Options of `make chaos`."""
+    """Options of `make chaos` and `make soak`."""
     group = parser.getgroup("chaos")
     group.addoption("--chaos-seed", type=int, default=5, help="draws when and where faults hit")
     group.addoption("--chaos-table", type=Path, help="write what was played to this page")
+    soak = parser.getgroup("soak")
+    soak.addoption("--soak-minutes", type=float, default=60.0, help="how long faults befall")
+    soak.addoption("--soak-rate", type=float, default=6000.0, help="payments a second")
+    soak.addoption("--soak-page", type=Path, help="write what was seen to this page")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -12,7 +12,7 @@ import math
 import time
 import zlib
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -119,23 +119,37 @@ def expect(
     poison: Collection[Place] = (),
 ) -> Expected:
     """Process the records of each partition in their order; `poison` cannot be scored."""
+    places = (
+        ((partition, offset), value)
+        for partition, records in enumerate(partitions)
+        for offset, (_, value) in enumerate(records)
+    )
+    ends = {partition: len(records) for partition, records in enumerate(partitions)}
+    return expect_at(places, network, ends, poison)
+
+
+def expect_at(
+    records: Iterable[tuple[Place, bytes | None]],
+    network: Network,
+    ends: Mapping[int, int],
+    poison: Collection[Place] = (),
+) -> Expected:
+    """Process records where they lie, those of a partition in its order."""
     cards: dict[str, Card] = {}
     scores: dict[Place, float] = {}
     dead: dict[Place, bytes | None] = {}
-    for partition, records in enumerate(partitions):
-        for offset, (_, value) in enumerate(records):
-            event = None if (partition, offset) in poison else _decoded(value)
-            if event is None:
-                dead[partition, offset] = value
-                continue
-            card = cards.get(event["card_id"])
-            if card is None:
-                card = cards[event["card_id"]] = Card(partition, np.zeros(network.hidden))
-            x = _advance(card, event)
-            scores[partition, offset], card.hidden = network.step(x, card.hidden)
-            card.offset = offset
-    ends = {partition: len(records) for partition, records in enumerate(partitions)}
-    return Expected(cards, scores, dead, ends)
+    for place, value in records:
+        event = None if place in poison else _decoded(value)
+        if event is None:
+            dead[place] = value
+            continue
+        card = cards.get(event["card_id"])
+        if card is None:
+            card = cards[event["card_id"]] = Card(place[0], np.zeros(network.hidden))
+        x = _advance(card, event)
+        scores[place], card.hidden = network.step(x, card.hidden)
+        card.offset = place[1]
+    return Expected(cards, scores, dead, dict(ends))
 
 
 def threshold_in_a_gap(scores: Mapping[Place, float], share: float) -> float:
