@@ -18,6 +18,7 @@ from models.fraud.features import CARD_STATE
 from streams import admin
 from streams.app.fraud import FLOAT_BYTES, build_fraud
 from streams.cluster import identity_of
+from streams.erasure import recall
 from streams.errors import TocsinError
 from streams.pipeline.batch import Batch
 from streams.reading import read_topic
@@ -90,8 +91,10 @@ async def audit(settings: Settings, *, cards: int, on_progress: OnProgress) -> A
     """
     sample = _Sample(settings, cards)
     topic = settings.topics.transactions
-    # 1. What is stored.
-    found = Audit(rows=sample.read(await admin.describe(settings.kafka, topic)))
+    # 1. What is stored, and what is not for having been forgotten.
+    about = await admin.describe(settings.kafka, topic)
+    found = Audit(rows=sample.read(about))
+    await recall(sample.agent, settings.kafka, about.topic_id)
 
     # 2. What the topic makes of it.
     async for records in read_topic(settings.kafka, topic, from_beginning=True, follow=False):
@@ -121,7 +124,7 @@ class _Sample:
             }
         )
         self._settings, self._cards = settings, cards
-        self._agent = build_fraud(alone, Status(), lambda store: store)
+        self.agent = build_fraud(alone, Status(), lambda store: store)
         self._bound = 1 << 64
         self._markers: dict[int, int] = {}
         self._earliest: dict[int, int] = {}
@@ -137,7 +140,7 @@ class _Sample:
         try:
             if store.identity() is None:
                 raise TocsinError(f"there is no state in {self._settings.fraud.group!r}")
-            store.identify(identity_of(self._agent, topic))
+            store.identify(identity_of(self.agent, topic))
             # Markers first: a row is then at least as new as the marker says.
             markers = store.markers(range(topic.partitions))
             self._markers = {p: -1 if at is None else at for p, at in markers.items()}
@@ -161,7 +164,7 @@ class _Sample:
 
     def _parsed(self, values: Sequence[bytes]) -> tuple[NDArray[Any], NDArray[np.float32]]:
         """Records (N,) and memories (N, H) of rows."""
-        record, table = row_dtype(CARD_STATE), self._agent.table
+        record, table = row_dtype(CARD_STATE), self.agent.table
         tail = 0 if table is None else table.tail_bytes
         if not values:
             return np.zeros(0, record), np.zeros((0, tail // FLOAT_BYTES), np.float32)
@@ -173,11 +176,11 @@ class _Sample:
         """Apply what `records` hold of the cards of the sample, up to where the state has come."""
         self._earliest.setdefault(partition, records[0].offset)
         mine = [record for record in records if self._is_mine(partition, record)]
-        step = self._agent.max_batch
+        step = self.agent.max_batch
         for part in (mine[i : i + step] for i in range(0, len(mine), step)):
             homes = np.full(len(part), partition, np.int32)
             quiet = {partition: part[-1].offset + 1}
-            detector = self._agent.detector
+            detector = self.agent.detector
             detector.infer(detector.prepare(Batch(part, homes, self._sequence, quiet)))
             self._sequence += 1
 
@@ -198,7 +201,7 @@ class _Sample:
     # -- the difference -------------------------------------------------------------------------
     def compare(self, found: Audit) -> None:
         """Say of each card whether its row is right."""
-        detector = self._agent.detector
+        detector = self.agent.detector
         frozen = detector.freeze(self._sequence)
         snapshots = detector.pack(frozen, dict.fromkeys(self._markers, 0))
         scored = {

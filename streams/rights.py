@@ -92,11 +92,15 @@ def _reads_and_writes(settings: Settings) -> dict[Role, tuple[list[str], list[st
     tracks = [topics.tracks] if settings.vision.publish_tracks else []
     ways_back = [*replayable(settings), *journals]
     return {
-        "operator": (everything, ways_back),
+        "operator": (everything, [*ways_back, topics.forgotten]),
         "payments": ([], [topics.transactions]),
         "cameras": ([], [topics.frames]),
         "cases": ([topics.alerts], [topics.labels]),
-        "fraud": ([topics.transactions], [topics.alerts, dead[topics.transactions], *scores]),
+        # What is forgotten, before state is rebuilt.
+        "fraud": (
+            [topics.transactions, topics.forgotten],
+            [topics.alerts, dead[topics.transactions], *scores],
+        ),
         # Alerts, for live precision and recall.
         "labels": ([topics.labels, topics.alerts], [dead[topics.labels]]),
         # Alerts, to end those that are open where state was lost.

@@ -23,6 +23,7 @@ from streams import admin
 from streams.app.agent import Agent
 from streams.cluster import ClusterLog
 from streams.connection import KAFKA_ERRORS, as_broker_error
+from streams.erasure import recall
 from streams.errors import RESTART, ForeignState, Stuck, TocsinError
 from streams.metrics import Metrics
 from streams.pipeline.assignment import Assignment
@@ -81,6 +82,7 @@ class Session:
             metrics=metrics,
             status=status,
             resume=agent.resume,
+            recall=self._remember if agent.erasures else None,
             fail=self._fail,
         )
         metrics.state_age.set_function(lambda: time.time() - self._delivery.stored_at)
@@ -181,6 +183,11 @@ class Session:
 
     def _gone(self, tp: TP, first: int, end: int) -> None:
         self._assignment.gone(tp.partition, first, end)
+
+    async def _remember(self) -> None:
+        """Find out what is forgotten of what may be rebuilt."""
+        about = await admin.describe(self._settings.kafka, self._agent.topic)
+        await recall(self._agent, self._settings.kafka, about.topic_id)
 
     async def _earliest(self, partitions: Collection[int]) -> Mapping[int, int]:
         asked = [TP(self._agent.topic, partition) for partition in partitions]

@@ -111,6 +111,7 @@ class TopicSettings(_Section):
     scores: str = "scores"
     tracks: str = "tracks"
     audit: str = "audit"
+    forgotten: str = "forgotten"
     dead_suffix: str = ".dead"
     partitions: Annotated[int, Field(ge=1)] = 4
     replication_factor: Annotated[int, Field(ge=1)] = 1

@@ -14,6 +14,11 @@ _RECORD_BYTES = 1024 * 1024 + 12
 _HEADER_BYTES = 64 * 1024
 """What headers may add to a picture, those of a trace included."""
 
+NAMED = ("transactions", "labels", "frames", "alerts", "scores", "tracks", "audit", "forgotten")
+"""The settings that name a topic; the names of all others are made of these."""
+
+FORGOTTEN = "which cards are forgotten, keyed by group and digest"
+
 _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
 
@@ -51,9 +56,10 @@ def topic_table(settings: Settings) -> tuple[TopicSpec, ...]:
     """List every topic with its partitions, retention and record size.
 
     Retention is explicit, because no rebuild of state reaches further back than it, and the
-    policy is delete: compaction would drop alerts and verdicts that share a key. Only the journals
-    of what was replayed are compacted and keep for ever: an entry that went before its letter,
-    whose segment may outlive the retention, would let the letter be sent twice.
+    policy is delete: compaction would drop alerts and verdicts that share a key. Compacted and
+    kept for ever are the journals of what was replayed, for an entry that went before its letter,
+    whose segment may outlive the retention, would let the letter be sent twice; and what is
+    forgotten, which nothing may bring back.
     """
     names = settings.topics
     days_ms = settings.topics.retention_days * _DAY_MS
@@ -83,22 +89,28 @@ def topic_table(settings: Settings) -> tuple[TopicSpec, ...]:
         )
         for name in (names.transactions, names.labels, names.frames, names.alerts)
     )
-    return (*(_spec(settings, *row) for row in live + dead), *_journals(settings))
+    specs = (_spec(settings, *row) for row in live + dead)
+    return (*specs, *_journals(settings), _compacted(settings, names.forgotten, FORGOTTEN))
 
 
 def _journals(settings: Settings) -> Iterator[TopicSpec]:
     for topic in replayable(settings):
-        yield TopicSpec(
-            name=replayed_topic(settings, topic),
-            purpose=f"which dead letters went back to {topic}",
-            partitions=1,  # one order for all who write to it
-            replication_factor=settings.topics.replication_factor,
-            config={
-                "cleanup.policy": "compact",
-                # A run that is held up must still find the claim that was made before its own.
-                "min.compaction.lag.ms": str(_DAY_MS),
-            },
-        )
+        purpose = f"which dead letters went back to {topic}"
+        # A run that is held up must still find the claim that was made before its own.
+        lag = {"min.compaction.lag.ms": str(_DAY_MS)}
+        yield _compacted(settings, replayed_topic(settings, topic), purpose, lag)
+
+
+def _compacted(
+    settings: Settings, name: str, purpose: str, config: Mapping[str, str] | None = None
+) -> TopicSpec:
+    return TopicSpec(
+        name=name,
+        purpose=purpose,
+        partitions=1,  # one order for all who write to it
+        replication_factor=settings.topics.replication_factor,
+        config={"cleanup.policy": "compact", **(config or {})},
+    )
 
 
 def _spec(

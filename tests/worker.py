@@ -24,7 +24,7 @@ from streams.admin import connect
 from streams.connection import start_producer
 from streams.reading import read_topic
 from streams.settings import Settings, load_settings
-from streams.topics import topic_table
+from streams.topics import NAMED, topic_table
 from tests.nursery import Child, nursery
 
 DEADLINE_S = 60.0
@@ -32,7 +32,6 @@ POLL_S = 0.05
 
 TOCSIN = (sys.executable, "-c", "from streams.cli.main import main; main()")
 READY: list[str] = []
-TOPICS = ("transactions", "labels", "frames", "alerts", "scores", "tracks", "audit")
 
 
 @dataclass
@@ -129,7 +128,7 @@ def bed_on(bootstrap: str, redis_url: str, name: str, folder: Path, **fraud: Any
             "rebalance_timeout_s": 3.0,  # the embedded broker lets a group wait for half of it
         },
         redis={"url": redis_url, "timeout_s": 2.0},
-        topics={topic: f"{name}-{topic}" for topic in TOPICS},
+        topics={topic: f"{name}-{topic}" for topic in NAMED},
         fraud={"group": f"{name}-fraud", "device": "cpu", **fraud},
         labels={"group": f"{name}-labels"},
         vision={"group": f"{name}-vision"},

@@ -55,6 +55,9 @@ class Agent:
     resume: ResumeObjects | None = None
     """For an agent with an outbox, whose state is not rebuilt from the topic."""
 
+    erasures: str = ""
+    """The topic that says what of its entities is forgotten; empty where nothing ever is."""
+
     watcher: CameraWatcher | None = None
     """For an agent that follows cameras."""
 

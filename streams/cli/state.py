@@ -59,6 +59,41 @@ def rebuild(
 
 
 @app.command()
+def forget(
+    cards: Annotated[
+        list[str], typer.Argument(metavar="CARD...", help="Ids; - reads them from lines of stdin.")
+    ],
+    *,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Forget what the fraud agent knows of cards, so that no rebuild brings it back either.
+
+    A later payment of such a card is that of a new one. What is on Kafka stays until its topic's
+    retention: transactions, alerts, verdicts. Stop the agent's workers first.
+    """
+    from streams.erasure import forget as erase  # noqa: PLC0415 - imports aiokafka
+
+    settings = start()
+    if settings.redis.in_process:
+        raise SettingsError("redis.url is memory://, which keeps no state to forget")
+    if cards == ["-"]:
+        cards = [line.strip() for line in sys.stdin if line.strip()]
+    if not cards or not all(cards):
+        raise SettingsError("no card: name some, or give - and one a line")
+    _refuse_while_in_use(settings, settings.fraud.group)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise SettingsError("nobody to ask: give --yes")
+        typer.confirm(f"Forget {len(cards)} card{'s' * (len(cards) > 1)}?", abort=True)
+    rows = asyncio.run(erase(settings, cards))
+    _refuse_while_in_use(settings, settings.fraud.group)
+    print(
+        f"cards forgotten: {len(cards)}, rows of state deleted: {rows}; what is on Kafka stays for "
+        f"{settings.topics.retention_days} days at most"
+    )
+
+
+@app.command()
 def check(
     *,
     cards: Annotated[int, typer.Option(min=1, help="About how many cards.")] = 1000,

@@ -18,7 +18,7 @@ from streams.devstack import EmbeddedBroker, EmbeddedRedis
 from streams.errors import TocsinError
 from streams.settings import Settings, access_namespace, load_settings, picture_namespace
 from streams.state.redis import RedisStateStore
-from streams.topics import topic_table
+from streams.topics import NAMED, topic_table
 
 log = logging.getLogger(__name__)
 
@@ -130,7 +130,7 @@ def _mark(overrides: Overrides) -> None:
     mark = f"demo-{uuid.uuid4().hex[:6]}"
     for agent in ("dashboard", "fraud", "labels", "vision"):
         overrides[agent]["group"] = f"{mark}-{agent}"
-    for topic in ("transactions", "labels", "frames", "alerts", "scores", "tracks", "audit"):
+    for topic in NAMED:
         overrides["topics"][topic] = f"{mark}-{topic}"
 
 

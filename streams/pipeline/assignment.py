@@ -67,6 +67,8 @@ class Assignment:
         delivery: told where each partition begins, and to let go of it.
         publisher: takes what was left pending.
         metrics: count what is gone.
+        recall: awaited before anything is read again that was processed before; may raise
+            `BrokerError`, which is waited out.
         status: told what is waited for, and when the group has been joined.
         resume: for an agent with an outbox, whose state is not rebuilt from the topic.
         fail: ends the process.
@@ -82,11 +84,12 @@ class Assignment:
         metrics: Metrics,
         status: Status,
         resume: Resume | None,
+        recall: Callable[[], Awaitable[None]] | None = None,
         fail: Callable[[BaseException], NoReturn],
     ) -> None:
         self._topic, self._store, self._delivery = topic, store, delivery
         self._publisher, self._status, self._resume = publisher, status, resume
-        self._metrics = metrics
+        self._metrics, self._recall = metrics, recall
         self._fail = fail
         self._positions = delivery.positions
         self._claimed: set[int] = set()
@@ -164,6 +167,8 @@ class Assignment:
             if marker is not None or commit is not None:
                 self.gone(partition, done, first)
             start = max(stored if commit is None else min(commit, stored), first)
+            if self._recall is not None and (marker is None or start < done):
+                await self._patiently(self._recall)
             self._positions.begin(partition, start, quiet_below=commit or 0)
             starts[partition] = start
         self._status.joined()

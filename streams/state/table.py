@@ -63,6 +63,8 @@ class EntityTable:
         self.capacity = capacity
         self.record = row_dtype(blank.dtype)
         self.evicted = self.hits = self.misses = self.strays = 0
+        self.forgotten: Mapping[tuple[int, bytes], int] = {}
+        """By partition and digest: up to which offset an entity without a row has had its fate."""
         self._store = store
         self._blank = blank
         self.tail_bytes = tail_bytes
@@ -144,6 +146,10 @@ class EntityTable:
         tail = np.zeros((len(rows), self.tail_bytes), np.uint8)
         if values:
             records[present], tail[present] = parse_rows(values, self.record, self.tail_bytes)
+        if self.forgotten:
+            for place in np.flatnonzero(~present).tolist():
+                known_as = int(homes[place]), keys[place].tobytes()
+                records["offset"][place] = self.forgotten.get(known_as, -1)
         self._records[rows] = records
         self._partition[rows] = homes
         self._digest[rows] = keys

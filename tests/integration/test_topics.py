@@ -17,7 +17,7 @@ from streams.devstack import EmbeddedBroker, KafkaBroker
 from streams.errors import BrokerError
 from streams.producers.kafka import KeyedProducer
 from streams.settings import KafkaSettings, Settings
-from streams.topics import topic_table
+from streams.topics import NAMED, topic_table
 
 Broker = EmbeddedBroker | KafkaBroker
 
@@ -33,10 +33,7 @@ def settings(broker: Broker, prefix: str, monkeypatch: pytest.MonkeyPatch) -> Se
     values = {
         "KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap,
         "TOPICS__PARTITIONS": "2",
-        **{
-            f"TOPICS__{name.upper()}": f"{prefix}.{name}"
-            for name in ("transactions", "labels", "frames", "tracks", "audit", "alerts", "scores")
-        },
+        **{f"TOPICS__{name.upper()}": f"{prefix}.{name}" for name in NAMED},
     }
     for name, value in values.items():
         monkeypatch.setenv(f"TOCSIN_{name}", value)
@@ -53,8 +50,8 @@ def test_topics_are_created_once_and_listed(settings: Settings) -> None:
 
     assert (before.exit_code, after.exit_code) == (1, 0)
     assert first.stdout.count("created, 2 partitions") == 11
-    assert first.stdout.count("created, 1 partitions") == 2  # journals have one order
-    assert again.stdout.count("exists, ") == len(topic_table(settings)) == 13
+    assert first.stdout.count("created, 1 partitions") == 3  # journals have one order
+    assert again.stdout.count("exists, ") == len(topic_table(settings)) == 14
     assert settings.topics.scores in run(app, ["topics", "list"], env={"COLUMNS": "200"}).stdout
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import NoReturn
 
 import pytest
@@ -57,7 +57,12 @@ class FakeResume(Resume):
         return [Message("alerts", None, b"lost" if lost else b"pending")]
 
 
-def assignment(bed: Bed, log: FakeLog, resume: Resume | None = None) -> Assignment:
+def assignment(
+    bed: Bed,
+    log: FakeLog,
+    resume: Resume | None = None,
+    recall: Callable[[], Awaitable[None]] | None = None,
+) -> Assignment:
     def fail(error: BaseException) -> NoReturn:
         raise error
 
@@ -69,6 +74,7 @@ def assignment(bed: Bed, log: FakeLog, resume: Resume | None = None) -> Assignme
         metrics=bed.metrics,
         status=bed.status,
         resume=resume,
+        recall=recall,
         fail=fail,
     )
 
@@ -127,6 +133,29 @@ def test_with_an_outbox_it_starts_at_the_commit_and_knows_when_its_state_is_lost
         assert bed.publisher.values() == [b"lost" if is_lost else b"pending"]
         done = 0 if is_lost or marker is None else marker + 1
         assert bed.delivery.positions.done_below == {0: done, 1: 0}
+
+    run(scenario, server=with_marker(marker))
+
+
+@pytest.mark.parametrize(
+    ("marker", "commit", "is_recalled"),
+    [(None, None, True), (None, 50, True), (30, 50, True), (49, 50, False), (70, 50, True)],
+)
+def test_what_is_forgotten_is_recalled_before_anything_is_read_again(
+    marker: int | None, commit: int | None, is_recalled: bool
+) -> None:
+    async def scenario(bed: Bed) -> None:
+        asked: list[str] = []
+
+        async def recall() -> None:
+            asked.append("what is forgotten")
+            if len(asked) == 1:
+                raise BrokerError("away")
+
+        partitions = assignment(bed, FakeLog(), recall=recall)
+        await partitions.assigned([0], 2)
+        await partitions.starts({0: commit})
+        assert len(asked) == 2 * is_recalled
 
     run(scenario, server=with_marker(marker))
 

@@ -50,6 +50,21 @@ def flush(table: EntityTable, store: MemoryStateStore, sequence: int) -> None:
     table.flushed(sequence)
 
 
+def test_what_is_forgotten_of_an_entity_without_a_row_has_had_its_fate(
+    store: MemoryStateStore,
+) -> None:
+    table = table_on(store)
+    count(table, ["kept"], 7)
+    flush(table, store, 7)
+    table.drop()
+    gone, kept = (digests([name])[0].tobytes() for name in ("gone", "kept"))
+    table.forgotten = {(0, gone): 40, (1, gone): 50, (0, kept): 60}
+
+    rows, _ = table.find(["gone", "other", "kept"], np.zeros(3, np.int32), 8)
+    assert table.offsets(rows).tolist() == [40, -1, 7]  # a row knows better
+    assert table.state(rows)["count"].tolist() == [0, 0, 1]
+
+
 def test_an_empty_batch_finds_nothing_and_asks_for_nothing(store: MemoryStateStore) -> None:
     table = table_on(store)
     rows, loaded = table.find([], np.empty(0, np.int32), 1)

@@ -28,12 +28,15 @@ def test_the_table_holds_every_topic_under_its_configured_name() -> None:
         "alerts.dlq",
         "tx.dlq.replayed",
         "labels.dlq.replayed",
+        "forgotten",
     ]
 
 
-def test_retention_is_explicit_and_nothing_but_the_journals_of_replays_is_compacted() -> None:
+def test_retention_is_explicit_and_nothing_but_journals_and_what_is_forgotten_is_compacted() -> (
+    None
+):
     for spec in topic_table(SETTINGS):
-        if spec.name.endswith(".replayed"):
+        if spec.name.endswith((".replayed", "forgotten")):
             assert (spec.partitions, spec.config["cleanup.policy"]) == (1, "compact")
             assert "retention.ms" not in spec.config
             continue

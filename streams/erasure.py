@@ -1,0 +1,110 @@
+"""Erasure of cards: what is stored of them is deleted, and no rebuild from Kafka brings it back.
+
+A compacted topic remembers up to which offsets a card is forgotten, under the card's digest. A
+worker reads it before it rebuilds anything: payments below are dropped as if they had been applied.
+Those that come afterwards are a new card's.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+
+import msgspec
+from aiokafka import AIOKafkaProducer
+
+from streams import admin
+from streams.app.agent import Agent
+from streams.connection import broker_errors, start_producer
+from streams.errors import TocsinError
+from streams.reading import read_topic
+from streams.schemas import DECODE_ERRORS
+from streams.settings import KafkaSettings, Settings
+from streams.state.redis import RedisStateStore
+from streams.state.store import digest, digests
+
+log = logging.getLogger(__name__)
+
+
+class Erasure(msgspec.Struct, frozen=True):
+    """The value of a record on the topic; its key is ``GROUP:DIGEST`` (hexadecimal)."""
+
+    topic: str
+    topic_id: str | None
+    """None where the broker gives topics none."""
+
+    offsets: dict[int, int]
+    """The first offset of each partition that is not forgotten."""
+
+    at: int
+    """When it was asked for, epoch ms."""
+
+
+async def forget(settings: Settings, cards: Sequence[str]) -> int:
+    """Forget `cards` as of what the fraud agent has processed; return how many rows that deleted.
+
+    The agent's workers must have stopped. May be repeated.
+
+    Raises:
+        BrokerError: no broker answers, or a topic does not exist.
+        StoreUnavailable: no Redis answers.
+        TocsinError: nothing was ever processed.
+    """
+    topic, group = settings.topics.transactions, settings.fraud.group
+    # 1. How far everything is processed: what lies behind that is still to be scored.
+    identity = await admin.describe(settings.kafka, topic)
+    with admin.connect(settings.kafka) as cluster:
+        commits = cluster.committed(group, topic)
+    store = RedisStateStore(settings.redis, group)
+    try:
+        markers = store.markers(range(identity.partitions))
+        stored = {p: marker + 1 for p, marker in markers.items() if marker is not None}
+        offsets = {
+            p: max(commits.get(p, 0), stored.get(p, 0))
+            for p in sorted(commits.keys() | stored.keys())
+        }
+        if not offsets:
+            raise TocsinError(f"group {group!r} has not processed anything of {topic!r}")
+        # 2. On record first: a row that is deleted and not on record would come back.
+        erasure = Erasure(topic, identity.topic_id, offsets, round(time.time() * 1000))
+        await _record(settings, group, cards, erasure)
+        return store.erase(list(offsets), digests(cards))
+    finally:
+        store.close()
+
+
+async def _record(settings: Settings, group: str, cards: Sequence[str], erasure: Erasure) -> None:
+    producer: AIOKafkaProducer = await start_producer(settings.kafka)
+    value = msgspec.json.encode(erasure)
+    try:
+        with broker_errors(settings.kafka):
+            for card in cards:
+                key = f"{group}:{digest(card).hex()}".encode()
+                await producer.send_and_wait(settings.topics.forgotten, value, key)
+    finally:
+        await producer.stop()
+
+
+async def recall(agent: Agent, kafka: KafkaSettings, topic_id: str | None) -> None:
+    """Tell an agent's table what is forgotten of the topic that it reads.
+
+    Raises:
+        BrokerError: the topic of erasures cannot be read.
+    """
+    if agent.table is None or not agent.erasures:
+        return
+    found: dict[tuple[int, bytes], int] = {}
+    group, where = agent.group.encode(), (agent.topic, topic_id)
+    async for records in read_topic(kafka, agent.erasures, from_beginning=True, follow=False):
+        for record in records:
+            owner, _, name = (record.key or b"").rpartition(b":")
+            try:
+                erasure = msgspec.json.decode(record.value or b"", type=Erasure)
+                card = bytes.fromhex(name.decode())
+            except DECODE_ERRORS:
+                log.exception("offset %d of %s is no erasure", record.offset, agent.erasures)
+                continue
+            if owner == group and (erasure.topic, erasure.topic_id) == where:
+                found.update({(p, card): offset - 1 for p, offset in erasure.offsets.items()})
+    agent.table.forgotten = found
