@@ -40,7 +40,7 @@ class Forwarder:
 
     def __init__(self, settings: Settings) -> None:
         if not settings.webhooks.endpoints:
-            raise SettingsError("webhooks.endpoints names none: docs/dashboard.md shows how")
+            raise SettingsError("webhooks.endpoints names none: docs/consume.md shows how")
         if settings.redis.in_process:
             raise SettingsError("webhooks need a Redis: redis.url is memory://")
         self._settings = settings
