@@ -13,9 +13,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from streams.schemas import Headers, Id, Millis
-
-TRACE_CONTEXT: Final = ("traceparent", "tracestate")
-"""W3C trace context: passed on from a frame to the alerts that it opens."""
+from streams.tracing import trace_context
 
 Side = Annotated[int, Meta(ge=1, le=1_000_000)]
 
@@ -48,7 +46,7 @@ class FrameHeaders(Struct, frozen=True, kw_only=True):
 
     def trace_context(self) -> list[tuple[str, bytes | None]]:
         """Give the headers that go on to what this frame brings about."""
-        return [header for header in self.to_headers() if header[0] in TRACE_CONTEXT]
+        return trace_context(self.to_headers())
 
 
 FRAME_HEADERS: Final = FrameHeaders.__struct_fields__

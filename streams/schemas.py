@@ -161,6 +161,8 @@ class Alert(Struct, frozen=True, kw_only=True):
     snapshot: str | None = None
     rebuilding: bool = False
     detail: dict[str, Scalar] = {}
+    traceparent: str | None = None
+    """Place of the event in its trace (W3C), for who has no headers; None where it came without."""
 
 
 class Score(Struct, gc=False, frozen=True):

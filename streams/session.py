@@ -36,6 +36,7 @@ from streams.pipeline.watchdog import Watchdog
 from streams.security import security_options
 from streams.settings import KafkaSettings, Settings
 from streams.status import Status
+from streams.tracing import open_spans, traces_of_batches
 from streams.transport import BatchApp, BatchSchema
 
 log = logging.getLogger(__name__)
@@ -57,6 +58,8 @@ class Session:
         delivery = settings.delivery
         self._lane = Lane(agent.detector, metrics)
         self._publisher = KafkaPublisher(settings.kafka, status)
+        spans = open_spans(settings.tracing, agent.name)
+        self._traces = traces_of_batches(spans, agent.topic, agent.group)
         self._delivery = Delivery(
             lane=self._lane,
             store=agent.store,
@@ -70,6 +73,7 @@ class Session:
                 batch_wait_s=agent.batch_wait_s,
             ),
             fail=self._fail,
+            traces=self._traces,
         )
         self._stopping = asyncio.Event()
         self._datadir = tempfile.TemporaryDirectory(prefix="tocsin-")  # Faust insists on one
@@ -107,6 +111,7 @@ class Session:
         deadline = loop.call_later(patience_s, self._fail, _overdue(patience_s))
         await self._app.stop()
         await self._publisher.stop()
+        await asyncio.to_thread(self._traces.close)
         deadline.cancel()
         self._lane.close()
         self._datadir.cleanup()

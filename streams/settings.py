@@ -430,6 +430,16 @@ class LogSettings(_Section):
     format: Literal["text", "json"] = "text"
 
 
+class TracingSettings(_Section):
+    """Traces by OpenTelemetry; none unless `endpoint` is set."""
+
+    endpoint: Annotated[str, Field(pattern=r"^(https?://\S+)?$")] = ""
+    """Of a collector that takes OTLP by HTTP, as ``http://127.0.0.1:4318/v1/traces``."""
+
+    share: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """Of the records that `tocsin produce` and `replay` send: these begin a trace."""
+
+
 class Settings(BaseSettings):
     """Everything that can be set, in one frozen tree."""
 
@@ -452,6 +462,7 @@ class Settings(BaseSettings):
     dashboard: DashboardSettings = DashboardSettings()
     webhooks: WebhooksSettings = WebhooksSettings()
     log: LogSettings = LogSettings()
+    tracing: TracingSettings = TracingSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -65,11 +65,12 @@ def build_fraud_alert(
     processed_at: int,
     explanation: Explanation | None = None,
     rebuilding: bool = False,
+    traceparent: str | None = None,
 ) -> Alert:
     """Build the alert on one transaction: complete from the start, so revision 0 and no more.
 
     `source` is the transaction's place in Kafka, `processed_at` the time now (ms, epoch);
-    `score` and `threshold` lie in [0, 1].
+    `score` and `threshold` lie in [0, 1]; `traceparent` is what the transaction came with.
     """
     name = alert_id(source, FRAUD_DETECTOR)
     return Alert(
@@ -99,6 +100,7 @@ def build_fraud_alert(
             "currency": transaction.currency,
             **({} if explanation is None else {"novelty": explanation.novelty}),
         },
+        traceparent=traceparent,
     )
 
 

@@ -97,6 +97,7 @@ def build_object_alert(
     model: ModelRef,
     threshold: float,
     processed_at: int,
+    traceparent: str | None = None,
 ) -> Alert:
     """Build the message on one event.
 
@@ -107,6 +108,7 @@ def build_object_alert(
         model: the detector.
         threshold: confidence below which the detector's objects are not followed.
         processed_at: now, ms.
+        traceparent: what the frame of the event came with.
     """
     code = event.kind or "rule_removed"
     detail: dict[str, Scalar] = {
@@ -140,6 +142,7 @@ def build_object_alert(
         reasons=[Reason(code, event.reason, event.confidence, {**event.evidence})],
         snapshot=alert.snapshot,
         detail=detail,
+        traceparent=traceparent,
     )
 
 

@@ -24,6 +24,7 @@ from streams.producers.verdicts import (
 )
 from streams.schemas import Label, TransactionLabel
 from streams.settings import Settings
+from streams.tracing import open_spans, verdict_headers
 
 
 def label(
@@ -112,7 +113,7 @@ def label(
         by=by,
         note=note,
     )
-    asyncio.run(_send(settings, [one], dry_run=dry_run))
+    asyncio.run(_send(settings, [one], [None], dry_run=dry_run))
 
 
 async def _label(
@@ -122,19 +123,23 @@ async def _label(
         raise SettingsError("the --file holds no verdict")
     found = await find_alerts(settings, wanted)
     labels = [label_of(found[name], outcome, statement) for name, outcome in wanted.items()]
-    await _send(settings, labels, dry_run=dry_run)
+    await _send(settings, labels, [found[name].traceparent for name in wanted], dry_run=dry_run)
 
 
-async def _send(settings: Settings, labels: list[Label], *, dry_run: bool) -> None:
+async def _send(
+    settings: Settings, labels: list[Label], traceparents: list[str | None], *, dry_run: bool
+) -> None:
     records: list[Record] = checked(labels, settings.labels.horizon_days)
     if dry_run:
         for _, value in records:
             print(value.decode())
         return
+    topic = settings.topics.labels
+    headers = verdict_headers(traceparents, topic, open_spans(settings.tracing, "label"))
     async with KeyedProducer(settings.kafka) as producer:
-        await producer.send_many(settings.topics.labels, records)
+        await producer.send_many(topic, records, headers)
     number = len(records)
-    print(f"sent {number} verdict{'s' * (number != 1)} to {settings.topics.labels!r}")
+    print(f"sent {number} verdict{'s' * (number != 1)} to {topic!r}")
 
 
 def _time(text: str) -> int:

@@ -19,6 +19,7 @@ from streams.producers.play import Limits, Sent, play
 from streams.producers.records import Labelling
 from streams.producers.transactions import simulated_days, world
 from streams.settings import Settings
+from streams.tracing import open_spans
 
 app = typer.Typer(
     rich_markup_mode="markdown",
@@ -140,6 +141,7 @@ def video(
                 shape,
                 until=Until(count, duration),
                 progress=lambda sent: advance(sent.frames, f"{len(sent.by_camera)} cameras"),
+                spans=open_spans(settings.tracing, "producer"),
             )
         )
     seconds = time.monotonic() - begun
@@ -168,6 +170,7 @@ async def _produce(
                 labelling=labelling,
                 limits=limits,
                 progress=lambda sent: advance(sent.transactions, f"{sent.labels} labels"),
+                spans=open_spans(settings.tracing, "producer"),
             )
         print(summary(sent, time.monotonic() - begun))
 

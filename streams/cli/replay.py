@@ -24,6 +24,7 @@ from streams.producers.play import Limits, Progress, Sent, play
 from streams.producers.records import Labelling
 from streams.producers.replay import GroupWait, between, play_in_lockstep
 from streams.settings import Settings
+from streams.tracing import open_spans
 
 
 def replay(
@@ -119,6 +120,7 @@ async def _replay(
                     labelling=labelling,
                     limits=Limits(),
                     progress=progress,
+                    spans=open_spans(settings.tracing, "producer"),
                 )
             else:
                 sent = await _lockstep(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from streams.dashboard.access.users import Principal
 from streams.dashboard.sender import Sender
@@ -20,6 +20,10 @@ from streams.errors import NotFound, SettingsError
 from streams.producers.verdicts import Statement, checked, label_of
 from streams.schemas import Action, encode
 from streams.settings import Settings
+from streams.tracing import verdict_headers
+
+if TYPE_CHECKING:  # an extra
+    from streams.tracing.spans import Spans
 
 MOST: Final = 500
 """Alerts that are decided at once."""
@@ -39,9 +43,10 @@ class Desk:
         store: ViewStore,
         sender: Sender,
         now: Callable[[], float] = time.time,
+        spans: Spans | None = None,
     ) -> None:
         self._settings, self._store, self._sender = settings, store, sender
-        self._clock = now
+        self._clock, self._spans = now, spans
 
     async def judge(
         self, ids: Sequence[str], outcome: bool | None, who: Principal, text: str = ""
@@ -74,7 +79,9 @@ class Desk:
         records = checked(labels, self._settings.labels.horizon_days)
         # On record first: no verdict may go out of which nobody knows whose it is.
         await self._record(actions)
-        await self._sender.send(self._settings.topics.labels, records)
+        topic = self._settings.topics.labels
+        traces = verdict_headers([one.alert.traceparent for one in found], topic, self._spans)
+        await self._sender.send(topic, records, traces)
         await self._store.put_verdicts(verdicts)
         return {
             viewed.alert.id: None if viewed.verdict is None else viewed.verdict.outcome

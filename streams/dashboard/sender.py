@@ -9,6 +9,7 @@ from streams.errors import BrokerError
 from streams.producers.kafka import KeyedProducer
 from streams.producers.sink import Record
 from streams.settings import KafkaSettings
+from streams.tracing import TraceHeaders
 
 
 class Sender:
@@ -19,8 +20,10 @@ class Sender:
         self._lock = asyncio.Lock()
         self._producer: KeyedProducer | None = None
 
-    async def send(self, topic: str, records: Sequence[Record]) -> None:
-        """Send, and wait for the broker.
+    async def send(
+        self, topic: str, records: Sequence[Record], headers: Sequence[TraceHeaders] | None = None
+    ) -> None:
+        """Send, with `headers` for each, and wait for the broker.
 
         Raises:
             BrokerError: some were not acknowledged; they may have arrived or not.
@@ -29,7 +32,7 @@ class Sender:
             if self._producer is None:
                 self._producer = await KeyedProducer(self._kafka).__aenter__()
             try:
-                await self._producer.send_many(topic, records)
+                await self._producer.send_many(topic, records, headers)
                 await self._producer.flush()
             except BrokerError as error:
                 await self._end(error)

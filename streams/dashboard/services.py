@@ -26,6 +26,7 @@ from streams.dashboard.view.sweep import sweep_for_ever
 from streams.dashboard.workers import Workers
 from streams.settings import Settings
 from streams.state.pictures import PictureStore, open_pictures
+from streams.tracing import open_spans
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +57,12 @@ class Services:
         """Put them together; nothing is connected yet.
 
         Raises:
-            SettingsError: there is no Redis, or a user's secret is malformed.
+            SettingsError: there is no Redis, a user's secret is malformed, or traces are asked for
+                and the extra is missing.
         """
         store, sender = ViewStore(settings), Sender(settings.kafka)
         users = Users(settings.dashboard.users)
-        desk = Desk(settings, store, sender)
+        desk = Desk(settings, store, sender, spans=open_spans(settings.tracing, "dashboard"))
         return cls(
             settings=settings,
             store=store,

@@ -13,6 +13,7 @@ from streams.alerts.envelope import build_fraud_alert, cloud_events_headers
 from streams.alerts.explanation import Explanation
 from streams.pipeline.batch import Batch, Message
 from streams.schemas import ModelRef, Record, Score, Source, Transaction, encode
+from streams.tracing import trace_context, traceparent_of
 
 Explain = Callable[[NDArray[np.int64]], list[Explanation]]
 """Given the slots of H alerts, what is said beside the score of each."""
@@ -84,13 +85,14 @@ def alerts(
             processed_at=now,
             explanation=explanation,
             rebuilding=rebuilding,
+            traceparent=traceparent_of(record.headers),
         )
         messages.append(
             Message(
                 rules.alerts_topic,
                 transaction.card_id.encode(),
                 encode(alert),
-                cloud_events_headers(alert),
+                [*cloud_events_headers(alert), *trace_context(record.headers)],
                 sent_at=record.timestamp,
             )
         )

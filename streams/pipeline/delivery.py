@@ -37,6 +37,7 @@ from streams.pipeline.positions import Positions
 from streams.pipeline.recovery import Recovery
 from streams.state.store import StateStore
 from streams.status import Status
+from streams.tracing import BatchTraces, NoTraces
 
 log = logging.getLogger(__name__)
 
@@ -59,10 +60,11 @@ class Delivery:
         status: Status,
         limits: Limits,
         fail: Callable[[BaseException], None],
+        traces: BatchTraces | None = None,
     ) -> None:
         self._lane, self._store, self._publisher = lane, store, publisher
         self._metrics, self._limits = metrics, limits
-        self._fail = fail
+        self._fail, self._traces = fail, traces or NoTraces()
         self._acknowledge: Acknowledge | None = None
         self.positions = Positions(status)
         self._recovery = Recovery(
@@ -149,7 +151,9 @@ class Delivery:
         """
         self._running += 1
         self._jobs.append(job)
-        self._spawn(self._run(job, self._lane.submit(job.batch)))
+        job.span = self._traces.begin(job.batch.records)
+        with self._traces.within(job.span):  # for both threads and the task
+            self._spawn(self._run(job, self._lane.submit(job.batch)))
 
     def _fills_up(self) -> bool:
         """Whether the next batch waits for more records; then a timer comes back to it.
@@ -183,25 +187,27 @@ class Delivery:
         except Exception as error:  # noqa: BLE001 - handed to the flush, which recovers from it
             self._broken = True
             job.done.set_exception(error)
+            self._traces.end(job.span, error)
             return
         finally:
             self._running -= 1
         self._pump()
-        await self._publish(outcome)
+        await self._publish(outcome, job.span)
         job.done.set_result(outcome)
+        self._traces.end(job.span)
         if outcome.held:
             self._hurry.set()  # they wait for the flush
 
-    async def _publish(self, outcome: Outcome) -> None:
-        await self._send(outcome.messages)
+    async def _publish(self, outcome: Outcome, span: Any = None) -> None:
+        await self._send(outcome.messages, span)
         self._metrics.alerts.inc(outcome.alerts)
         self._metrics.dead_letters.inc(outcome.dead_letters)
 
-    async def _send(self, messages: Sequence[Message]) -> None:
+    async def _send(self, messages: Sequence[Message], span: Any = None) -> None:
         if not messages:
             return
-        with self._metrics.stage("publish"):
-            await self._publisher.publish(messages)
+        with self._metrics.stage("publish"), self._traces.sending(messages, span) as sent:
+            await self._publisher.publish(sent)
         now = time.time()
         for message in messages:
             if message.sent_at:

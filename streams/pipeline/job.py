@@ -27,6 +27,9 @@ class Job:
     )
     """Settled when the broker has acknowledged all but what is held, or with the failure."""
 
+    span: Any = None
+    """Of `streams.tracing`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from typing import Any, Protocol, TypeVar
 
 from streams.metrics import Metrics
@@ -162,9 +163,10 @@ class Lane:
 
         def run_first() -> None:
             try:
-                self._infer.submit(run_second, first())
+                self._infer.submit(context.copy().run, run_second, first())
             except BaseException as error:  # noqa: BLE001 - becomes the caller's exception
                 report(None, error)
 
-        self._prepare.submit(run_first)
+        context = copy_context()  # so that what is logged names the span of the caller
+        self._prepare.submit(context.run, run_first)
         return future

@@ -21,6 +21,7 @@ from streams.pipeline.frames import Frame
 from streams.schemas import ModelRef, Source
 from streams.schemas import encode as encode_record
 from streams.state.pictures import CROP, PictureStore
+from streams.tracing import traceparent_of
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +92,7 @@ class AlertTeller:
         event: ObjectEvent,
         headers: FrameHeaders | None = None,
     ) -> Message:
+        trace = [] if headers is None else headers.trace_context()
         built = build_object_alert(
             alert,
             event,
@@ -98,8 +100,8 @@ class AlertTeller:
             model=self._rules.model,
             threshold=self._rules.threshold,
             processed_at=round(time.time() * 1000),
+            traceparent=traceparent_of(trace),
         )
-        trace = [] if headers is None else headers.trace_context()
         return Message(
             self._rules.alerts_topic,
             camera.encode(),
@@ -130,7 +132,7 @@ class AlertTeller:
             reference = self._pictures.put(alert.id, encode(snapshot))
             self._pictures.put(alert.id + CROP, encode(crop(picture, event.box), quality=90))
         except StoreError as error:
-            log.warning("no picture of %s: %s", alert.id, error)
+            log.warning("no picture of %s: %s", alert.id, error, extra={"alert_id": alert.id})
             return alert
         return alert if reference is None else alerts.pictured(alert, reference)
 

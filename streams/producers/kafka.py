@@ -12,6 +12,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Iterable
+from itertools import repeat
 from types import TracebackType
 from typing import Any, Self
 
@@ -21,6 +22,7 @@ from streams.admin import describe
 from streams.connection import broker_errors, start_producer
 from streams.producers.sink import Record
 from streams.settings import KafkaSettings
+from streams.tracing import TraceHeaders
 
 _BATCH_BYTES = 256 * 1024
 
@@ -75,7 +77,9 @@ class KeyedProducer:
             unfinished.cancel()
         await asyncio.gather(*futures, return_exceptions=True)
 
-    async def send_many(self, topic: str, records: Iterable[Record]) -> int:
+    async def send_many(
+        self, topic: str, records: Iterable[Record], headers: Iterable[TraceHeaders] | None = None
+    ) -> int:
         """Send `records` in order; see `RecordSink`. The record timestamp is the time of sending.
 
         Raises:
@@ -88,18 +92,19 @@ class KeyedProducer:
         builders: dict[int, Any] = {}
         now = int(time.time() * 1000)
         with broker_errors(self._kafka):
-            for key, value in records:
+            carried = repeat([]) if headers is None else headers
+            for (key, value), more in zip(records, carried, strict=False):
                 partition = known.get(key)
                 if partition is None:
                     partition = self._place(topic, key)
                 builder = builders.get(partition)
                 if builder is None:
                     builder = builders[partition] = self._producer.create_batch()
-                if builder.append(timestamp=now, key=key, value=value) is None:
+                if builder.append(timestamp=now, key=key, value=value, headers=more) is None:
                     await self._submit(topic, partition, builder)
                     now = int(time.time() * 1000)
                     builder = builders[partition] = self._producer.create_batch()
-                    builder.append(timestamp=now, key=key, value=value)
+                    builder.append(timestamp=now, key=key, value=value, headers=more)
                 sent += 1
             for partition, builder in builders.items():
                 await self._submit(topic, partition, builder)

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from models.fraud.transactions import Transactions
 from streams.producers.labels import LabelQueue
@@ -18,6 +19,9 @@ from streams.producers.pace import Pace
 from streams.producers.records import Labelling, label_records, transaction_records
 from streams.producers.sink import RecordSink
 from streams.settings import Settings
+
+if TYPE_CHECKING:  # an extra
+    from streams.tracing.spans import Spans
 
 # How long to sleep where the pace allows nothing: bounds both the jitter and the idle CPU.
 _TICK_S = 0.005
@@ -58,8 +62,11 @@ async def play(
     labelling: Labelling | None,
     limits: Limits,
     progress: Progress,
+    spans: Spans | None = None,
 ) -> Sent:
     """Send the transactions of `days` at `pace`, and their labels unless `labelling` is None.
+
+    A share of the transactions begins a trace, unless `spans` is None.
 
     Gives what was sent, all of it durable.
 
@@ -88,16 +95,21 @@ async def play(
                     sent.labels += await send_labels(sink, settings, due, labelling)
                 queue.add(rows)
             # 2. The transactions.
-            sent.transactions += await send_transactions(sink, settings, rows)
+            sent.transactions += await send_transactions(sink, settings, rows, spans)
             progress(sent)
     await sink.flush()
     return sent
 
 
-async def send_transactions(sink: RecordSink, settings: Settings, rows: Transactions) -> int:
+async def send_transactions(
+    sink: RecordSink, settings: Settings, rows: Transactions, spans: Spans | None = None
+) -> int:
     """Send `rows` to the transactions topic; gives their number."""
-    records = transaction_records(rows, settings.fraud.currency)
-    return await sink.send_many(settings.topics.transactions, records)
+    topic, records = (
+        settings.topics.transactions,
+        transaction_records(rows, settings.fraud.currency),
+    )
+    return await sink.send_many(topic, records, None if spans is None else spans.starts(topic))
 
 
 async def send_labels(

@@ -9,6 +9,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import repeat
+from typing import TYPE_CHECKING
 
 import aiokafka.errors
 from aiokafka import AIOKafkaProducer
@@ -19,6 +21,9 @@ from streams.errors import BrokerError, TocsinError
 from streams.producers.camera import Camera, Shape, Shot
 from streams.producers.sources import LIVE, Source
 from streams.settings import Settings
+
+if TYPE_CHECKING:  # an extra
+    from streams.tracing.spans import Spans
 
 log = logging.getLogger(__name__)
 
@@ -94,8 +99,11 @@ async def send_video(
     *,
     until: Until,
     progress: Callable[[Sent], None] = lambda _: None,
+    spans: Spans | None = None,
 ) -> Sent:
     """Send what `cameras` see until the last file has ended; all of it durable on return.
+
+    A share of the frames begins a trace, unless `spans` is None.
 
     Raises:
         BrokerError: the broker cannot be reached or refuses records.
@@ -112,7 +120,7 @@ async def send_video(
     producer = await start_producer(
         settings.kafka, max_batch_size=settings.vision.max_frame_bytes + 65_536
     )
-    sender = _Sender(producer, settings)
+    sender = _Sender(producer, settings, spans)
     try:
         for thread in threads:
             thread.start()
@@ -142,9 +150,10 @@ async def send_video(
 class _Sender:
     """Hands shots to the producer, few enough at once to bound what is lost in a crash."""
 
-    def __init__(self, producer: AIOKafkaProducer, settings: Settings) -> None:
+    def __init__(self, producer: AIOKafkaProducer, settings: Settings, spans: Spans | None) -> None:
         self._producer, self._settings = producer, settings
         self._topic, self._limit = settings.topics.frames, settings.vision.max_frame_bytes
+        self._traces = repeat([]) if spans is None else spans.starts(self._topic)
         self._flying: deque[tuple[asyncio.Future[object], int]] = deque()
         self.sent = Sent()
 
@@ -156,9 +165,10 @@ class _Sender:
             return
         while len(self._flying) >= _IN_FLIGHT:
             await self._landed()
+        headers = [*shot.headers.to_headers(), *next(self._traces)]
         with broker_errors(self._settings.kafka):
             future = await self._producer.send(
-                self._topic, shot.data, camera.encode(), headers=shot.headers.to_headers()
+                self._topic, shot.data, camera.encode(), headers=headers
             )
         self._flying.append((future, size))
         if shot.data is not None:

@@ -16,6 +16,7 @@ from streams.producers.replay import GroupWait, between, play_in_lockstep
 from streams.producers.sink import MemorySink, Record
 from streams.schemas import decode_label, decode_transaction
 from streams.settings import Settings
+from streams.tracing import TraceHeaders
 
 DAY = 86_400_000
 SETTINGS = Settings.model_construct()
@@ -37,12 +38,14 @@ class LoggingSink(MemorySink):
         super().__init__()
         self.log: list[str] = []
 
-    async def send_many(self, topic: str, records: Iterable[Record]) -> int:
+    async def send_many(
+        self, topic: str, records: Iterable[Record], headers: Iterable[TraceHeaders] | None = None
+    ) -> int:
         kept = list(records)
         decode = decode_label if topic == "labels" else decode_transaction
         ids = ",".join(decode(value).tx_id for _, value in kept)  # type: ignore[operator]
         self.log.append(f"{topic} {ids}")
-        return await super().send_many(topic, kept)
+        return await super().send_many(topic, kept, headers)
 
     async def flush(self) -> None:
         self.log.append("flush")

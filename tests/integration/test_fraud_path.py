@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from redis import Redis
+from typer.testing import CliRunner
 
 from streams.alerts.envelope import CLOUD_EVENT_HEADERS
+from streams.cli.main import app
 from streams.schemas import Alert, decode_alert, decode_transaction
+from streams.settings import TracingSettings
 from tests.conftest import Stack
+from tests.fakes.collector import Collector
 from tests.fakes.model import random_model
 from tests.fakes.records import now_ms, payment, verdict
-from tests.worker import Bed, Produced, WorkerProcess, bed_on, headers_of
+from tests.worker import Bed, Produced, WorkerProcess, bed_on, environment_of, headers_of
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -24,6 +28,8 @@ CARDS = 40
 DAY_MS = 86_400_000
 
 
+TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+TRACED = [("traceparent", f"00-{TRACE}-{PARENT}-01".encode())]
 BAD = [
     Produced(b'{"broken', b"c1", [("trace", b"\x00\x01")]),
     Produced(None, b"c2"),
@@ -36,6 +42,12 @@ def good(count: int, start: int = 0) -> list[Produced]:
         Produced(payment(tx_id=f"t{i}", card_id=f"c{i % CARDS}"), b"c%d" % (i % CARDS))
         for i in range(start, start + count)
     ]
+
+
+def traced_by(collector: Collector, bed: Bed) -> Bed:
+    """The same bed, whose workers tell `collector`."""
+    tracing = TracingSettings(endpoint=collector.endpoint)
+    return replace(bed, settings=bed.settings.model_copy(update={"tracing": tracing}))
 
 
 def caught_up(bed: Bed, worker: WorkerProcess) -> None:
@@ -84,6 +96,8 @@ class Run:
     statuses: list[int]
     alerts_of_first: int
     rows_of_first: dict[bytes, bytes]
+    spans: dict[str, Any]
+    """What the first told a collector of the one traced payment, by service and operation."""
 
 
 @pytest.fixture(scope="module")
@@ -92,11 +106,12 @@ def run(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]
     bed = bed_on(*stack, name, folder, model=random_model(folder), threshold=0.0)
     bed.create_topics()
     source = bed.settings.topics.transactions
+    traced = replace(good(1)[0], headers=TRACED)
     keyless = Produced(payment(tx_id="keyless", card_id="c5"))
-    produced = [*good(100), *BAD, keyless, *good(100, start=100)]
+    produced = [traced, *good(99, start=1), *BAD, keyless, *good(100, start=100)]
     more = good(1, start=900)
     bed.produce(source, produced)
-    with bed.worker() as worker:
+    with Collector() as collector, traced_by(collector, bed).worker() as worker:
         worker.until_ready()
         caught_up(bed, worker)
         worker.until(lambda: worker.metric("tocsin_lag_records") == 0, "lag of none")
@@ -119,7 +134,7 @@ def run(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]
 
     values = {record.value for record in [*produced, *more]} - {bad.value for bad in BAD}
     places = {record.value: record for record in bed.read(source) if record.value in values}
-    yield Run(bed, places, metrics, statuses, first, rows)
+    yield Run(bed, places, metrics, statuses, first, rows, collector.of_trace(TRACE))
     bed.close()
 
 
@@ -141,10 +156,32 @@ def test_an_alert_carries_cloud_events_headers_and_the_card_as_its_key(run: Run)
     source = run.bed.settings.topics.transactions
     for record in run.bed.read(run.bed.settings.topics.alerts):
         headers, alert = headers_of(record), decode_alert(record.value)
-        assert list(headers) == list(CLOUD_EVENT_HEADERS)
+        assert [*headers][: len(CLOUD_EVENT_HEADERS)] == list(CLOUD_EVENT_HEADERS)
         assert headers["ce_id"] == alert.event_id.encode() == f"{alert.id}:0".encode()
         assert headers["ce_source"] == f"/tocsin/{source}".encode()
         assert headers["ce_subject"] == record.key == alert.entity.encode()
+
+
+def test_a_trace_leads_from_the_payment_to_its_alert_and_the_verdict(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bed = run.bed
+    alerts = bed.read(bed.settings.topics.alerts)
+    (sent,) = (one for one in alerts if "traceparent" in headers_of(one))
+    alert, span = decode_alert(sent.value), run.spans["tocsin-fraud send"]
+    assert alert.detail["tx_id"] == "t0"
+    assert alert.traceparent is not None
+    assert headers_of(sent)["traceparent"] == f"00-{TRACE}-{span.span_id.hex()}-01".encode()
+    assert span.parent_span_id.hex() == alert.traceparent.split("-")[2] == PARENT
+    batch = run.spans["tocsin-fraud process"]
+    assert [link.span_id.hex() for link in batch.links] == [PARENT]
+    assert [link.span_id for link in span.links] == [batch.span_id]
+
+    for name, value in environment_of(bed.settings).items():
+        monkeypatch.setenv(name, value)
+    CliRunner().invoke(app, ["label", alert.id, "--fraud"], catch_exceptions=False)
+    (said,) = bed.read(bed.settings.topics.labels)
+    assert headers_of(said) == {"traceparent": alert.traceparent.encode()}
 
 
 def test_every_bad_record_is_a_dead_letter_with_what_it_was(run: Run) -> None:
