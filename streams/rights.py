@@ -27,6 +27,7 @@ Role = Literal[
     "dashboard",
     "webhooks",
     "consumer",
+    "monitor",
 ]
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 
@@ -41,6 +42,7 @@ WHO: Final[dict[Role, str]] = {
     "dashboard": "is `tocsin dashboard`",
     "webhooks": "is `tocsin webhooks`",
     "consumer": "reads alerts, also by `tocsin alerts`",
+    "monitor": "is told of lag: the Kafka exporter, or what scales workers by it",
 }
 
 Operation = Literal["Create", "Describe", "DescribeConfigs", "Read", "Write"]
@@ -69,6 +71,9 @@ def kafka_rights(role: Role, settings: Settings) -> tuple[KafkaRight, ...]:
         for spec in topic_table(settings):
             found.append(KafkaRight("topic", spec.name, "Create"))
             found.append(KafkaRight("topic", spec.name, "DescribeConfigs"))
+    if role == "monitor":
+        found += [KafkaRight("topic", spec.name, "Describe") for spec in topic_table(settings)]
+    if role in {"operator", "monitor"}:
         found += [KafkaRight("group", group, "Describe") for group in groups.values()]
     return tuple(found)
 
@@ -114,6 +119,7 @@ def _reads_and_writes(settings: Settings) -> dict[Role, tuple[list[str], list[st
         ),
         "webhooks": ([topics.alerts], [dead[topics.alerts]]),
         "consumer": ([topics.alerts], []),
+        "monitor": ([], []),
     }
 
 

@@ -136,7 +136,7 @@ def certified(folder: Path) -> Path:
     if shutil.which("openssl") is None:
         absent("openssl is not on PATH", fail=os.environ.get("TOCSIN_TEST_REQUIRE_REAL") == "1")
     here = "127.0.0.1,localhost"
-    names = (f"kafka={here}", f"redis={here}", "admin", "payments", "labels")
+    names = (f"kafka={here}", f"redis={here}", "admin", "payments", "labels", "monitor")
     subprocess.run([ROOT / "ops" / "secure" / "certificates.sh", folder, *names], check=True)
     return folder
 

@@ -7,7 +7,7 @@
 set -eu
 umask 027
 
-ROLES="operator payments cameras cases fraud labels vision dashboard webhooks consumer"
+ROLES="operator payments cameras cases fraud labels vision dashboard webhooks consumer monitor"
 
 folder=$1
 here=$(dirname "$0")
@@ -19,12 +19,12 @@ password() { # FILE: a new one, unless it is there
 
 mkdir -p -m 700 "$folder/authority"
 "$here/certificates.sh" "$folder/authority" \
-  kafka=kafka,localhost,127.0.0.1 redis=redis,localhost,127.0.0.1 admin
+  kafka=kafka,localhost,127.0.0.1 redis=redis,localhost,127.0.0.1 admin monitor
 for part in kafka redis admin exporter $ROLES; do
   mkdir -p "$folder/$part"
   install -m 640 "$folder/authority/ca.pem" "$folder/$part/ca.pem"
 done
-for part in kafka redis admin; do
+for part in kafka redis admin monitor; do
   install -m 640 "$folder/authority/$part.pem" "$folder/$part/$part.pem"
 done
 
@@ -41,7 +41,7 @@ done
     password "$mine/TOCSIN_REDIS__PASSWORD"
     install -m 640 "$mine/TOCSIN_KAFKA__SASL_PASSWORD" "$folder/admin/$role.password"
     case $role in
-      payments | cameras | cases) ;; # need no Redis
+      payments | cameras | cases | monitor) ;; # need no Redis
       *) TOCSIN_SECRETS_DIR=$mine tocsin rights redis "$role" ;;
     esac
   done

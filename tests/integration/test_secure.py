@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from streams.admin import connect
 from streams.cli.main import app
 from streams.connection import start_producer
 from streams.errors import BrokerError, StoreRefused
@@ -78,6 +79,17 @@ def test_payments_become_alerts_that_a_consumer_reads(secure: Secure, tmp_path: 
     (letter,) = secure.bed("operator", tmp_path).read(f"{topics.transactions}.dead")
     assert letter.value == b"broken"
     assert not any(password_of("fraud") in line for line in worker.log)
+    watched(secure, fraud.settings.fraud.group, topics.transactions)
+
+
+def watched(secure: Secure, group: str, topic: str) -> None:
+    """Who watches is told of lag, by what the Kafka exporter asks for, and reads nothing."""
+    monitor = secure.settings("monitor", kafka=secure.by_certificate("monitor"))
+    with connect(monitor.kafka) as admin:
+        assert admin.lags({group: [topic]}) == {(group, topic): 0}
+        assert admin.members(group) == 0
+    with pytest.raises(BrokerError, match="lack a topic right"):
+        Bed(monitor, Path()).read(topic)
 
 
 def test_a_verdict_is_said_and_taken_in(secure: Secure, tmp_path: Path) -> None:
