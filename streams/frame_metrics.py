@@ -96,9 +96,10 @@ class FrameMetrics:
         if up:
             self.camera_seen.labels(camera).set(captured_at / 1000)
 
-    def done(self, captured_at: int, now_ms: float) -> None:
-        """Note that a frame has been followed."""
-        self.age.observe(max(now_ms - captured_at, 0.0) / 1000)
+    def done(self, ages_ms: Iterable[float]) -> None:
+        """Note frames that have been followed, by their age at that moment."""
+        for age_ms in ages_ms:
+            self.age.observe(max(age_ms, 0.0) / 1000)
 
     def detected(self, frames: int, seconds: float) -> None:
         """Note a batch that went through the network."""

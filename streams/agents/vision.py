@@ -88,7 +88,7 @@ class VisionDetector:
         self._lapses.forget(prepared.changes.forgotten)
         begun = time.perf_counter()
         canvas = self._lapses.sift(prepared.intake, prepared.canvas)
-        found = self._detect(canvas)
+        found = self._detect(canvas, prepared.outcome)
         self._follower.follow(prepared.intake, found, prepared.outcome)
         self._follower.close_silent(prepared.silent, prepared.outcome)
         if canvas is not None:
@@ -135,10 +135,11 @@ class VisionDetector:
         self._follower.apply(known)
         return self._follower.hearing.silent(read_to)
 
-    def _detect(self, canvas: Letterboxed | None) -> list[Detections]:
+    def _detect(self, canvas: Letterboxed | None, outcome: Outcome) -> list[Detections]:
         if canvas is None:
             return []
         begun = time.perf_counter()
         found = self._network.post(self._network.core(canvas), canvas)
-        self._metrics.detected(len(canvas), time.perf_counter() - begun)
+        spent_s = time.perf_counter() - begun
+        outcome.tallies.append(partial(self._metrics.detected, len(canvas), spent_s))
         return found

@@ -121,12 +121,13 @@ class Follower:
 
     def _count(self, intake: Intake, outcome: Outcome) -> None:
         fates: Counter[tuple[str | None, Fate]] = Counter()
-        now_ms = time.time() * 1000
+        ages_ms, now_ms = [], time.time() * 1000
         for frame in intake.frames:
             if frame.picture is not None:
                 fates[frame.camera, "still" if frame.is_still else "detected"] += 1
-                self._metrics.done(frame.headers.captured_at, now_ms)
+                ages_ms.append(now_ms - frame.headers.captured_at)
         fates.update(intake.skipped)
         fates[None, "rejected"] += len(intake.rejected)
         fates[None, "replayed"] += intake.replayed
         outcome.tallies.append(partial(self._metrics.count, fates))
+        outcome.tallies.append(partial(self._metrics.done, ages_ms))

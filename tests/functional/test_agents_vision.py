@@ -328,6 +328,17 @@ def test_frames_that_cannot_be_looked_at_are_rejected_and_counted() -> None:
     assert worker.metric("frames", fate="rejected") == 3
 
 
+def test_a_batch_that_is_scored_again_counts_once() -> None:
+    worker = Worker(motion_gate=False)
+    some = records(PASSING[:8])
+    worker.detector.infer(worker.detector.prepare(worker.batch(some)))  # never stored
+    worker.detector.drop(None)
+    worker.take(some)
+    assert worker.metric("frames", fate="detected") == 8
+    assert worker.metric("camera_frames", camera="gate", fate="detected") == 8
+    assert [worker.metric(name) for name in ("age", "detect", "batch")] == [8, 8, 1]  # counts
+
+
 def test_every_frame_has_one_fate() -> None:
     worker = Worker(policy="freshest")
     worker.detector._intake._clock = lambda: NOW + 6000

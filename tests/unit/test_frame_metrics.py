@@ -44,8 +44,7 @@ def test_a_batch_shares_its_time_among_its_frames() -> None:
 def test_a_frame_is_as_old_as_its_capture_and_never_from_the_future() -> None:
     metrics, registry = FrameMetrics(), CollectorRegistry()
     metrics.register(registry)
-    metrics.done(1_000, 1_250.0)
-    metrics.done(2_000, 1_250.0)
+    metrics.done([250.0, -750.0])
     samples = parse(generate_latest(registry).decode())
     assert samples.get("tocsin_frame_latency_seconds_count") == 2
     assert samples.get("tocsin_frame_latency_seconds_sum") == 0.25
