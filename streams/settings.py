@@ -233,7 +233,7 @@ class VisionSettings(_Section):
 
     silence_s: Seconds = 30.0
     """A camera of which no frame could be looked at for this long, though all that came was read,
-    is silent: its alerts end. The worker's clock counts, from its start on."""
+    is silent: its alerts end. The clocks of the workers count."""
 
     cameras: Annotated[int, Field(ge=1)] = 256
     """Cameras held in memory; those that are seen again come back from Redis."""

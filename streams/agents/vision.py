@@ -115,7 +115,7 @@ class VisionDetector:
     def pack(self, frozen: Changes, markers: Mapping[int, int]) -> Iterable[PartitionSnapshot]:
         """Encode the cameras that were watched, and the alerts that wait for this flush."""
         self._follower.apply(frozen)
-        return self._follower.watches.pack(markers)
+        return self._follower.pack(markers)
 
     def flushed(self, sequence: int) -> None:
         """Cameras up to batch `sequence` may be forgotten."""

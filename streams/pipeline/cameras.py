@@ -6,7 +6,7 @@ a key) is two cameras, because nobody can order its frames.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,8 +33,9 @@ class Changes:
     left: frozenset[int]
     """Partitions of which everything is forgotten."""
 
-    opened: Mapping[int, Sequence[str]]
-    """Ids of the cameras with open alerts, as the store has them, of partitions that are new."""
+    opened: Mapping[int, Mapping[str, int]]
+    """Cameras with open alerts, and when they were last seen (ms), as the store has it of
+    partitions that are new."""
 
 
 class CameraPasts:
@@ -50,7 +51,7 @@ class CameraPasts:
         self._dropped = False
         self._partitions: set[int] = set()
         self._left: set[int] = set()
-        self._opened: dict[int, Sequence[str]] = {}
+        self._opened: dict[int, Mapping[str, int]] = {}
 
     def __len__(self) -> int:
         return len(self._pasts)
@@ -139,8 +140,8 @@ class CameraWatches:
         self._empty: set[int] = set()
         """Partitions whose outbox in the store is known to be empty."""
 
-        self._open: dict[int, set[str]] = {}
-        """Cameras with open alerts, as the store has them."""
+        self._open: dict[int, dict[str, int]] = {}
+        """Cameras with open alerts, and when they were last seen (ms), as the store has it."""
 
     def apply(self, changes: Changes) -> set[str]:
         """Catch up with the prepare thread; return the ids of the cameras that were forgotten."""
@@ -152,7 +153,7 @@ class CameraWatches:
             self._pending.clear()
         for partition in changes.left:
             self._open.pop(partition, None)
-        self._open.update({p: set(cameras) for p, cameras in changes.opened.items()})
+        self._open.update({p: dict(cameras) for p, cameras in changes.opened.items()})
         for key, stored in changes.loaded.items():
             self._watches[key] = CameraWatch() if stored is None else unpack_watch(stored)
         return {camera for _, camera in changes.forgotten}
@@ -172,8 +173,14 @@ class CameraWatches:
         pending = Pending(message.topic, message.key, message.value, [*message.headers])
         self._pending.setdefault(partition, []).append(pending)
 
-    def pack(self, markers: Mapping[int, int]) -> list[PartitionSnapshot]:
+    def pack(
+        self, markers: Mapping[int, int], seen_ms: Callable[[CameraKey], int]
+    ) -> list[PartitionSnapshot]:
         """Encode what changed since the last call, one snapshot for each partition of `markers`.
+
+        Args:
+            markers: by partition.
+            seen_ms: when a camera with open alerts was last seen.
 
         Raises:
             RuntimeError: a camera changed in a partition without a marker.
@@ -183,7 +190,7 @@ class CameraWatches:
         blobs: dict[int, list[tuple[bytes, bytes]]] = {partition: [] for partition in markers}
         for partition, camera in self._dirty:
             blobs[partition].append((digest(camera), self._watches[partition, camera].pack()))
-        for partition in self._reopened():
+        for partition in self._reopened(seen_ms):
             blobs[partition].append(open_blob(self._open[partition]))
         for partition in markers:
             pending = self._pending.pop(partition, [])
@@ -197,13 +204,15 @@ class CameraWatches:
             for partition, marker in markers.items()
         ]
 
-    def _reopened(self) -> set[int]:
+    def _reopened(self, seen_ms: Callable[[CameraKey], int]) -> set[int]:
         """Bring up to date who has open alerts; return the partitions where that has changed."""
         changed = set()
-        for partition, camera in self._dirty:
-            cameras = self._open.setdefault(partition, set())
-            is_open = len(self._watches[partition, camera].alerts) > 0
-            if is_open != (camera in cameras):
-                (cameras.add if is_open else cameras.discard)(camera)
-                changed.add(partition)
+        for key in self._dirty:
+            partition, camera = key
+            cameras = self._open.setdefault(partition, {})
+            if len(self._watches[key].alerts):
+                cameras[camera] = seen_ms(key)
+            elif cameras.pop(camera, None) is None:
+                continue
+            changed.add(partition)
         return changed

@@ -18,6 +18,7 @@ from streams.pipeline.silence import Hearing
 from streams.pipeline.tell import AlertTeller
 from streams.pipeline.tracks import TrackTeller
 from streams.pipeline.watch import Sight, scaled
+from streams.state.store import PartitionSnapshot
 
 
 class Follower:
@@ -56,7 +57,11 @@ class Follower:
             if not self.watches.is_open(key):
                 self.hearing.forget(key)
         for partition, cameras in changes.opened.items():
-            self.hearing.expect((partition, camera) for camera in cameras)
+            self.hearing.expect({(partition, name): at for name, at in cameras.items()})
+
+    def pack(self, markers: Mapping[int, int]) -> list[PartitionSnapshot]:
+        """Encode what changed since the last call; see `CameraWatches.pack`."""
+        return self.watches.pack(markers, self.hearing.seen_ms)
 
     def close_silent(self, silent: Mapping[CameraKey, float], outcome: Outcome) -> None:
         """End what goes on before cameras of which nothing was seen since the times given."""

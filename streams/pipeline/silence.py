@@ -1,8 +1,8 @@
 """Cameras that fall silent: nobody says that they are down, so the clock must.
 
 A camera's own time stands still with its frames, and what goes on before it would go on for ever.
-The time here is the worker's, and only as far as the worker has read: what it has not read yet may
-hold the camera's frames.
+The time here is the workers', and only as far as one has read: what it has not read yet may hold
+the camera's frames.
 """
 
 from __future__ import annotations
@@ -27,20 +27,33 @@ class Hearing:
     Args:
         after_s: a camera of which nothing was seen for so long is silent.
         clock: seconds, the same as that of `ReadTo`.
+        wall: seconds since the epoch, for what one worker tells the next.
     """
 
-    def __init__(self, after_s: float, clock: Clock = time.monotonic) -> None:
-        self.after_s, self._clock = after_s, clock
+    def __init__(
+        self, after_s: float, clock: Clock = time.monotonic, wall: Clock = time.time
+    ) -> None:
+        self.after_s, self._clock, self._wall = after_s, clock, wall
         self._heard: dict[CameraKey, float] = {}
 
     def heard(self, key: CameraKey) -> None:
         """Note that a frame of a camera was looked at."""
         self._heard[key] = self._clock()
 
-    def expect(self, keys: Iterable[CameraKey]) -> None:
-        """Wait for cameras whose alerts an earlier worker left open, as if heard of just now."""
-        for key in keys:
-            self._heard.setdefault(key, self._clock())
+    def expect(self, seen_ms: Mapping[CameraKey, int]) -> None:
+        """Wait for cameras whose alerts an earlier worker left open.
+
+        Their silence goes on from when that worker saw them (ms, its clock): it would never end
+        before workers that do not live that long.
+        """
+        now, now_ms = self._clock(), 1000 * self._wall()
+        for key, at_ms in seen_ms.items():
+            self._heard.setdefault(key, now - max(now_ms - at_ms, 0.0) / 1000)
+
+    def seen_ms(self, key: CameraKey) -> int:
+        """Return when a camera was last seen, for `expect`; now, if it is not waited for."""
+        now = self._clock()
+        return round(1000 * (self._wall() - now + self._heard.get(key, now)))
 
     def forget(self, key: CameraKey) -> None:
         """Expect nothing of a camera any more."""
