@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -17,6 +18,10 @@ from streams.pipeline.watch import CameraWatch, stored_time, unpack_watch
 from streams.state.open_cameras import load_open, open_blob
 from streams.state.outbox import Pending, outbox_blob
 from streams.state.store import DIGEST_BYTES, PartitionSnapshot, StateStore, digest
+
+LIFE_MS: Final = 7 * 86_400_000
+"""For how long the store keeps a camera that sends no more and has no open alerts: longer than the
+longest cooldown of a rule, which is a day. One that comes back later begins anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,8 +193,12 @@ class CameraWatches:
         if not {partition for partition, _ in self._dirty} <= markers.keys():
             raise RuntimeError("cameras changed in a partition that this flush does not cover")
         blobs: dict[int, list[tuple[bytes, bytes]]] = {partition: [] for partition in markers}
+        lives: dict[int, dict[bytes, int]] = {partition: {} for partition in markers}
         for partition, camera in self._dirty:
-            blobs[partition].append((digest(camera), self._watches[partition, camera].pack()))
+            watch, key = self._watches[partition, camera], digest(camera)
+            blobs[partition].append((key, watch.pack()))
+            if not len(watch.alerts):
+                lives[partition][key] = LIFE_MS
         for partition in self._reopened(seen_ms):
             blobs[partition].append(open_blob(self._open[partition]))
         for partition in markers:
@@ -200,7 +209,7 @@ class CameraWatches:
         self._dirty.clear()
         nothing = np.zeros((0, DIGEST_BYTES), np.uint8), np.zeros((0, 0), np.uint8)
         return [
-            PartitionSnapshot(partition, *nothing, marker, blobs[partition])
+            PartitionSnapshot(partition, *nothing, marker, blobs[partition], lives[partition])
             for partition, marker in markers.items()
         ]
 

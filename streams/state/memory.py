@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -21,6 +22,9 @@ class MemoryServer:
     owners: dict[int, bytes] = field(default_factory=dict)
     markers: dict[int, int] = field(default_factory=dict)
     rows: dict[tuple[int, bytes], bytes] = field(default_factory=dict)
+    ends: dict[tuple[int, bytes], float] = field(default_factory=dict)
+    """When rows are deleted, by the monotonic clock."""
+
     agreed: dict[bytes, bytes] = field(default_factory=dict)
     version: int = 0
 
@@ -67,6 +71,7 @@ class MemoryStateStore(StateStore):
 
     @override
     def load(self, partitions: NDArray[np.int32], digests: Bytes2D) -> list[bytes | None]:
+        self._expire()
         rows, shared = self.server.rows, self._shared
         for partition in set(partitions.tolist()) & self._mine.keys():
             owner, marker = self._mine[partition]
@@ -96,7 +101,12 @@ class MemoryStateStore(StateStore):
         home = -1 if self._shared else partition
         for key, value in zip(snapshot.digests, snapshot.values, strict=True):
             self.server.rows[home, key.tobytes()] = value.tobytes()
-        self.server.rows.update({(home, key): value for key, value in snapshot.blobs})
+        self._expire()
+        for key, value in snapshot.blobs:
+            self.server.rows[home, key] = value
+            self.server.ends.pop((home, key), None)
+            if key in snapshot.lives_ms:
+                self.server.ends[home, key] = time.monotonic() + snapshot.lives_ms[key] / 1000
         self.server.markers[partition] = snapshot.marker
         self.server.owners[partition] = owner
         self.server.version += 1
@@ -112,8 +122,9 @@ class MemoryStateStore(StateStore):
             raise Fenced(f"partition {partition} is not ours any more")
         self._mine[partition] = self._mine[partition][0], None
         self.server.markers.pop(partition, None)
-        for home, key in [at for at in self.server.rows if at[0] == partition]:
-            del self.server.rows[home, key]
+        for at in [at for at in self.server.rows if at[0] == partition]:
+            del self.server.rows[at]
+            self.server.ends.pop(at, None)
 
     @override
     def version(self) -> bytes:
@@ -124,6 +135,7 @@ class MemoryStateStore(StateStore):
         count = len(self.server.rows) + len(self.server.markers) + len(self.server.owners)
         count += len(self.server.agreed)
         self.server.rows.clear()
+        self.server.ends.clear()
         self.server.agreed.clear()
         self.server.markers.clear()
         self.server.owners.clear()
@@ -134,3 +146,8 @@ class MemoryStateStore(StateStore):
     @override
     def close(self) -> None:
         self._mine.clear()
+
+    def _expire(self) -> None:
+        now = time.monotonic()
+        for at in [at for at, end in self.server.ends.items() if end <= now]:
+            del self.server.ends[at], self.server.rows[at]

@@ -231,7 +231,9 @@ class RedisStateStore(StateStore):
                 wire.command(b"MULTI"),
                 *rows,
                 *(
-                    wire.command(b"SET", self._prefix(partition) + key, value)
+                    wire.command(
+                        b"SET", self._prefix(partition) + key, value, *_life(snapshot, key)
+                    )
                     for key, value in snapshot.blobs
                 ),
                 wire.command(b"SET", marker_key, written),
@@ -323,6 +325,12 @@ class RedisStateStore(StateStore):
         with translated(), self._connection() as connection:
             connection.send_packed_command(commands)
             return [connection.read_response(disable_decoding=True) for _ in commands]
+
+
+def _life(snapshot: PartitionSnapshot, key: bytes) -> tuple[bytes, ...]:
+    """Give the arguments of SET for how long a blob lives; none takes an older end away."""
+    life_ms = snapshot.lives_ms.get(key)
+    return () if life_ms is None else (b"PX", b"%d" % life_ms)
 
 
 def _text(value: bytes | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import msgspec
@@ -95,6 +95,9 @@ class PartitionSnapshot:
 
     blobs: Sequence[tuple[bytes, bytes]] = ()
     """16-byte keys and values of any length, for what is not of one width; loaded as rows are."""
+
+    lives_ms: Mapping[bytes, int] = field(default_factory=dict)
+    """Keys of `blobs` that are deleted unless they are written again within so many ms."""
 
 
 class StateStore(Protocol):

@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 import numpy as np
@@ -640,6 +640,20 @@ def test_values_of_any_length_are_stored_with_the_marker(bed: Bed) -> None:
         store.flush(blob_snapshot(marker, value))
         assert load_blob(store) == value
         assert store.markers([0]) == {0: marker}
+
+
+def test_a_value_is_deleted_at_its_end_unless_it_is_written_again(bed: Bed) -> None:
+    store = bed.worker()
+    store.claim([0], 1)
+    store.flush(replace(blob_snapshot(1, b"brief"), lives_ms={BLOB: 50}))
+    store.flush(blob_snapshot(2, b"for good"))
+    time.sleep(0.1)
+    assert load_blob(store) == b"for good"
+    store.flush(replace(blob_snapshot(3, b"brief"), lives_ms={BLOB: 200}))
+    assert load_blob(store) == b"brief"
+    time.sleep(0.3)
+    assert load_blob(store) is None
+    assert store.markers([0]) == {0: 3}
 
 
 def test_a_fenced_flush_stores_no_value_of_any_length(bed: Bed) -> None:

@@ -19,6 +19,7 @@ from streams.alerts.envelope import CLOUD_EVENT_HEADERS
 from streams.frames import FrameHeaders
 from streams.pipeline.batch import Batch, Outcome
 from streams.state.outbox import load_outbox
+from streams.state.store import digest
 from tests.fakes import blobs as vision
 from tests.fakes.blobs import empty, walk
 from tests.fakes.pictures import frame
@@ -232,6 +233,18 @@ def test_cameras_beyond_the_capacity_come_back_from_the_store() -> None:
         assert [alert.status for alert in told if alert.status != "update"] == ["new"]
     series = [s for m in worker.agent.metrics.camera_up.collect() for s in m.samples]
     assert len(series) <= 6
+
+
+def test_the_store_forgets_a_camera_in_time_but_never_one_with_open_alerts(rules: Path) -> None:
+    worker = Worker(rules=rules)
+    gate, door = ((0, digest(camera)) for camera in ("gate", "door"))
+    worker.take([*records(PASSING[:30]), *records(empty(3), first=30, camera="door")])
+    worker.flush({0: 32})
+    assert {gate, door} <= worker.server.rows.keys()
+    assert list(worker.server.ends) == [door]
+    worker.take(records(PASSING[30:], first=33))
+    worker.flush({0: 70})
+    assert set(worker.server.ends) == {gate, door}
 
 
 def test_a_camera_that_is_down_ends_its_alerts_and_shows(rules: Path) -> None:
