@@ -36,6 +36,7 @@ def video(
     frames: Annotated[int, typer.Option(min=16, help="Frames of a backlog.")] = 1200,
     runs: Annotated[int, typer.Option(min=1, help="Repetitions of the ratio.")] = 3,
     seconds: Annotated[float, typer.Option(min=1, help="Length of a paced run.")] = 20.0,
+    cameras: Annotated[int, typer.Option(min=1, help="Most cameras that the gate tries.")] = 256,
     minutes: Annotated[float, typer.Option(min=0.2, help="Length of the memory run.")] = 20.0,
     bootstrap: Bootstrap = None,
     redis: Redis = None,
@@ -58,6 +59,7 @@ def video(
         frames=frames,
         runs=runs,
         seconds=seconds,
+        cameras=cameras,
         minutes=minutes,
     )
     with bench(bootstrap, redis) as settings:

@@ -14,15 +14,15 @@ from msgspec.structs import replace
 
 from models.vision.images import decode
 from streams.admin import connect
-from streams.alerts.envelope import build_fraud_alert, cloud_events_headers
 from streams.connection import start_producer
 from streams.devstack import EmbeddedBroker, EmbeddedRedis
 from streams.frames import parse_headers
 from streams.reading import read_topic
-from streams.schemas import ModelRef, Source, Transaction, encode
+from streams.schemas import encode
 from streams.settings import Settings, load_settings
 from streams.state.pictures import CROP, open_pictures
 from streams.topics import topic_table
+from tests.dashboard import an_object
 from tests.fakes.blobs import street
 from tests.fakes.pictures import jpeg
 from tests.functional.processes import clean_environment
@@ -140,43 +140,45 @@ def test_what_cannot_be_meant_is_one_line(
     assert err.count("\n") == 1
 
 
-def test_an_alert_is_shown_and_its_picture_saved(settings: Settings, tmp_path: Path) -> None:
+def test_an_object_alert_is_shown_and_its_picture_saved(settings: Settings, tmp_path: Path) -> None:
     pictures = open_pictures(settings)
     assert pictures is not None
     reference = pictures.put("one", jpeg())
     pictures.put("one" + CROP, jpeg(32, 32))
     pictures.close()
-    alert = build_fraud_alert(
-        Transaction("t", "c", "m", 1.0, "EUR", 1_522_562_705_000),
-        source=Source("t", 0, 1),
-        score=0.9,
-        threshold=0.7,
-        model=ModelRef("m", "1", "0"),
-        processed_at=1,
-    )
-    revisions = [
-        replace(alert, revision=number, event_id=f"{alert.id}:{number}", snapshot=reference)
-        for number in range(2)
+    told = [
+        replace(an_object(7, revision, status=status), snapshot=reference)
+        for revision, status in enumerate(("new", "update", "end"))
     ]
+    bare, lost = an_object(8), replace(an_object(9), snapshot=f"{reference}-that-expired")
 
     async def put() -> None:
         producer = await start_producer(settings.kafka)
-        for one in revisions:
-            await producer.send_and_wait(
-                settings.topics.alerts, encode(one), b"c", headers=cloud_events_headers(one)
-            )
+        for value in (*map(encode, (*told, bare, lost)), b"no alert"):
+            await producer.send_and_wait(settings.topics.alerts, value, b"yard")
         await producer.stop()
 
     asyncio.run(put())
-    code, out, err = tocsin(settings, tmp_path, "alerts", "show", alert.id, "--save", "a.jpg")
+    code, out, err = tocsin(settings, tmp_path, "alerts", "show", bare.id)
     assert (code, err) == (0, "")
-    assert json.loads(out)["revision"] == 1
+    assert json.loads(out) == json.loads(encode(bare))
+
+    code, out, err = tocsin(settings, tmp_path, "alerts", "show", told[0].id, "--save", "a.jpg")
+    assert (code, err) == (0, "")
+    assert json.loads(out) == json.loads(encode(told[2]))
     assert (tmp_path / "a.jpg").read_bytes() == jpeg()
 
-    show = ("alerts", "show", f"{alert.id}:0", "--save", "b.jpg", "--crop")
+    show = ("alerts", "show", told[1].event_id, "--save", "b.jpg", "--crop")
     code, out, _ = tocsin(settings, tmp_path, *show)
-    assert json.loads(out)["revision"] == 0
-    assert decode((tmp_path / "b.jpg").read_bytes()).shape == (32, 32, 3)
+    assert json.loads(out) == json.loads(encode(told[1]))
+    assert (tmp_path / "b.jpg").read_bytes() == jpeg(32, 32)
+
+    for alert, said in ((bare, "has no picture"), (lost, "is gone: vision.snapshot_ttl_h")):
+        code, _, err = tocsin(settings, tmp_path, "alerts", "show", alert.id, "--save", "c.jpg")
+        assert code == 1
+        assert said in err
+        assert err.count("\n") == 1
+    assert not (tmp_path / "c.jpg").exists()
 
     code, _, err = tocsin(settings, tmp_path, "alerts", "show", "nobody")
     assert code == 1

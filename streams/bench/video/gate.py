@@ -24,50 +24,50 @@ DROPPED: Final = 0.01
 STEP: Final = 0.1
 """The search ends where the next camera count is nearer than this share."""
 
-MOST: Final = 256
-
 Say = Callable[[str], None]
 
 
-def measure(settings: Settings, footage: Footage, seconds: float, say: Say) -> dict[str, Any]:
-    """Search for the largest number of cameras, with the gate and without; return both.
+def measure(
+    settings: Settings, footage: Footage, seconds: float, most: int, say: Say
+) -> dict[str, Any]:
+    """Search for the largest number of cameras up to `most`, with the gate and without.
 
     Raises:
         ServerFailed: a worker ended, or does not catch up.
     """
     scene = mostly_still(footage, length=LENGTH, moves=MOVES)
     told = {
-        name: _search(settings, scene, seconds, gate=gate, say=say)
+        name: _search(settings, scene, seconds, most, gate=gate, say=say)
         for name, gate in (("on", True), ("off", False))
     }
     return {"fps": FPS, "moving_share": MOVES / LENGTH, "seconds": seconds, **told}
 
 
 def _search(
-    settings: Settings, scene: Footage, seconds: float, *, gate: bool, say: Say
+    settings: Settings, scene: Footage, seconds: float, most: int, *, gate: bool, say: Say
 ) -> dict[str, Any]:
     place, trials = new_place(settings), dict[int, PacedRun]()
     limit_ms = settings.vision.max_age_s * 1000
-    with vision_worker(settings, place, motion_gate=gate, cameras=4 * MOST) as worker:
+    with vision_worker(settings, place, motion_gate=gate, cameras=4 * most) as worker:
         worker.watch()
         worker.wait_for("tocsin_ready", 1, 120.0)
 
         def holds(cameras: int) -> bool:
             pace = Pace(cameras, FPS, seconds, mark=f"of-{cameras}")
             found = trials[cameras] = run(settings, place, scene, worker, pace)
-            held = is_held(found.fates, limit_ms)
+            are_held = is_held(found.fates, limit_ms)
             say(
                 f"gate {'on' if gate else 'off'}, {cameras} cameras: "
                 f"{100 * found.fates.dropped_share:.1f} % dropped, "
                 f"p99 {found.fates.frame_p99_ms:.0f} ms, {found.worker_cores:.2f} cores"
-                f"{'' if held else ': too many'}"
+                f"{'' if are_held else ': too many'}"
             )
-            return held
+            return are_held
 
-        most = largest(holds, first=8 if gate else 2, limit=MOST)
-    best = trials.get(most)
+        held = largest(holds, first=8 if gate else 2, limit=most)
+    best = trials.get(held)
     return {
-        "cameras": most,
+        "cameras": held,
         "fates": None if best is None else asdict(best.fates),
         "worker_cores": None if best is None else best.worker_cores,
         "tried": {str(cameras): is_held(one.fates, limit_ms) for cameras, one in trials.items()},

@@ -36,6 +36,9 @@ class Plan:
     seconds: float = 20.0
     """Length of a paced run."""
 
+    cameras: int = 256
+    """Most cameras that are tried before a mostly still scene."""
+
     minutes: float = 20.0
     """Length of the memory run."""
 
@@ -59,7 +62,7 @@ def measure(settings: Settings, plan: Plan, say: Say) -> dict[str, Any]:
     frames, seconds = plan.frames, plan.seconds
     known: dict[str, Callable[[], dict[str, Any]]] = {
         "ratio": lambda: ratio.compare(settings, footage, frames, plan.runs, say),
-        "gate": lambda: gate.measure(settings, footage, seconds, say),
+        "gate": lambda: gate.measure(settings, footage, seconds, plan.cameras, say),
         "latency": lambda: paced.measure(settings, footage, seconds, say),
         "overload": lambda: overload.measure(settings, footage, frames, seconds, say),
         "memory": lambda: churn.watch(settings, footage, plan.minutes, say),
