@@ -11,7 +11,7 @@ from pathlib import Path
 from streams.frames import FrameHeaders
 from streams.schemas import Alert, decode_alert
 from tests.conftest import ROOT
-from tests.fakes.blobs import empty, walk
+from tests.fakes.blobs import PASSING, RULES
 from tests.worker import Bed, Produced, WorkerProcess, bed_on
 
 BLOBS = (sys.executable, str(ROOT / "tests" / "chaos" / "vision_worker.py"))
@@ -22,27 +22,6 @@ LISTENING = {"TOCSIN_VISION__SILENCE_S": "1"}
 
 STEP_MS = 100
 CAMERAS = ("gate", "door", "yard")
-
-RULES = """
-[zones]
-picture = [[0, 0], [1, 0], [1, 1], [0, 1]]
-right = [[0.5, 0], [1, 0], [1, 1], [0.5, 1]]
-[[rule]]
-name = "anyone"
-kind = "enter"
-zone = "picture"
-classes = ["person"]
-gone_s = 0.5
-[[rule]]
-name = "right-half"
-kind = "enter"
-zone = "right"
-classes = ["person"]
-gone_s = 0.5
-"""
-
-PASSING = [*walk(45), *empty(8)]
-"""One person walks through: for each rule an alert that ends."""
 
 
 def passages(count: int, *, begun_ms: int, cameras: Sequence[str] = CAMERAS) -> list[Produced]:

@@ -15,11 +15,11 @@ from streams.schemas import Alert
 from streams.settings import Settings
 from tests.chaos.table import Witness
 from tests.conftest import Stack
+from tests.fakes.blobs import PASSING
 from tests.passages import (
     BLOBS,
     CAMERAS,
     LISTENING,
-    PASSING,
     STEP_MS,
     alerts_of,
     caught_up,

@@ -74,3 +74,31 @@ def walk(count: int, *, start: int = -20, step: int = 4) -> list[bytes]:
 def empty(count: int) -> list[bytes]:
     """Frames of nobody."""
     return [encode(street(), quality=95)] * count
+
+
+RULES = """
+[zones]
+picture = [[0, 0], [1, 0], [1, 1], [0, 1]]
+right = [[0.5, 0], [1, 0], [1, 1], [0.5, 1]]
+
+[[rule]]
+name = "anyone"
+kind = "enter"
+zone = "picture"
+classes = ["person"]
+severity = "low"
+gone_s = 0.5
+
+[[rule]]
+name = "right-half"
+kind = "enter"
+zone = "right"
+classes = ["person"]
+severity = "high"
+gone_s = 0.5
+"""
+"""Whoever enters the picture, and its right half."""
+
+PASSING = [*walk(45), *empty(8)]
+"""Somebody walks through the picture and is gone for longer than `gone_s`: an alert of each rule,
+from its start to its end."""

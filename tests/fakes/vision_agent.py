@@ -14,38 +14,12 @@ from streams.schemas import Alert, decode_alert
 from streams.settings import load_settings
 from streams.state.memory import MemoryServer, MemoryStateStore
 from streams.status import Status
-from tests.fakes.blobs import empty, walk
 from tests.fakes.pictures import frame
 from tests.fakes.records import FakeRecord
 
 NOW = 1_700_000_000_000
 STEP_MS = 100
 PARTITIONS = (0, 1)
-
-RULES = """
-[zones]
-picture = [[0, 0], [1, 0], [1, 1], [0, 1]]
-right = [[0.5, 0], [1, 0], [1, 1], [0.5, 1]]
-
-[[rule]]
-name = "anyone"
-kind = "enter"
-zone = "picture"
-classes = ["person"]
-severity = "low"
-gone_s = 0.5
-
-[[rule]]
-name = "right-half"
-kind = "enter"
-zone = "right"
-classes = ["person"]
-severity = "high"
-gone_s = 0.5
-"""
-
-PASSING = [*walk(50), *empty(12)]
-"""Somebody walks through the picture and is gone for longer than `gone_s`."""
 
 
 class Worker:

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 import streams.app.vision
-from tests.fakes.blobs import load_blobs
-from tests.fakes.vision_agent import RULES
+from tests.fakes.blobs import RULES, load_blobs
 
 
 @pytest.fixture

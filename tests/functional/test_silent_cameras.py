@@ -13,9 +13,10 @@ from streams.frames import FrameHeaders
 from streams.schemas import Alert
 from streams.state.memory import MemoryServer
 from streams.state.outbox import load_outbox
+from tests.fakes.blobs import PASSING
 from tests.fakes.pictures import frame
 from tests.fakes.records import FakeRecord
-from tests.fakes.vision_agent import NOW, PARTITIONS, PASSING, STEP_MS, Worker, records
+from tests.fakes.vision_agent import NOW, PARTITIONS, STEP_MS, Worker, records
 
 SILENCE_S = 30.0
 
@@ -129,7 +130,7 @@ def test_a_frame_that_comes_while_the_end_is_on_its_way_prevents_it(rules: Path)
     assert [alert for alert in worker.held[told:] if alert.status == "end"] == []
 
 
-@pytest.mark.parametrize("where", ["_intake", "_lapses"])
+@pytest.mark.parametrize("where", ["intake", "lapses"])
 def test_frames_that_are_all_too_old_to_be_seen_keep_nothing_open(rules: Path, where: str) -> None:
     worker = Listener(rules=rules, policy="freshest")
     shown = 0  # frames, whose time it is
@@ -137,12 +138,14 @@ def test_frames_that_are_all_too_old_to_be_seen_keep_nothing_open(rules: Path, w
     def clock() -> int:
         return NOW + STEP_MS * shown
 
-    worker.detector._intake._clock = worker.detector._lapses._clock = clock
+    clocks = {"intake": worker.detector._intake, "lapses": worker.detector._device._lapses}
+    for one in clocks.values():
+        one._clock = clock
     for shown in range(40):
         worker.take(records(PASSING[shown : shown + 1], first=shown))
     before = opened(worker.held)
     assert len(before) == 2
-    getattr(worker.detector, where)._clock = lambda: clock() + 60000
+    clocks[where]._clock = lambda: clock() + 60000
     for shown in range(40, 44):
         worker.now += SILENCE_S / 4
         outcome = worker.take(records(PASSING[39:40], first=shown))
@@ -154,7 +157,7 @@ def test_frames_that_are_all_too_old_to_be_seen_keep_nothing_open(rules: Path, w
         "nothing of it was seen for 30 s"
     }
     assert {alert.id for alert in ends} == before
-    getattr(worker.detector, where)._clock = clock
+    clocks[where]._clock = clock
     for shown in range(44, 62):
         worker.take(records(PASSING[30 + shown - 44 :][:1], first=shown))
     assert len(opened(worker.held) - before) == 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import uuid
 from collections import Counter
 from collections.abc import Iterator
@@ -15,16 +14,15 @@ import pytest
 from models.vision.images import encode
 from streams.frames import FrameHeaders
 from streams.schemas import DeadLetter
-from tests.conftest import ROOT, Stack
+from tests.conftest import Stack
 from tests.fakes import pictures
 from tests.fakes.blobs import street
 from tests.fakes.pictures import jpeg, png
 from tests.fakes.records import now_ms
+from tests.passages import BLOBS
 from tests.worker import Bed, Produced, WorkerProcess, bed_on
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
-
-BLOBS = (sys.executable, str(ROOT / "tests" / "chaos" / "vision_worker.py"))
 
 
 def huge() -> bytes:

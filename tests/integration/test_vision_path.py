@@ -12,11 +12,11 @@ from streams.alerts.envelope import CLOUD_EVENT_HEADERS
 from streams.schemas import decode_alert
 from streams.state.pictures import open_pictures
 from tests.conftest import Stack
+from tests.fakes.blobs import PASSING
 from tests.passages import (
     BLOBS,
     CAMERAS,
     LISTENING,
-    PASSING,
     STEP_MS,
     alerts_of,
     caught_up,

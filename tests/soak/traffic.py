@@ -16,7 +16,8 @@ from models.fraud.simulator import Simulator, SimulatorConfig
 from models.fraud.transactions import Transactions
 from streams.errors import BrokerError
 from tests.chaos.events import BAD, PARTITIONS
-from tests.passages import CAMERAS, PASSING, STEP_MS, now_ms, shot
+from tests.fakes.blobs import PASSING
+from tests.passages import CAMERAS, STEP_MS, now_ms, shot
 from tests.worker import Bed
 
 CARDS = 50_000
