@@ -66,8 +66,11 @@ def camera_shift(predicted: Boxes, detected: Boxes, *, margin: float, least: int
     if len(rows) < least:
         return np.zeros(2)
     moved = (detected[columns] - predicted[rows]).astype(np.float64)  # (K, 4)
-    centres = (moved[:, :2] + moved[:, 2:]) / 2
-    return np.median(centres, 0) * len(rows) / (len(rows) + _SHIFT_DOUBT)
+    centres = np.sort((moved[:, :2] + moved[:, 2:]) / 2, axis=0)
+    # Numpy's own median takes ten times as long over so few.
+    median = (centres[(len(rows) - 1) // 2] + centres[len(rows) // 2]) / 2
+    shift: Floats = median * len(rows) / (len(rows) + _SHIFT_DOUBT)
+    return shift
 
 
 _SHIFT_OVERLAP = 0.3

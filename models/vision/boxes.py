@@ -97,7 +97,8 @@ def iou(a: Boxes, b: Boxes) -> npt.NDArray[np.float32]:
     """
     low = np.maximum(a[:, None, :2], b[None, :, :2])  # (N, M, 2)
     high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    shared = np.prod(np.maximum(high - low, 0.0), axis=2)  # (N, M)
+    size = np.maximum(high - low, 0.0)  # (N, M, 2)
+    shared = size[..., 0] * size[..., 1]
     union = area(a)[:, None] + area(b)[None, :] - shared
     out: npt.NDArray[np.float32] = np.where(union > 0, shared / np.maximum(union, 1e-9), 0.0)
     return out.astype(np.float32)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -88,30 +89,31 @@ def look(
     seen = tracks.seen()
     here = anchors(seen.xyxy, width, height)
     shares = np.clip(seen.xyxy / np.array([width, height, width, height]), 0.0, 1.0)
-    subjects, grown, before = {}, dict(trails), here.copy()
-    for row, track in enumerate(seen.tracker_id.tolist()):
-        x1, y1, x2, y2 = box = tuple(shares[row].tolist())
-        at = (float(here[row, 0]), float(here[row, 1]))
-        trail = trails.get(track)
+    subjects, grown, before = {}, dict(trails), []
+    columns = (seen.tracker_id, seen.class_id, seen.confidence, shares, here)
+    for track, class_id, confidence, (x1, y1, x2, y2), (x, y) in zip(
+        *(column.tolist() for column in columns), strict=True
+    ):
+        at, trail = (x, y), trails.get(track)
         if trail is None:
             trail = Trail(anchor=at, seen=clock, born=clock, post=at, still=clock)
-        before[row] = trail.anchor
-        away = np.hypot((at[0] - trail.post[0]) * width / height, at[1] - trail.post[1])
+        before.append(trail.anchor)
+        away = math.hypot((at[0] - trail.post[0]) * width / height, at[1] - trail.post[1])
         moved = away > STILL_HEIGHTS * (y2 - y1)
         post, still = (at, clock) if moved else (trail.post, trail.still)
         grown[track] = Trail(anchor=at, seen=clock, born=trail.born, post=post, still=still)
-        confidence = float(seen.confidence[row])
         whole = min(x1, y1, 1 - x2, 1 - y2) > BORDER
         subjects[track] = Subject(
             track=track,
-            class_id=int(seen.class_id[row]),
-            box=box,
+            class_id=class_id,
+            box=(x1, y1, x2, y2),
             confidence=confidence,
             quality=confidence * (x2 - x1) * (y2 - y1) * (1.0 if whole else BORDER_QUALITY),
             since=0.0,
             still=clock - still >= SETTLED_S,
         )
-    return View(clock, subjects, here, before, grown, width / height)
+    stood = np.array(before, np.float64).reshape(-1, 2)
+    return View(clock, subjects, here, stood, grown, width / height)
 
 
 def holding(
@@ -149,8 +151,13 @@ def holding(
 
 def _chosen(book: RuleBook, classes: tuple[str, ...], view: View) -> dict[int, Subject]:
     """Those of some classes."""
-    ids = {number for number, name in enumerate(book.class_names) if name in classes}
+    ids = _class_ids(book.class_names, classes)
     return {track: s for track, s in view.subjects.items() if s.class_id in ids}
+
+
+@lru_cache(maxsize=256)
+def _class_ids(class_names: tuple[str, ...], classes: tuple[str, ...]) -> frozenset[int]:
+    return frozenset(number for number, name in enumerate(class_names) if name in classes)
 
 
 def _within(

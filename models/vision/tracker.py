@@ -137,6 +137,8 @@ class _Matches:
 
     def take(self, tracks: Ints, found: Ints, least: float, *, weighted: bool) -> Ints:
         """Pair some tracks with some detections; returns the detections that are left."""
+        if not len(tracks) or not len(found):
+            return found
         score: Floats = self._likeness[np.ix_(tracks, found)]
         if weighted:
             score = score * self._confidence[found]
@@ -177,6 +179,8 @@ def _move(tracks: Records, elapsed_s: float, config: TrackerConfig) -> None:
 def _begun(found: Detections, boxes: Floats, first_id: int, config: TrackerConfig) -> Records:
     """New tracks, one for each detection."""
     begun = np.zeros(len(found), TRACK)
+    if not len(found):
+        return begun
     begun["mean"], begun["covariance"] = kalman.begin(boxes, config.motion)
     begun["tracker_id"] = first_id + np.arange(len(found))
     begun["class_id"], begun["confidence"] = found.class_id, found.confidence

@@ -29,7 +29,7 @@ def inside(points: Points, polygon: Points) -> npt.NDArray[np.bool_]:
     A point on an edge belongs to one of the two polygons that share the edge.
     """
     x, y = points[:, :1], points[:, 1:]  # (N, 1)
-    (ax, ay), (bx, by) = polygon.T, np.roll(polygon, -1, axis=0).T  # (P,)
+    (ax, ay), (bx, by) = polygon.T, np.concatenate([polygon[1:], polygon[:1]]).T  # (P,)
     spans = (ay > y) != (by > y)  # (N, P): the edge crosses the height of the point
     rise = np.where(by == ay, 1.0, by - ay)  # a level edge spans no height
     right = x < ax + (y - ay) * (bx - ax) / rise  # and does so to the right of it
