@@ -28,16 +28,19 @@ _LONGEST_WAIT_S: Final = 60.0
 _TRY_AGAIN: Final = {408, 425, 429}
 """Refusals that may pass; other answers below 500 will not get better."""
 
+_AT_ONCE: Final = 8
+"""Requests under way at one endpoint: one that comes back after a while is not run over."""
+
 
 class Refused(Exception):
     """The endpoint did not take an event, also not after all attempts; the message says why."""
 
 
 class Endpoint:
-    """Sends events to one webhook, one after the other.
+    """Sends events to one webhook; several at once, each with attempts of its own.
 
     Raises:
-        SettingsError: its secret is not what it says.
+        SettingsError: its secret or its URL is not what it says.
     """
 
     def __init__(
@@ -53,8 +56,9 @@ class Endpoint:
         self.name = name
         self._hook, self._settings, self._client = hook, settings, client
         self._key = _key_of(name, hook.secret.get_secret_value())
+        self._url = _url_of(name, hook.url)
         self._sleep, self._now = sleep, now
-        self._is_down = False
+        self._slots = asyncio.Semaphore(_AT_ONCE)
 
     def wants(self, alert: Alert) -> bool:
         """Whether it is to get an alert."""
@@ -69,33 +73,30 @@ class Endpoint:
     async def send(self, event_id: str, body: bytes) -> None:
         """Send one event, again after growing waits where that may help.
 
-        After an event that failed for good the next one is tried once: an endpoint that is down
-        does not hold up the others for long.
-
         Raises:
             Refused: it was not taken.
         """
-        attempts = 1 if self._is_down else self._settings.attempts
+        attempts = self._settings.attempts
         wait_s, why = self._settings.first_wait_s, ""
         for attempt in range(attempts):
             if attempt:
                 await self._sleep(wait_s)
                 wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
             try:
-                answer = await self._client.post(
-                    self._hook.url, content=body, headers=self.headers(event_id, body)
-                )
-            except httpx.HTTPError as error:
-                why = f"{type(error).__name__}: {error}".rstrip(": ")
+                # The client bounds each step of an answer; a receiver may take many small ones.
+                async with self._slots, asyncio.timeout(self._settings.timeout_s):
+                    answer = await self._client.post(
+                        self._url, content=body, headers=self.headers(event_id, body)
+                    )
+            except Exception as error:  # noqa: BLE001 - becomes a dead letter
+                why = _said(error)
                 continue
             if answer.is_success:
-                self._is_down = False
                 return
             why = f"it answers {answer.status_code}"
             if answer.status_code < 500 and answer.status_code not in _TRY_AGAIN:
                 raise Refused(why)
             wait_s = max(wait_s, _asked_for(answer))
-        self._is_down = True
         raise Refused(f"{why}, after {attempts} attempt{'s' * (attempts > 1)}")
 
     def headers(self, event_id: str, body: bytes) -> dict[str, str]:
@@ -121,6 +122,19 @@ def _key_of(name: str, secret: str) -> bytes:
         raise SettingsError(
             f"setting webhooks.endpoints.{name}.secret: what follows whsec_ is no Base64"
         ) from None
+
+
+def _url_of(name: str, url: str) -> httpx.URL:
+    try:
+        return httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise SettingsError(f"setting webhooks.endpoints.{name}.url: {error}") from None
+
+
+def _said(error: Exception) -> str:
+    """Put an error into words; what is not of HTTP by name alone, for it may quote the URL."""
+    text = f": {error}" if isinstance(error, httpx.HTTPError) else ""
+    return f"{type(error).__name__}{text}".rstrip(": ")
 
 
 def _asked_for(answer: httpx.Response) -> float:

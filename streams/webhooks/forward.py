@@ -1,8 +1,9 @@
 """From the alerts topic to the endpoints: every alert that one wants is taken, or a dead letter.
 
-1. Read a batch. 2. Send to all endpoints at once, to each in order; what one has taken before is
-left out. 3. Bury what was refused for good. 4. Commit. A process that dies between 2 and 4 sends
-again only what it had not noted as sent: receivers drop a ``webhook-id`` that they have seen.
+1. Read a batch. 2. Send it to all endpoints at once, the revisions of an alert in order; what one
+has taken before is left out. 3. Bury what was refused for good. 4. Commit. A process that dies
+between 2 and 4 sends again only what it had not noted as sent: receivers drop a ``webhook-id`` that
+they have seen.
 """
 
 from __future__ import annotations
@@ -10,16 +11,19 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
 import httpx
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streams.connection import broker_errors, client_options
 from streams.dead_letters.sending import Send, sending
 from streams.errors import SettingsError, TocsinError
+from streams.joining import Joining
 from streams.pipeline.batch import Message
 from streams.schemas import DECODE_ERRORS, Alert, DeadLetter, decode_alert
 from streams.settings import Settings
@@ -29,8 +33,18 @@ from streams.webhooks.endpoint import Endpoint, Refused
 
 log = logging.getLogger(__name__)
 
-_BATCH: Final = 50
+T = TypeVar("T")
+Sent = tuple[Alert, Any]
+"""An alert and its record."""
+
+_BATCH: Final = 500
+"""Records a commit: while an endpoint is away, so many wait for their attempts at once."""
+
 _POLL_MS: Final = 500
+_KEEP_S: Final = 5.0
+"""How often a batch under way tells the group that it is alive: attempts may take longer than the
+300 s that Kafka's clients may stay away."""
+
 _RETRY_S: Final = 2.0
 _DAY_S: Final = 86_400
 
@@ -46,12 +60,13 @@ class Forwarder:
         self._settings = settings
         self._redis = open_async_client(settings.redis)
         self._endpoints: list[Endpoint] = []
+        self._began_ms = round(time.time() * 1000)
 
     async def run(self) -> None:
         """Forward until cancelled; waits for what is away.
 
         Raises:
-            SettingsError: an endpoint's secret is not what it says.
+            SettingsError: an endpoint's secret or URL is not what it says.
         """
         hooks = self._settings.webhooks
         async with AsyncExitStack() as stack:
@@ -71,66 +86,94 @@ class Forwarder:
         kafka = self._settings.kafka
         with broker_errors(kafka):
             consumer = AIOKafkaConsumer(
-                self._settings.topics.alerts,
                 **client_options(kafka),
                 group_id=self._settings.webhooks.group,
                 enable_auto_commit=False,
-                auto_offset_reset="latest",
+                auto_offset_reset="earliest",  # of a place that is older than what is left
                 session_timeout_ms=round(kafka.session_timeout_s * 1000),
                 heartbeat_interval_ms=round(kafka.heartbeat_interval_s * 1000),
                 rebalance_timeout_ms=round(kafka.rebalance_timeout_s * 1000),
             )
+            joining = Joining(partial(self._begin, consumer))
             try:
                 await consumer.start()
+                consumer.subscribe([self._settings.topics.alerts], listener=joining)
                 log.info("forwarding to %s", ", ".join(one.name for one in self._endpoints))
                 async with sending(kafka) as bury:
                     while True:
-                        await self._step(consumer, bury)
+                        # 1. Read.
+                        fetched = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_BATCH)
+                        joining.check()
+                        if fetched:
+                            await self._step(consumer, fetched, bury)
             finally:
                 await consumer.stop()
 
-    async def _step(self, consumer: Any, bury: Send) -> None:
-        # 1. Read.
-        fetched = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_BATCH)
+    async def _begin(self, consumer: Any, partitions: Iterable[TopicPartition]) -> None:
+        """Begin a partition that has no commit at the time when this process began.
+
+        The place is committed at once: a process that dies before its first batch loses none.
+        """
+        fresh = [one for one in partitions if await consumer.committed(one) is None]
+        if not fresh:
+            return
+        ends = await consumer.end_offsets(fresh)  # before the times: none comes in between
+        found = await consumer.offsets_for_times(dict.fromkeys(fresh, self._began_ms))
+        places = {one: ends[one] if (at := found.get(one)) is None else at.offset for one in fresh}
+        for one, place in places.items():
+            consumer.seek(one, place)
+        await consumer.commit(places)
+
+    async def _step(self, consumer: Any, fetched: dict[TopicPartition, Any], bury: Send) -> None:
         records = [record for found in fetched.values() for record in found]
         alerts = [(alert, record) for record in records for alert in _decoded(record)]
-        if alerts:
-            # 2. Send; who fails waits for the others, so that nothing is sent behind our back.
-            sent = await asyncio.gather(
-                *(self._send(one, alerts) for one in self._endpoints), return_exceptions=True
-            )
-            refused: dict[str, Message] = {}
-            for found in sent:
-                if isinstance(found, BaseException):
-                    raise found
-                refused |= found
-            # 3. Bury what was refused, and only then remember that it is done with.
-            if refused:
-                await bury(list(refused.values()))
-                for key in refused:
-                    await self._remember(key)
-        # 4. Commit.
-        if fetched:
-            await consumer.commit()
+        # 2. Send.
+        refused = await _keeping_its_place(consumer, self._send_all(alerts))
+        # 3. Bury what was refused, and only then remember that it is done with.
+        if refused:
+            await bury(list(refused.values()))
+            for key in refused:
+                await self._remember(key)
+        # 4. Commit what is still ours.
+        ours = consumer.assignment()
+        await consumer.commit(
+            {one: found[-1].offset + 1 for one, found in fetched.items() if one in ours}
+        )
 
-    async def _send(
-        self, endpoint: Endpoint, alerts: Sequence[tuple[Alert, Any]]
-    ) -> dict[str, Message]:
-        """Send what `endpoint` wants and has not taken yet; return dead letters of what it refused.
+    async def _send_all(self, alerts: Sequence[Sent]) -> dict[str, Message]:
+        """Send to every endpoint what it wants; return dead letters of what one refused.
 
         The letters are by the key under which to remember that they are buried.
 
         Raises:
             StoreError: Redis does not serve; nothing is committed.
         """
+        chains: dict[tuple[Endpoint, str], dict[str, Sent]] = {}
+        for endpoint in self._endpoints:
+            for alert, record in alerts:
+                if endpoint.wants(alert):
+                    key = self._key(endpoint.name, alert.event_id)
+                    chains.setdefault((endpoint, alert.id), {})[key] = alert, record
+        known = await self._remembered([key for chain in chains.values() for key in chain])
+        # Who fails waits for the others, so that nothing is sent behind our back.
+        found = await asyncio.gather(
+            *(
+                self._send(endpoint, {key: sent for key, sent in chain.items() if key not in known})
+                for (endpoint, _), chain in chains.items()
+            ),
+            return_exceptions=True,
+        )
         refused: dict[str, Message] = {}
-        for alert, record in alerts:
-            key = self._key(endpoint.name, alert.event_id)
-            if not endpoint.wants(alert):
-                continue
-            with translated():
-                if await self._redis.exists(key):
-                    continue
+        for letters in found:
+            if isinstance(letters, BaseException):
+                raise letters
+            refused |= letters
+        return refused
+
+    async def _send(self, endpoint: Endpoint, chain: Mapping[str, Sent]) -> dict[str, Message]:
+        """Send messages on one alert in their order."""
+        refused: dict[str, Message] = {}
+        for key, (alert, record) in chain.items():
             try:
                 await endpoint.send(alert.event_id, record.value)
             except Refused as error:
@@ -139,6 +182,14 @@ class Forwarder:
             else:
                 await self._remember(key)
         return refused
+
+    async def _remembered(self, keys: Sequence[str]) -> set[str]:
+        """Choose the events that had their fate before."""
+        with translated():
+            asking = self._redis.pipeline(transaction=False)
+            for key in keys:
+                asking.exists(key)
+            return {key for key, known in zip(keys, await asking.execute(), strict=True) if known}
 
     async def _remember(self, key: str) -> None:
         """Note that an event had its fate at an endpoint."""
@@ -164,6 +215,21 @@ class Forwarder:
         )
         topic = dead_topic(self._settings, self._settings.topics.alerts)
         return Message(topic, record.key, record.value, letter.to_headers(), record.partition)
+
+
+async def _keeping_its_place(consumer: Any, work: Awaitable[T]) -> T:
+    """Await `work`, however long it takes, as a live member of the group that fetches nothing."""
+    task = asyncio.ensure_future(work)
+    try:
+        while not (await asyncio.wait({task}, timeout=_KEEP_S))[0]:
+            consumer.pause(*consumer.assignment())
+            for one, records in (await consumer.getmany(timeout_ms=0)).items():
+                consumer.seek(one, records[0].offset)  # given to us just now: read later
+        return task.result()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        consumer.resume(*consumer.paused())
 
 
 def _decoded(record: Any) -> list[Alert]:

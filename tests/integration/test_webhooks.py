@@ -7,11 +7,11 @@ import threading
 import uuid
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from itertools import count
 from pathlib import Path
 
 import pytest
 
+from streams.admin import connect
 from streams.schemas import DeadLetter
 from tests.conftest import Stack
 from tests.dashboard import a_fraud, an_object, send_alerts
@@ -73,22 +73,22 @@ def forwarding(bed: Bed, receiver: Receiver) -> WorkerProcess:
     return made
 
 
-def until_it_forwards(hooks: WorkerProcess, bed: Bed, receiver: Receiver) -> None:
-    """It begins with what comes next, once it has joined."""
-    probes = count(9_000)
-
-    def reached() -> bool:
-        send_alerts(bed, [a_fraud(next(probes))])
-        return bool(receiver.taken)
-
-    hooks.until(reached, "the first event")
+def until_it_has_a_place(hooks: WorkerProcess, bed: Bed) -> None:
+    """From then on no event is lost, whatever becomes of the process."""
+    alerts = bed.settings.topics.alerts
+    with connect(bed.settings.kafka) as admin:
+        hooks.until(lambda: admin.committed(f"{alerts}-hooks", alerts), "the first commit")
 
 
 def test_each_event_arrives_once_and_what_is_refused_is_buried(
     bed: Bed, receiver: Receiver
 ) -> None:
     first = forwarding(bed, receiver).start()
-    until_it_forwards(first, bed, receiver)
+    until_it_has_a_place(first, bed)
+    first.kill()
+    send_alerts(bed, [a_fraud(0)])
+    first = forwarding(bed, receiver).start()
+    first.until(lambda: a_fraud(0).event_id in receiver.taken, "what came after the kill")
     alerts = [a_fraud(1), a_fraud(2), an_object(3, camera="gate")]
     send_alerts(bed, [*alerts, alerts[0]])
     last = a_fraud(4)
@@ -119,7 +119,6 @@ def test_what_was_refused_is_buried_though_that_fails_at_first(
     topics = bed.settings.topics
     bed.create_topics(only=[topics.alerts])
     with forwarding(bed, receiver) as hooks:
-        until_it_forwards(hooks, bed, receiver)
         send_alerts(bed, [an_object(1, camera="gate")])
         hooks.until(lambda: any("stand still" in line for line in hooks.log), "a burial that fails")
         bed.create_topics(only=[f"{topics.alerts}.dead"])
