@@ -7,16 +7,18 @@ nothing. Whoever calls has checked that the person may.
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from streams.dashboard.access.users import Principal
 from streams.dashboard.sender import Sender
 from streams.dashboard.view.records import OUTCOMES, Suppression, Verdict, ViewedAlert
 from streams.dashboard.view.store import ViewStore
-from streams.errors import NotFound, SettingsError
+from streams.errors import NotFound, SettingsError, StoreError
 from streams.producers.verdicts import Statement, checked, label_of
 from streams.schemas import Action, encode
 from streams.settings import Settings
@@ -24,6 +26,8 @@ from streams.tracing import verdict_headers
 
 if TYPE_CHECKING:  # an extra
     from streams.tracing.spans import Spans
+
+log = logging.getLogger(__name__)
 
 MOST: Final = 500
 """Alerts that are decided at once."""
@@ -78,11 +82,11 @@ class Desk:
             actions.append(self._about(viewed, who, "verdict", outcome=outcome, text=text))
         records = checked(labels, self._settings.labels.horizon_days)
         # On record first: no verdict may go out of which nobody knows whose it is.
-        await self._record(actions)
+        await self._send(actions)
         topic = self._settings.topics.labels
         traces = verdict_headers([one.alert.traceparent for one in found], topic, self._spans)
         await self._sender.send(topic, records, traces)
-        await self._store.put_verdicts(verdicts)
+        await _shown(self._store.put_actions(actions), self._store.put_verdicts(verdicts))
         return {
             viewed.alert.id: None if viewed.verdict is None else viewed.verdict.outcome
             for viewed in found
@@ -96,7 +100,7 @@ class Desk:
         """
         (viewed,) = await self._find([alert_id])
         action = self._about(viewed, who, "note", text=text)
-        await self._record([action])
+        await self._record(action)
         return action
 
     async def suppress(
@@ -130,7 +134,7 @@ class Desk:
             text=reason,
             alert_id=alert_id,
         )
-        await self._record([action])
+        await self._record(action)
         return Suppression(action.id, kind, entity, now, until, by=who.name, reason=reason)
 
     async def lift(self, suppression_id: str, who: Principal) -> None:
@@ -143,7 +147,7 @@ class Desk:
         if found is None:
             raise NotFound(f"no suppression {suppression_id!r}")
         await self._record(
-            [self._action(who, "lift", kind=found.kind, entity=found.entity, of=found.id)]
+            self._action(who, "lift", kind=found.kind, entity=found.entity, of=found.id)
         )
 
     async def record(
@@ -168,7 +172,7 @@ class Desk:
             entity=camera,
             text=text[:2000],
         )
-        await self._record([made])
+        await self._record(made)
 
     async def _find(self, ids: list[str]) -> list[ViewedAlert]:
         found = []
@@ -178,10 +182,13 @@ class Desk:
             found.append(viewed)
         return found
 
-    async def _record(self, actions: list[Action]) -> None:
+    async def _record(self, action: Action) -> None:
+        await self._send([action])
+        await _shown(self._store.put_actions([action]))
+
+    async def _send(self, actions: list[Action]) -> None:
         records = [((one.entity or one.by or "-").encode(), encode(one)) for one in actions]
         await self._sender.send(self._settings.topics.audit, records)
-        await self._store.put_actions(actions)
 
     def _about(self, viewed: ViewedAlert, who: Principal, action: Any, **rest: Any) -> Action:
         alert = viewed.alert
@@ -195,6 +202,15 @@ class Desk:
 
     def _now(self) -> int:
         return round(self._clock() * 1000)
+
+
+async def _shown(*showing: Awaitable[None]) -> None:
+    """Show at once what went out; it is done, and shown when it comes back, where that fails."""
+    for done in await asyncio.gather(*showing, return_exceptions=True):
+        if isinstance(done, StoreError):
+            log.warning("what was done is shown later: %s", done)
+        elif isinstance(done, BaseException):
+            raise done
 
 
 DECISIONS: Final = {decision: outcome for outcome, decision in OUTCOMES.items()}

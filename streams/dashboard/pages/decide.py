@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from nicegui import ui
@@ -13,7 +14,8 @@ from streams.dashboard.pages.frame import Visit
 from streams.dashboard.pages.words import DISMISSALS
 from streams.schemas import Alert
 
-Done = Callable[[], Awaitable[None]]
+Done = Callable[[Sequence[str]], Awaitable[None]]
+"""Called with the alerts that were decided; with none after something was taken back."""
 
 _DURATIONS: Final = {
     60: "1 hour",
@@ -25,7 +27,11 @@ _DURATIONS: Final = {
 
 
 class Decider:
-    """Decides what is chosen; `done` is called when it is sent."""
+    """Decides what is chosen; `done` is called when it is sent.
+
+    One thing at a time: what is asked for while another decision is on its way is left out, for a
+    key that is pressed twice is meant once.
+    """
 
     def __init__(
         self, visit: Visit, chosen: Callable[[], Awaitable[Sequence[str]]], done: Done
@@ -33,6 +39,8 @@ class Decider:
         self._visit, self._chosen, self._done = visit, chosen, done
         self._before: Step = {}
         self._asked: ui.dialog | None = None
+        self.is_sending = False
+        """Whether a decision is on its way."""
 
     @property
     def is_asking(self) -> bool:
@@ -41,35 +49,47 @@ class Decider:
 
     async def confirm(self, shown: str | None = None) -> None:
         """Say that it was one: of the alert that is `shown`, or of what is chosen."""
-        await self._decide([shown] if shown else await self._chosen(), True, "")
+        with self._alone() as is_free:
+            if is_free:
+                await self._decide([shown] if shown else await self._chosen(), True, "")
 
     async def dismiss(self, shown: str | None = None) -> None:
         """Ask why, and say that it was none; of which, as `confirm`."""
-        ids = [shown] if shown else await self._chosen()
-        if not ids or await self._visit.acting() is None:
-            return
+        with self._alone() as is_free:
+            if not is_free:
+                return
+            ids = [shown] if shown else await self._chosen()
+            if not ids or await self._visit.acting() is None:
+                return
         with dialog(f"Dismiss {_count(ids)}") as opened:
             self._asked = opened
             reason = ui.radio(list(DISMISSALS), value=DISMISSALS[0]).props('aria-label="Reason"')
             text = ui.input("In words (optional)").props("maxlength=1900 outlined dense")
 
             async def send() -> None:
-                opened.close()
-                words = ": ".join(filter(None, (reason.value, text.value.strip())))
-                await self._decide(ids, False, words)
+                with self._alone() as is_free:
+                    if not is_free or not opened.value:
+                        return
+                    opened.close()
+                    words = ": ".join(filter(None, (reason.value, text.value.strip())))
+                    await self._decide(ids, False, words)
 
             text.on("keydown.enter", send)
             buttons(opened, "Dismiss", send)
 
     async def undo(self) -> None:
-        """Say again what was said before the last decision."""
-        before, self._before = self._before, {}
-        who = await self._visit.acting() if before else None
-        if who is None:
-            return
-        if await self._visit.trying(self._visit.services.desk.decide(before, who, "undone")):
+        """Say again what was said before the last decision; it can be tried again if that fails."""
+        with self._alone() as is_free:
+            before = self._before
+            who = await self._visit.acting() if is_free and before else None
+            if who is None:
+                return
+            undoing = self._visit.services.desk.decide(before, who, "undone")
+            if await self._visit.trying(undoing) is None:
+                return
+            self._before = {}
             self._visit.say(f"Took back {_count(list(before))}")
-            await self._done()
+            await self._done([])
 
     async def suppress(self, alert: Alert) -> None:
         """Ask for how long, and hide what opens from now on of the alert's card or camera."""
@@ -130,7 +150,17 @@ class Decider:
         self._before = before
         word = "Confirmed" if outcome else "Dismissed"
         self._visit.say(f"{word} {_count(ids)}", self.undo)
-        await self._done()
+        await self._done(ids)
+
+    @contextmanager
+    def _alone(self) -> Iterator[bool]:
+        """Give whether nothing else is on its way; during the block nothing else begins."""
+        is_free = not self.is_sending
+        self.is_sending = True
+        try:
+            yield is_free
+        finally:
+            self.is_sending = not is_free
 
 
 def _count(ids: Sequence[str]) -> str:

@@ -43,6 +43,25 @@ return node.id;
 """
 """Choose the row after, or before, those that are chosen; returns its id."""
 
+AFTER: Final = """
+const api = getElement(%(grid)d).api, decided = new Set(%(ids)s);
+api.flushAsyncTransactions();
+const places = [...decided].map(id => api.getRowNode(id)?.rowIndex).filter(place => place != null);
+if (!places.length) return null;
+api.deselectAll();
+for (const [from, step] of [[Math.max(...places), 1], [Math.min(...places), -1]]) {
+  let place = from + step, node;
+  while ((node = api.getDisplayedRowAtIndex(place)) && decided.has(node.id)) place += step;
+  if (node) {
+    node.setSelected(true);
+    api.ensureIndexVisible(place);
+    return node.id;
+  }
+}
+return null;
+"""
+"""Choose the row after those with some ids, while they are there, else the one before them."""
+
 RING: Final = """
 const bell = window.bell ??= new AudioContext();
 bell.resume();

@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote
 
 from nicegui import events, ui
@@ -15,13 +15,10 @@ from streams.dashboard.pages.decide import Decider
 from streams.dashboard.pages.detail import draw_alert
 from streams.dashboard.pages.evidence import around_of
 from streams.dashboard.pages.frame import ANSWER_S, Visit, empty
-from streams.dashboard.pages.grid import GRID, RING, STEP, columns_for
-from streams.dashboard.pages.words import row_of
+from streams.dashboard.pages.grid import AFTER, GRID, RING, STEP, columns_for
+from streams.dashboard.pages.rows import Rows, Steps
 from streams.dashboard.view.changes import Subscription
 from streams.dashboard.view.query import Filters, page_of
-
-MOST: Final = 10_000
-"""Rows of one list: older alerts are found by the filters."""
 
 _FIRST: Final = 200
 _PAGE: Final = 500
@@ -38,7 +35,7 @@ class LiveList:
         self._visit, self._subscription = visit, subscription
         self._filters = Filters(decision="undecided")
         self._cursor: str | None = None
-        self._known: set[str] = set()
+        self._rows = Rows()
         self._shown: str | None = None
         self._is_loading = asyncio.Lock()
         self._decider = Decider(visit, self._chosen, self._next)
@@ -130,7 +127,7 @@ class LiveList:
     async def load(self) -> None:
         """Begin anew with the first page; older ones follow as one scrolls."""
         async with self._is_loading:
-            self._known.clear()
+            self._rows.clear()
             self._cursor = None
             self._subscription.take()
             self._subscription.lost = False
@@ -146,56 +143,42 @@ class LiveList:
             self._status.set_text("The list cannot be loaded now: Redis does not answer")
             return
         self._cursor = page.cursor
-        rows = [row_of(one) for one in page.alerts if one.alert.id not in self._known]
-        self._known.update(row["id"] for row in rows)
-        self._apply({"add": rows})
+        self._apply(self._rows.older(page.alerts))
 
     async def _scrolled(self) -> None:
-        if self._cursor is None or len(self._known) >= MOST or self._is_loading.locked():
+        if self._cursor is None or self._rows.is_full or self._is_loading.locked():
             return
         async with self._is_loading:
             last = await ui.run_javascript(
                 f"return getElement({self._grid.id}).api.getLastDisplayedRowIndex()",
                 timeout=ANSWER_S,
             )
-            if int(last) > len(self._known) - _FIRST:
+            if int(last) > len(self._rows) - _FIRST:
                 await self._load_page(_PAGE)
 
     async def _tick(self) -> None:
+        if not (self._paused or self._is_loading.locked() or self._decider.is_sending):
+            await self._take_news()
+
+    async def _take_news(self) -> None:
         """Draw what came since the last time, all at once."""
-        if self._paused or self._is_loading.locked():
-            return
         if self._subscription.lost:
             await self.load()
             return
-        add, update, remove, again = [], [], [], None
-        for change in self._subscription.take():
-            viewed = change.viewed
-            name = viewed.alert.id
-            if name == self._shown:
-                again = viewed
-            if self._filters.includes(viewed):
-                row = row_of(viewed)
-                if name in self._known:
-                    update.append(row)
-                elif len(self._known) < MOST:
-                    self._known.add(name)
-                    add.append(row)
-            elif name in self._known:
-                self._known.discard(name)
-                remove.append({"id": name})
-        if add:
+        changed = [change.viewed for change in self._subscription.take()]
+        steps = self._rows.news(changed, self._filters)
+        if steps["add"]:
             self._ring()
-        if add or update or remove:
-            self._apply({"add": add, "update": update, "remove": remove})
-        if again is not None:
-            await self._draw(again.alert.id)
+        if any(steps.values()):
+            self._apply(steps)
+        if self._shown in {viewed.alert.id for viewed in changed}:
+            await self._draw(self._shown)
 
-    def _apply(self, rows: dict[str, Any]) -> None:
-        self._grid.run_grid_method("applyTransactionAsync", rows)
-        self._empty.set_visibility(not self._known)
-        more = "+" if self._cursor is not None else ""
-        self._status.set_text(f"{len(self._known):,}{more} alerts")
+    def _apply(self, steps: Steps) -> None:
+        self._grid.run_grid_method("applyTransactionAsync", steps)
+        self._empty.set_visibility(not self._rows)
+        more = "+" if self._rows.is_cut or self._cursor is not None else ""
+        self._status.set_text(f"{len(self._rows):,}{more} alerts")
 
     # -- choosing and deciding ----------------------------------------------------------------
     async def _clicked(self, event: events.GenericEventArguments) -> None:
@@ -225,10 +208,15 @@ class LiveList:
         if name is not None and name != self._shown:
             await self._draw(str(name))
 
-    async def _next(self) -> None:
-        """After a decision: what was decided leaves, the next one is chosen."""
-        await self._step(1)
-        await self._tick()
+    async def _next(self, decided: Sequence[str]) -> None:
+        """After a decision: the next one is chosen, then what was decided leaves."""
+        if decided:
+            script = AFTER % {"grid": self._grid.id, "ids": json.dumps(list(decided))}
+            name = await ui.run_javascript(script, timeout=ANSWER_S)
+            if name is not None and name != self._shown:
+                await self._draw(str(name))
+        if not self._paused:
+            await self._take_news()
 
     async def _draw(self, name: str) -> None:
         self._shown = name

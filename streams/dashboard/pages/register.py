@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -50,7 +51,7 @@ def add_pages(app: FastAPI, services: Services) -> None:
         async def chosen() -> list[str]:
             return [alert_id]
 
-        async def draw() -> None:
+        async def draw(_: Sequence[str] = ()) -> None:
             (viewed,) = await visit.trying(services.store.get([alert_id])) or [None]
             around = viewed and await visit.trying(around_of(services, viewed))
             place.clear()

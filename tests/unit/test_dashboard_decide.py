@@ -1,0 +1,142 @@
+"""A decision is made once, and can be taken back until that has gone out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from streams.dashboard.access.users import LOCAL, Principal
+from streams.dashboard.desk import Desk, Step
+from streams.dashboard.pages.decide import Decider
+from streams.dashboard.view.records import ViewedAlert
+from streams.errors import BrokerError, StoreError, TocsinError
+from streams.schemas import decode_action, decode_label
+from streams.settings import Settings
+from tests.dashboard import a_fraud
+
+WHO = Principal(LOCAL, "analyst")
+
+
+class Visit:
+    """Who looks, before a desk that takes its time, and fails while it is told to."""
+
+    def __init__(self) -> None:
+        self.decided: list[Step] = []
+        self.said: list[str] = []
+        self.fails = False
+        self.services = SimpleNamespace(desk=self)
+
+    async def acting(self) -> Principal:
+        return WHO
+
+    async def trying(self, work: Awaitable[Any]) -> Any:
+        try:
+            return await work
+        except TocsinError as error:
+            self.said.append(str(error))
+
+    def say(self, text: str, undo: Callable[[], Awaitable[None]] | None = None) -> None:
+        self.said.append(text)
+
+    async def judge(self, ids: Sequence[str], outcome: bool | None, *_: Any) -> Step:
+        return await self.decide(dict.fromkeys(ids, outcome))
+
+    async def decide(self, outcomes: Step, *_: Any) -> Step:
+        await asyncio.sleep(0.01)
+        if self.fails:
+            raise BrokerError("no broker")
+        self.decided.append(outcomes)
+        return dict.fromkeys(outcomes)
+
+
+def decider(visit: Visit) -> tuple[Any, list[list[str]]]:
+    done: list[list[str]] = []
+
+    async def chosen() -> list[str]:
+        await asyncio.sleep(0.01)
+        return ["a"]
+
+    async def note(ids: Sequence[str]) -> None:
+        done.append(list(ids))
+
+    made: Any = visit
+    return Decider(made, chosen, note), done
+
+
+def test_a_key_pressed_twice_is_meant_once() -> None:
+    visit = Visit()
+    one, done = decider(visit)
+
+    async def use() -> None:
+        await asyncio.gather(one.confirm(), one.confirm(), one.undo())
+        await one.confirm()
+
+    asyncio.run(use())
+    assert visit.decided == [{"a": True}] * 2
+    assert done == [["a"]] * 2
+
+
+def test_an_undo_that_fails_can_be_tried_again() -> None:
+    visit = Visit()
+    one, done = decider(visit)
+
+    async def use() -> None:
+        await one.confirm()
+        visit.fails = True
+        await one.undo()
+        visit.fails = False
+        await one.undo()
+        await one.undo()  # there is nothing left to take back
+
+    asyncio.run(use())
+    assert visit.decided == [{"a": True}, {"a": None}]
+    assert visit.said == ["Confirmed 1 alert", "no broker", "Took back 1 alert"]
+    assert done == [["a"], []]
+
+
+class Store:
+    """A view that holds one alert, in a Redis that takes nothing."""
+
+    def __init__(self, viewed: ViewedAlert) -> None:
+        self.viewed = viewed
+
+    async def get(self, ids: Sequence[str]) -> list[ViewedAlert]:
+        return [self.viewed]
+
+    async def put_actions(self, actions: object) -> None:
+        raise StoreError("Redis does not answer")
+
+    put_verdicts = put_actions
+
+
+class Sender:
+    """Keeps what is sent."""
+
+    def __init__(self) -> None:
+        self.sent: dict[str, list[bytes]] = {}
+
+    async def send(self, topic: str, records: Sequence[tuple[bytes, bytes]]) -> None:
+        self.sent.setdefault(topic, []).extend(value for _, value in records)
+
+
+def test_what_went_out_is_decided_though_it_cannot_be_shown_at_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    alert = a_fraud(1)
+    store: Any = Store(ViewedAlert(alert, 1, None, (), suppressed=False))
+    sender: Any = Sender()
+    desk = Desk(Settings(), store, sender)
+
+    async def use() -> None:
+        assert await desk.judge([alert.id], True, WHO) == {alert.id: None}
+        await desk.note(alert.id, WHO, "called")
+
+    asyncio.run(use())
+    (label,) = map(decode_label, sender.sent["labels"])
+    assert label.is_fraud
+    assert [decode_action(one).action for one in sender.sent["audit"]] == ["verdict", "note"]
+    assert "shown later: Redis does not answer" in caplog.text

@@ -1,0 +1,61 @@
+"""What a list holds as alerts come, change and are decided."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from streams.dashboard.pages.rows import Rows
+from streams.dashboard.view.query import Filters
+from streams.dashboard.view.records import Verdict, ViewedAlert
+from streams.schemas import Alert
+from tests.dashboard import a_fraud, an_object
+
+EVERYTHING = Filters()
+
+
+def viewed(alert: Alert, opened: int, verdict: Verdict | None = None) -> ViewedAlert:
+    return ViewedAlert(alert, opened, verdict, (), suppressed=False)
+
+
+def ids(steps: dict[str, list[dict[str, Any]]]) -> dict[str, list[str]]:
+    return {step: [row["id"] for row in rows] for step, rows in steps.items() if rows}
+
+
+def test_nothing_changes_an_empty_list() -> None:
+    rows = Rows()
+    assert ids(rows.older([])) == ids(rows.news([], EVERYTHING)) == {}
+    assert (len(rows), rows.is_full, rows.is_cut) == (0, False, False)
+
+
+def test_new_alerts_come_into_a_full_list_and_the_oldest_make_room() -> None:
+    rows = Rows(most=3)
+    old = [viewed(a_fraud(number), number) for number in range(3)]
+    rows.older(old)
+    assert rows.is_full
+    new = [viewed(a_fraud(number), number) for number in (10, 11)]
+    gone = [one.alert.id for one in old[:2]]
+    steps = ids(rows.news([*new, old[0]], EVERYTHING))
+    assert steps == {"add": [one.alert.id for one in new], "remove": gone}
+    assert (len(rows), rows.is_cut) == (3, True)
+    # One that is older than all that there is room for does not come in.
+    assert ids(rows.news([viewed(a_fraud(1), 1)], EVERYTHING)) == {}
+
+
+def test_what_is_decided_leaves_a_list_of_what_is_to_decide_and_comes_back() -> None:
+    rows, wanted = Rows(), Filters(decision="undecided")
+    alert = an_object(1)
+    assert ids(rows.news([viewed(alert, 5)], wanted)) == {"add": [alert.id]}
+    later = replace(alert, revision=1, status="update")
+    assert ids(rows.news([viewed(later, 5)], wanted)) == {"update": [alert.id]}
+    confirmed = viewed(later, 5, Verdict(True, 9))
+    assert ids(rows.news([confirmed], wanted)) == {"remove": [alert.id]}
+    assert ids(rows.news([confirmed], wanted)) == {}
+    assert ids(rows.news([viewed(later, 5, Verdict(None, 10))], wanted)) == {"add": [alert.id]}
+
+
+def test_a_page_brings_no_alert_that_came_as_news_before_it() -> None:
+    rows, alerts = Rows(), [viewed(a_fraud(number), number) for number in range(2)]
+    rows.news(alerts[1:], EVERYTHING)
+    assert ids(rows.older(alerts)) == {"add": [alerts[0].alert.id]}
