@@ -29,11 +29,13 @@ async def read_topic(
     from_beginning: bool,
     follow: bool,
     since_ms: int | None = None,
+    newest: int | None = None,
 ) -> AsyncGenerator[list[Any], None]:
     """Yield the records of `topic` as lists of aiokafka's records, in order of each partition.
 
     From the log start or from what arrives next; without `follow` it ends at the log end that
-    it finds when it starts, with it never. `since_ms` leaves out what was sent before (ms, epoch).
+    it finds when it starts, with it never. `since_ms` leaves out what was sent before (ms, epoch),
+    `newest` all but so many offsets before the end of each partition.
 
     Raises:
         BrokerError: no broker answers, it refuses us, or the topic does not exist.
@@ -58,6 +60,8 @@ async def read_topic(
             starts = await consumer.beginning_offsets(list(ends)) if from_beginning else ends
             if since_ms is not None:
                 starts = await _since(consumer, starts, ends, since_ms)
+            if newest is not None:
+                starts = {one: max(start, ends[one] - newest) for one, start in starts.items()}
             for partition, start in starts.items():
                 consumer.seek(partition, start)
             left = {partition for partition in ends if starts[partition] < ends[partition]}

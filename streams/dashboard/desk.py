@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from streams.dashboard.access.users import Principal
 from streams.dashboard.sender import Sender
-from streams.dashboard.view.records import OUTCOMES, Suppression, Verdict, ViewedAlert
+from streams.dashboard.view.records import (
+    LONGEST_SUPPRESSION_MS,
+    OUTCOMES,
+    Suppression,
+    Verdict,
+    ViewedAlert,
+)
 from streams.dashboard.view.store import ViewStore
 from streams.errors import NotFound, SettingsError, StoreError
 from streams.producers.verdicts import Statement, checked, label_of
@@ -31,8 +37,6 @@ log = logging.getLogger(__name__)
 
 MOST: Final = 500
 """Alerts that are decided at once."""
-
-_LONGEST_MINUTES: Final = 366 * 24 * 60
 
 Step = dict[str, bool | None]
 """What had been decided on each alert before: what an undo says again."""
@@ -120,10 +124,10 @@ class Desk:
         Raises:
             SettingsError: `minutes` is out of range.
         """
-        if not 1 <= minutes <= _LONGEST_MINUTES:
+        now, lasts = self._now(), minutes * 60_000
+        if not 60_000 <= lasts <= LONGEST_SUPPRESSION_MS:
             raise SettingsError("suppress for 1 minute to 366 days")
-        now = self._now()
-        until = now + round(minutes * 60_000)
+        until = now + round(lasts)
         action = self._action(
             who,
             "suppress",

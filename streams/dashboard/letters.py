@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from heapq import heappush, heappushpop
 from typing import Final
 
@@ -16,36 +17,48 @@ from streams.dead_letters.sending import sending
 from streams.errors import TopicMissing
 from streams.settings import Settings
 
-MOST_READ: Final = 100_000
-"""Letters that are read for one answer; `tocsin dead-letters list` reads all."""
+NEWEST: Final = 2_000
+"""Records before the end of each partition that are read for one answer; `tocsin dead-letters list`
+reads all."""
 
 
-async def newest_letters(
-    settings: Settings, wanted: Wanted, limit: int
-) -> tuple[list[Letter], int]:
-    """Find the newest `limit` letters, the newest first, and how many there are in all.
+@dataclass(frozen=True, slots=True)
+class Letters:
+    """The newest letters first; `total` are wanted among those that were read."""
+
+    newest: list[Letter]
+    total: int
+    are_all: bool
+    """Whether all there are were read."""
+
+
+async def newest_letters(settings: Settings, wanted: Wanted, limit: int) -> Letters:
+    """Find the newest `limit` letters.
 
     Raises:
         BrokerError: no broker answers.
         SettingsError: a topic was named that has no dead letters.
     """
     newest: list[tuple[int, str, Letter]] = []
-    total = 0
-    found = find_letters(settings, wanted, Strangers())
+    read, total, strangers = Counter[tuple[str, int]](), 0, Strangers()
+    found = find_letters(settings, Wanted(wanted.topics), strangers, newest=NEWEST)
     try:
         async with aclosing(found):
             async for letter in found:
+                read[letter.dead_topic, letter.partition] += 1
+                if not wanted.includes(letter):
+                    continue
                 total += 1
                 entry = letter.buried_at, letter.name, letter
                 if len(newest) < limit:
                     heappush(newest, entry)
                 else:
                     heappushpop(newest, entry)
-                if total == MOST_READ:
-                    break
     except TopicMissing:
-        return [], 0
-    return [letter for _, _, letter in sorted(newest, reverse=True)], total
+        return Letters([], 0, are_all=True)
+    most = max(read.values(), default=0) + strangers.count
+    letters = [letter for _, _, letter in sorted(newest, reverse=True)]
+    return Letters(letters, total, are_all=most < NEWEST)
 
 
 async def send_back(

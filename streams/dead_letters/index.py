@@ -106,9 +106,11 @@ def dead_topics(settings: Settings, topics: Sequence[str] = ()) -> list[str]:
 
 
 async def find_letters(
-    settings: Settings, wanted: Wanted, strangers: Strangers
+    settings: Settings, wanted: Wanted, strangers: Strangers, *, newest: int | None = None
 ) -> AsyncGenerator[Letter, None]:
     """Yield the letters that are wanted, topic by topic, in order of each partition.
+
+    With `newest` only so many records before the end of each partition are read.
 
     Raises:
         BrokerError: no broker answers, or a topic that was named, or every one, does not exist.
@@ -118,7 +120,12 @@ async def find_letters(
     topics = dead_topics(settings, wanted.topics)
     for topic in topics:
         batches = read_topic(
-            settings.kafka, topic, from_beginning=True, follow=False, since_ms=wanted.since_ms
+            settings.kafka,
+            topic,
+            from_beginning=True,
+            follow=False,
+            since_ms=wanted.since_ms,
+            newest=newest,
         )
         try:
             async with aclosing(batches):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
 from collections.abc import Iterator
@@ -10,10 +11,14 @@ from typing import Any
 import httpx
 import hypothesis
 import pytest
+import redis
 import schemathesis
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
+from streams.dashboard import letters
 from streams.dashboard.access.users import hash_password, new_token
+from streams.dashboard.api.app import new_app
+from streams.dead_letters.index import Wanted
 from streams.schemas import Action, ObjectLabel, TransactionLabel, decode_action, decode_label
 from tests.conftest import ROOT, Stack
 from tests.dashboard import Dashboard, a_fraud, an_object, dashboard_bed, send_alerts, serving
@@ -70,7 +75,7 @@ def actions(bed: Bed) -> list[Action]:
     return [decode_action(record.value) for record in bed.read(bed.settings.topics.audit)]
 
 
-def labels(bed: Bed) -> list[Any]:
+def labelled(bed: Bed) -> list[Any]:
     return [decode_label(record.value) for record in bed.read(bed.settings.topics.labels)]
 
 
@@ -90,9 +95,9 @@ def test_alerts_are_decided_taken_back_and_noted(bed: Bed, dashboard: Dashboard)
     note = dashboard.client.post(f"/api/alerts/{fraud.id}/notes", json={"text": "a known shop"})
     assert note.status_code == 201
 
-    (one,) = (label for label in labels(bed) if isinstance(label, TransactionLabel))
+    (one,) = (label for label in labelled(bed) if isinstance(label, TransactionLabel))
     assert (one.tx_id, one.is_fraud, one.by, one.note) == ("tx-1", True, "local", "called")
-    things = [label for label in labels(bed) if isinstance(label, ObjectLabel)]
+    things = [label for label in labelled(bed) if isinstance(label, ObjectLabel)]
     assert [label.is_true for label in things] == [True, False]
     assert things[0].labelled_at < things[1].labelled_at
     about = [(one.action, one.by) for one in actions(bed) if one.alert_id == fraud.id]
@@ -112,7 +117,7 @@ def test_all_alerts_are_decided_or_none(bed: Bed, dashboard: Dashboard) -> None:
 
     assert answer.status_code == 404
     assert "'nobody'" in answer.json()["detail"]
-    assert not any(getattr(label, "tx_id", "") == "tx-11" for label in labels(bed))
+    assert not any(getattr(label, "tx_id", "") == "tx-11" for label in labelled(bed))
     assert dashboard.alert(fraud.id)["actions"] == []
 
 
@@ -155,6 +160,11 @@ def test_two_dashboards_agree_and_one_that_begins_with_nothing_comes_to_the_same
         anew.until(lambda: anew.alerts(suppressed=True) == known, "the same view")
         assert len(anew.alerts("agree-9")) == 1
         assert anew.alerts("agree-3")[0]["decision"] == "dismissed"
+        # A Redis that is emptied under it is noticed, though nothing new comes.
+        with redis.Redis.from_url(bed.settings.redis.url) as client:
+            client.unlink(*client.scan_iter(f"{bed.settings.dashboard.group}-anew:*"))
+        assert anew.alerts(suppressed=True) == []
+        anew.until(lambda: anew.alerts(suppressed=True) == known, "the view once more")
     del guarded.client.headers["authorization"]
 
 
@@ -214,7 +224,7 @@ def test_nobody_comes_in_unknown_and_a_viewer_changes_nothing(bed: Bed, guarded:
         "/api/dead-letters/replay": {"letters": ["a:0:0"]},
     }.items():
         assert client.post(path, json=body).status_code == 403, path
-    assert not any(getattr(label, "tx_id", "") == "tx-301" for label in labels(bed))
+    assert not any(getattr(label, "tx_id", "") == "tx-301" for label in labelled(bed))
 
     assert client.delete("/api/session").status_code == 204
     assert client.get("/api/alerts").status_code == 401
@@ -271,7 +281,9 @@ def test_no_url_is_logged(bed: Bed, dashboard: Dashboard) -> None:
         assert not any(name in line for line in log)
 
 
-def test_dead_letters_are_looked_into_and_sent_back_once(bed: Bed, dashboard: Dashboard) -> None:
+def test_dead_letters_are_looked_into_and_sent_back_once(
+    bed: Bed, dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
     topics = bed.settings.topics
     dead = f"{topics.transactions}.dead"
     bed.create_topics(only=[topics.transactions, dead, f"{dead}.replayed"])
@@ -287,7 +299,7 @@ def test_dead_letters_are_looked_into_and_sent_back_once(bed: Bed, dashboard: Da
     bed.produce(dead, [letter, letter])
 
     found = dashboard.client.get("/api/dead-letters", params={"limit": 1}).json()
-    assert found["total"] == 2
+    assert (found["total"], found["are_all"]) == (2, True)
     name = found["letters"][0]["name"]
     assert dashboard.client.get(f"/api/dead-letters/{name}").json() == found["letters"][0]
     tried = {"letters": [name], "dry_run": True}
@@ -300,6 +312,10 @@ def test_dead_letters_are_looked_into_and_sent_back_once(bed: Bed, dashboard: Da
     assert [record.value for record in bed.read(topics.transactions)] == [b'{"tx_id": 1}']
     missing = dashboard.client.get(f"/api/dead-letters/{dead}:0:99")
     assert missing.status_code in {404, 409}
+    # Of more than it reads for one answer it reads the newest.
+    monkeypatch.setattr(letters, "NEWEST", 1)
+    newest = asyncio.run(letters.newest_letters(bed.settings, Wanted((dead,)), 10))
+    assert ([one.offset for one in newest.newest], newest.are_all) == ([1], False)
 
 
 def test_rules_are_changed_by_who_saw_them_and_may(bed: Bed, guarded: Dashboard) -> None:

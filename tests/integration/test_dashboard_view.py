@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from streams.dashboard.view import query, waiting
 from streams.dashboard.view.changes import Changes
 from streams.dashboard.view.query import Filters, page_of
 from streams.dashboard.view.records import Verdict, ViewedAlert
 from streams.dashboard.view.store import ViewStore
 from streams.dashboard.view.sweep import sweep
 from streams.devstack import RedisServer
-from streams.errors import SettingsError
+from streams.errors import SettingsError, StoreError
 from streams.schemas import Action, Alert, TransactionLabel
 from streams.settings import Settings
 from tests.dashboard import a_fraud, an_object
@@ -110,7 +111,7 @@ def test_the_later_verdict_wins_and_a_tie_goes_to_the_later_offset(in_view: InVi
         assert (await one(store, alert.id)).decision == "undecided"
         late = label_on(alert, 20, fraud=True), 7
         for label in (late, (label_on(alert, 10, fraud=False), 8), late):
-            assert await store.put_labels([label]) == []
+            await store.put_labels([label])
         assert (await one(store, alert.id)).decision == "confirmed"
         await store.put_labels([(label_on(alert, 20, fraud=None), 9)])
         assert (await one(store, alert.id)).decision == "undecided"
@@ -124,10 +125,66 @@ def test_the_later_verdict_wins_and_a_tie_goes_to_the_later_offset(in_view: InVi
     in_view(use)
 
 
-def test_a_verdict_without_an_alert_is_handed_back(in_view: InView) -> None:
-    label = label_on(a_fraud(1), 20, fraud=True)
+def test_a_verdict_that_comes_before_its_alert_waits_for_it_at_any_dashboard(
+    in_view: InView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "MOST", 3)
+    alert = a_fraud(1)
+    late, early = label_on(alert, 20, fraud=True), label_on(alert, 10, fraud=False)
+    in_view(lambda store: store.put_labels([(late, 1), (early, 2)]))
 
-    assert in_view(lambda store: store.put_labels([(label, 1)])) == [label]
+    async def another(store: ViewStore) -> None:
+        await store.put_labels([(early, 3)])
+        await store.put_alerts([alert])
+        assert (await one(store, alert.id)).decision == "confirmed"
+        # What waits no longer takes no room, and what no alert comes for not for ever.
+        assert await store._waiting.find(["tx-1"]) == []
+        await store.put_labels([(label_on(a_fraud(n), n, fraud=True), n) for n in range(2, 9)])
+        left = await store._waiting.find([f"tx-{n}" for n in range(2, 9)])
+        assert len(left) == 3
+
+    in_view(another)
+
+
+def test_a_position_without_what_was_before_it_is_noticed(in_view: InView) -> None:
+    async def use(store: ViewStore) -> None:
+        with pytest.raises(StoreError, match="read anew"):
+            await store.advance("alerts:0", 0, 5)
+        await store.begin({"alerts:0": 3})
+        await store.begin({"alerts:0": 9})  # another one was there first
+        await store.advance("alerts:0", 3, 8)
+        await store.advance("alerts:0", 3, 5)
+        assert await store.positions() == {"alerts:0": 8}
+        with pytest.raises(StoreError, match="read anew"):
+            await store.advance("alerts:0", 9, 12)
+
+    in_view(use)
+
+
+def test_an_entity_is_found_among_both_kinds_however_far_back(
+    in_view: InView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(query, "_CHUNK", 2)
+    monkeypatch.setattr(query, "_MAX_CHUNKS", 2)
+    same = [
+        *(replace(a_fraud(n, card="yard"), processed_at=10 + 2 * n) for n in range(3)),
+        *(replace(an_object(n, camera="yard"), processed_at=11 + 2 * n) for n in range(3)),
+    ]
+    newer = [replace(a_fraud(100 + n), processed_at=1_000 + n) for n in range(30)]
+
+    async def use(store: ViewStore) -> None:
+        await store.put_alerts([*same, *newer])
+        found: list[tuple[int, str]] = []
+        cursor = None
+        for _ in range(9):
+            page = await page_of(store, Filters(entity="yard"), limit=2, cursor=cursor)
+            assert page.alerts  # no page of none, though newer alerts are many
+            found += [(one.opened, one.alert.id) for one in page.alerts]
+            if (cursor := page.cursor) is None:
+                break
+        assert found == sorted(((a.processed_at, a.id) for a in same), reverse=True)
+
+    in_view(use)
 
 
 def test_pages_hold_every_alert_once_in_order(in_view: InView) -> None:

@@ -151,6 +151,8 @@ class Letters(BaseModel):
 
     letters: list[LetterOut]
     total: int
+    are_all: bool
+    """Whether every letter there is was looked at; `tocsin dead-letters list` reads all."""
 
 
 class ReplayIn(Body):

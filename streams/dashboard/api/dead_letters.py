@@ -27,10 +27,11 @@ async def list_letters(
     reason: Annotated[str | None, Query(max_length=200)] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> Letters:
-    """List the newest dead letters."""
+    """List the newest dead letters, of the newest thousands on each partition."""
     wanted = Wanted(topics=() if topic is None else (topic,), reason=reason)
-    found, total = await newest_letters(has.settings, wanted, limit)
-    return Letters(letters=[letter_out(one) for one in found], total=total)
+    found = await newest_letters(has.settings, wanted, limit)
+    letters = [letter_out(one) for one in found.newest]
+    return Letters(letters=letters, total=found.total, are_all=found.are_all)
 
 
 @router.get("/dead-letters/{name}", responses={404: {"model": Error}, 409: {"model": Error}})

@@ -95,11 +95,12 @@ class Health:
         with self._dead:
             if found is None:
                 empty("cloud_off", "They cannot be read now", "Kafka does not answer.")
-            elif not found[0]:
+            elif not found.newest:
                 empty("mark_email_read", "No dead letter", "All that came could be processed.")
             else:
-                ui.label(f"{found[1]:,} in all, the newest first").classes("hint")
-                for letter in found[0]:
+                count = f"{found.total:,}" if found.are_all else f"More than {found.total:,}"
+                ui.label(f"{count} in all, the newest first").classes("hint")
+                for letter in found.newest:
                     self._letter(letter)
 
     def _letter(self, letter: Letter) -> None:

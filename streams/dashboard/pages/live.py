@@ -136,13 +136,17 @@ class LiveList:
             await self._load_page(_FIRST)
 
     async def _load_page(self, limit: int) -> None:
-        page = await self._visit.trying(
-            page_of(self._visit.services.store, self._filters, limit=limit, cursor=self._cursor)
-        )
-        if page is None:
-            self._status.set_text("The list cannot be loaded now: Redis does not answer")
-            return
-        self._cursor = page.cursor
+        """Take the next page in; a page of none, for it cost too much, is not the end."""
+        while True:
+            page = await self._visit.trying(
+                page_of(self._visit.services.store, self._filters, limit=limit, cursor=self._cursor)
+            )
+            if page is None:
+                self._status.set_text("The list cannot be loaded now: Redis does not answer")
+                return
+            self._cursor = page.cursor
+            if page.alerts or page.cursor is None:
+                break
         self._apply(self._rows.older(page.alerts))
 
     async def _scrolled(self) -> None:

@@ -1,7 +1,8 @@
 """From the topics into the view: one member of the dashboards' consumer group.
 
 Kafka says who reads which partition; how far the view has come stands in Redis, beside the view. A
-Redis that was emptied is filled again from the topics, as far back as the view reaches.
+Redis that was emptied or set back, also meanwhile, is filled again from the topics, as far back as
+the view reaches.
 """
 
 from __future__ import annotations
@@ -9,28 +10,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from typing_extensions import override
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streams.admin import describe, log_ends
 from streams.connection import broker_errors, client_options
-from streams.dashboard.view.records import is_open
-from streams.dashboard.view.store import ViewStore
-from streams.errors import TocsinError
-from streams.schemas import (
-    DECODE_ERRORS,
-    Action,
-    Alert,
-    ObjectLabel,
-    TransactionLabel,
-    decode_action,
-    decode_alert,
-    decode_label,
-)
+from streams.dashboard.view.records import LONGEST_SUPPRESSION_MS, is_open
+from streams.dashboard.view.store import LOST, ViewStore
+from streams.errors import StoreError, TocsinError
+from streams.joining import Joining
+from streams.schemas import DECODE_ERRORS, decode_action, decode_alert, decode_label
 from streams.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -40,8 +32,8 @@ _FETCH_MS: Final = 50
 _RECORDS: Final = 1_000
 _RETRY_S: Final = 2.0
 _DAY_MS: Final = 86_400_000
-_EARLY: Final = 20_000
-"""Verdicts remembered whose alert may still come."""
+_LOOK_S: Final = 2.0
+"""How often a Redis to which nothing is written is asked whether it still has the view."""
 
 
 class ViewConsumer:
@@ -50,7 +42,8 @@ class ViewConsumer:
     def __init__(self, settings: Settings, store: ViewStore) -> None:
         self._settings, self._store = settings, store
         self._keep_ms = round(settings.dashboard.days * _DAY_MS)
-        self._early: OrderedDict[str, tuple[TransactionLabel, int]] = OrderedDict()
+        self._places: dict[str, int] = {}  # partitions of ours: all before is in the view
+        self._looked_at = 0.0
         self._ids: dict[str, str] = {}  # topic: what names it among those made under its name
         self._ends: dict[str, int] = {}  # of the alerts, before which verdicts wait
         self.waiting_for: str | None = "starting"
@@ -71,8 +64,6 @@ class ViewConsumer:
         names = [topics.alerts, topics.labels, topics.audit]
         for name in names:
             self._ids[name] = (await describe(kafka, name)).topic_id or name
-        ends = await log_ends(kafka, topics.alerts)
-        self._ends = {self._name(topics.alerts, number): end for number, end in ends.items() if end}
         with broker_errors(kafka):
             consumer = AIOKafkaConsumer(
                 **client_options(kafka),
@@ -85,37 +76,55 @@ class ViewConsumer:
                 rebalance_timeout_ms=round(kafka.rebalance_timeout_s * 1000),
                 max_partition_fetch_bytes=kafka.max_partition_fetch_bytes,
             )
+            joining = Joining(partial(self.assigned, consumer))
             try:
                 await consumer.start()
-                consumer.subscribe(names, listener=_Assigned(self, consumer))
+                consumer.subscribe(names, listener=joining)
                 while True:
-                    await self._step(consumer)
+                    fetched = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_RECORDS)
+                    joining.check()
+                    await self._step(consumer, fetched)
             finally:
                 await consumer.stop()
 
     async def assigned(self, consumer: Any, partitions: Iterable[TopicPartition]) -> None:
         """Begin where the view ends; where it knows nothing, as far back as it reaches."""
+        names = {one: self._name(one.topic, one.partition) for one in partitions}
         known = await self._store.positions()
-        fresh = []
-        for one in partitions:
-            position = known.get(self._name(one.topic, one.partition))
-            if position is None:
-                fresh.append(one)
-            else:
-                consumer.seek(one, position)
+        fresh = [one for one, name in names.items() if name not in known]
         if fresh:
-            since = round(time.time() * 1000) - self._keep_ms
-            found = await consumer.offsets_for_times(dict.fromkeys(fresh, since))
-            starts = await consumer.beginning_offsets(fresh)
-            for one in fresh:
-                at = found.get(one)
-                # Nothing so young: to read what is older changes nothing, and no record is missed.
-                consumer.seek(one, starts[one] if at is None else at.offset)
-        self._hold_back(consumer)
+            begin = await self._beginnings(consumer, fresh)
+            await self._store.begin({names[one]: place for one, place in begin.items()})
+            known = await self._store.positions()
+            if not known.keys() >= set(names.values()):
+                raise StoreError(LOST)
+        self._places = {name: known[name] for name in names.values()}
+        for one, name in names.items():
+            consumer.seek(one, known[name])
+        await self._hold_back(consumer)
 
-    def _hold_back(self, consumer: Any) -> None:
+    async def _beginnings(
+        self, consumer: Any, partitions: list[TopicPartition]
+    ) -> dict[TopicPartition, int]:
+        """Find where the view begins; of what people did, where the longest suppression may."""
+        now, audit = round(time.time() * 1000), self._settings.topics.audit
+        reach = {
+            one: max(self._keep_ms, LONGEST_SUPPRESSION_MS) if one.topic == audit else self._keep_ms
+            for one in partitions
+        }
+        found = await consumer.offsets_for_times({one: now - ms for one, ms in reach.items()})
+        starts = await consumer.beginning_offsets(partitions)
+        # Nothing so young: to read what is older changes nothing, and no record is missed.
+        return {
+            one: starts[one] if (at := found.get(one)) is None else at.offset for one in partitions
+        }
+
+    async def _hold_back(self, consumer: Any) -> None:
         """Let verdicts wait for the alerts that were there before them."""
-        later = [one for one in consumer.assignment() if one.topic != self._settings.topics.alerts]
+        alerts = self._settings.topics.alerts
+        ends = await log_ends(self._settings.kafka, alerts)
+        self._ends = {self._name(alerts, number): end for number, end in ends.items() if end}
+        later = [one for one in consumer.assignment() if one.topic != alerts]
         if later and self._ends:
             consumer.pause(*later)
 
@@ -127,61 +136,51 @@ class ViewConsumer:
         if not self._ends:
             consumer.resume(*consumer.paused())
 
-    async def _step(self, consumer: Any) -> None:
-        fetched = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_RECORDS)
-        if consumer.assignment():
-            self.waiting_for = "catching up" if self._ends else None
+    async def _step(self, consumer: Any, fetched: dict[TopicPartition, list[Any]]) -> None:
         for partition, records in fetched.items():
             await self._apply(partition.topic, records)
-            name = self._name(partition.topic, partition.partition)
-            await self._store.advance({name: records[-1].offset + 1})
+            name, end = self._name(partition.topic, partition.partition), records[-1].offset + 1
+            if (since := self._places.get(name)) is not None:  # else it is another one's by now
+                await self._store.advance(name, since, end)
+                self._places[name] = end
+        await self._look()
         await self._let_go(consumer)
-        if fetched:
-            await consumer.commit(
-                {partition: records[-1].offset + 1 for partition, records in fetched.items()}
-            )
+        ours = consumer.assignment()
+        if ours:
+            self.waiting_for = "catching up" if self._ends else None
+        ends = {one: records[-1].offset + 1 for one, records in fetched.items() if one in ours}
+        if ends:
+            await consumer.commit(ends)
+
+    async def _look(self) -> None:
+        """See that Redis still has what was put there.
+
+        Raises:
+            StoreError: it has not.
+        """
+        if time.monotonic() - self._looked_at < _LOOK_S:
+            return
+        self._looked_at = time.monotonic()
+        known = await self._store.positions()
+        if any(known.get(name, -1) < place for name, place in self._places.items()):
+            raise StoreError(LOST)
 
     async def _apply(self, topic: str, records: list[Any]) -> None:
         topics = self._settings.topics
         if topic == topics.alerts:
-            await self._apply_alerts(_decoded(records, decode_alert))
-        elif topic == topics.labels:
-            labels: list[tuple[TransactionLabel | ObjectLabel, int]] = _decoded(
-                records, decode_label
+            oldest = round(time.time() * 1000) - self._keep_ms
+            alerts = [alert for alert, _ in _decoded(records, decode_alert)]
+            await self._store.put_alerts(
+                [alert for alert in alerts if alert.processed_at >= oldest or is_open(alert)]
             )
-            offsets = {id(label): offset for label, offset in labels}
-            for label in await self._store.put_labels(labels):
-                self._early.pop(label.tx_id, None)
-                self._early[label.tx_id] = label, offsets[id(label)]
-            while len(self._early) > _EARLY:
-                self._early.popitem(last=False)
+        elif topic == topics.labels:
+            await self._store.put_labels(_decoded(records, decode_label))
         else:
-            actions: list[tuple[Action, int]] = _decoded(records, decode_action)
-            await self._store.put_actions([action for action, _ in actions])
-
-    async def _apply_alerts(self, found: list[tuple[Alert, int]]) -> None:
-        oldest = round(time.time() * 1000) - self._keep_ms
-        alerts = [one for one, _ in found if one.processed_at >= oldest or is_open(one)]
-        await self._store.put_alerts(alerts)
-        names = (str(alert.detail.get("tx_id")) for alert in alerts if alert.kind == "fraud")
-        early = [self._early.pop(name) for name in names if name in self._early]
-        await self._store.put_labels(early)
+            actions = [action for action, _ in _decoded(records, decode_action)]
+            await self._store.put_actions(actions)
 
     def _name(self, topic: str, partition: int) -> str:
         return f"{self._ids[topic]}:{partition}"
-
-
-class _Assigned(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no types
-    def __init__(self, view: ViewConsumer, consumer: Any) -> None:
-        self._view, self._consumer = view, consumer
-
-    @override
-    async def on_partitions_revoked(self, revoked: Any) -> None:
-        """What is under way is applied again by whoever comes next, and changes nothing."""
-
-    @override
-    async def on_partitions_assigned(self, assigned: Any) -> None:
-        await self._view.assigned(self._consumer, assigned)
 
 
 def _decoded(records: Iterable[Any], decode: Any) -> list[tuple[Any, int]]:

@@ -6,7 +6,8 @@ import base64
 import binascii
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from heapq import merge
 from typing import Any, Final, Literal
 
 from streams.dashboard.view.records import Decision, ViewedAlert, entity_facet
@@ -42,7 +43,7 @@ class Filters:
     """Opened from and before (ms)."""
 
     def facets(self) -> list[str]:
-        """Name the indexes in which all of them stand; entities without a kind have none."""
+        """Name the indexes in which all of them stand; an entity's is of one kind."""
         found = []
         if self.kind is not None:
             found.append(f"kind:{self.kind}")
@@ -84,8 +85,9 @@ async def page_of(
 ) -> Page:
     """Read one page.
 
-    1. Take the smallest index that holds all that is wanted. 2. Go through it from the cursor on, a
-    chunk at a time, and leave out what the other indexes do not have. 3. Read what is left.
+    1. Take the smallest index that holds all that is wanted; an entity has one for each kind. 2. Go
+    through it from the cursor on, a chunk at a time, and leave out what the other indexes do not
+    have. 3. Read what is left.
 
     A page may hold fewer than `limit` and still have a cursor. What opens meanwhile stands before
     the cursor, so no alert comes twice or is passed over.
@@ -94,6 +96,13 @@ async def page_of(
         SettingsError: `cursor` is none of ours.
         StoreError: Redis does not serve.
     """
+    if filters.entity is not None and filters.kind is None:
+        kinds: tuple[Literal["fraud", "object"], ...] = ("fraud", "object")
+        pages = [
+            await page_of(store, replace(filters, kind=kind), limit=limit, cursor=cursor)
+            for kind in kinds
+        ]
+        return _joined(pages, limit)
     after = None if cursor is None else place_of(cursor)
     # 1. The smallest index.
     facets = filters.facets()
@@ -110,11 +119,25 @@ async def page_of(
             if viewed is not None and filters.includes(viewed):
                 found.append(viewed)
                 if len(found) == limit:
-                    return Page(found, cursor_of((viewed.opened, viewed.alert.id)))
+                    return Page(found, cursor_of(_place(viewed)))
         if len(places) < _CHUNK:
             return Page(found, None)
         after = places[-1]
     return Page(found, cursor_of(after) if after else None)
+
+
+def _joined(pages: Sequence[Page], limit: int) -> Page:
+    """Make one page of several that began at one cursor: no further than the shortest reaches."""
+    far = max((place_of(page.cursor) for page in pages if page.cursor is not None), default=None)
+    merged = merge(*(page.alerts for page in pages), key=_place, reverse=True)
+    found = [viewed for viewed in merged if far is None or _place(viewed) >= far]
+    if len(found) > limit:
+        found, far = found[:limit], _place(found[limit - 1])
+    return Page(found, None if far is None else cursor_of(far))
+
+
+def _place(viewed: ViewedAlert) -> Place:
+    return viewed.opened, viewed.alert.id
 
 
 async def _chunk(

@@ -19,6 +19,9 @@ OUTCOMES: Final[dict[bool | None, Decision]] = {
 }
 
 
+LONGEST_SUPPRESSION_MS: Final = 366 * 24 * 3_600_000
+
+
 class Verdict(Struct, frozen=True, omit_defaults=True):
     """The last word on an alert; `at` is the label's `labelled_at` (ms)."""
 

@@ -62,9 +62,32 @@ return redis.call('UNLINK', KEYS[1])
 """
 
 ADVANCE: Final = """
--- KEYS: the positions; ARGV: partition, offset: never back
-local held = redis.call('HGET', KEYS[1], ARGV[1])
-if held and tonumber(held) >= tonumber(ARGV[2]) then return 0 end
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+-- KEYS: the positions; ARGV: partition, offset that must be there, offset: never back
+local held = tonumber(redis.call('HGET', KEYS[1], ARGV[1]))
+if not held or held < tonumber(ARGV[2]) then return -1 end
+if held >= tonumber(ARGV[3]) then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
 return 1
+"""
+
+KEEP: Final = """
+-- KEYS: verdicts by transaction, when each came; ARGV: kept at most, now, then of each verdict:
+-- transaction, version (two), value
+for place = 3, #ARGV, 4 do
+  local name, a, b = ARGV[place], tonumber(ARGV[place + 1]), tonumber(ARGV[place + 2])
+  local held = redis.call('HGET', KEYS[1], name)
+  local x, y = string.match(held or '', '^(%-?%d+) (%-?%d+) ')
+  x, y = tonumber(x), tonumber(y)
+  if not x or a > x or (a == x and b > y) then
+    local version = ARGV[place + 1] .. ' ' .. ARGV[place + 2]
+    redis.call('HSET', KEYS[1], name, version .. ' ' .. ARGV[place + 3])
+    redis.call('ZADD', KEYS[2], ARGV[2], name)
+  end
+end
+local surplus = redis.call('ZCARD', KEYS[2]) - tonumber(ARGV[1])
+for start = 1, surplus, 1000 do
+  local gone = redis.call('ZRANGE', KEYS[2], 0, math.min(1000, surplus - start + 1) - 1)
+  redis.call('HDEL', KEYS[1], unpack(gone))
+  redis.call('ZREM', KEYS[2], unpack(gone))
+end
 """

@@ -18,7 +18,8 @@ from streams.dashboard.view.records import (
     verdict_of,
 )
 from streams.dashboard.view.scripts import ADVANCE, DROP, NOTE, PUT
-from streams.errors import SettingsError
+from streams.dashboard.view.waiting import Waiting
+from streams.errors import SettingsError, StoreError
 from streams.schemas import (
     Action,
     Alert,
@@ -36,6 +37,8 @@ CHANGES: Final = 20_000
 
 SUPPRESSIONS: Final = 2_000
 """Suppressions kept, the ones that ended first go first."""
+
+LOST: Final = "Redis was emptied or set back: the view is read anew from the topics"
 
 _ACTION: Final = "action:"
 
@@ -55,6 +58,7 @@ class ViewStore:
         self._positions = f"{self._prefix}positions"
         self._suppressions = f"{self._prefix}suppressions"
         self._newest = f"{self._prefix}newest"
+        self._waiting = Waiting(self._client, self._prefix)
         self._put, self._note, self._drop, self._advance = (
             self._client.register_script(script) for script in (PUT, NOTE, DROP, ADVANCE)
         )
@@ -91,36 +95,57 @@ class ViewStore:
                 if newest:
                     await pipe.zadd(self._newest, {"event_time": max(newest.values())}, gt=True)
                 answers = await pipe.execute()
+        early = await self._waiting.find(
+            str(alert.detail.get("tx_id")) for alert in alerts if alert.kind == "fraud"
+        )
+        if early:
+            await self.put_labels(early)
+            await self._waiting.forget(label.tx_id for label, _ in early)
         return sum(answer == 1 for answer in answers[: len(alerts)])
 
     async def put_labels(
         self, labels: Sequence[tuple[TransactionLabel | ObjectLabel, int]]
-    ) -> list[TransactionLabel]:
+    ) -> None:
         """Take verdicts with their offsets in; the later `labelled_at` wins, on a tie the offset.
 
-        Returns the labels on transactions without an alert in the view.
+        Those on transactions without an alert wait for it. They are kept first and their alert is
+        looked for again: whoever brings it looks for them only after it is there.
         """
         if not labels:
-            return []
+            return
+        transactions = [
+            (label, offset) for label, offset in labels if isinstance(label, TransactionLabel)
+        ]
+        found = await self._alerts_on(label.tx_id for label, _ in transactions)
+        early = [one for one in transactions if not found[one[0].tx_id]]
+        if early:
+            await self._waiting.keep(early)
+            found |= await self._alerts_on(label.tx_id for label, _ in early)
         with translated():
-            transactions = [one for one, _ in labels if isinstance(one, TransactionLabel)]
-            async with self._pipeline() as pipe:
-                for one in transactions:
-                    await pipe.zrange(self.index(transaction_facet(one.tx_id)), 0, -1)
-                found = dict(
-                    zip((one.tx_id for one in transactions), await pipe.execute(), strict=True)
-                )
             async with self._pipeline() as pipe:
                 for label, offset in labels:
                     ids = (
-                        [name.decode() for name in found[label.tx_id]]
+                        found[label.tx_id]
                         if isinstance(label, TransactionLabel)
                         else [label.alert_id]
                     )
                     for alert_id in ids:
                         await self._put_verdict(pipe, alert_id, verdict_of(label), offset)
                 await pipe.execute()
-        return [one for one in transactions if not found[one.tx_id]]
+        await self._waiting.forget(label.tx_id for label, _ in early if found[label.tx_id])
+
+    async def _alerts_on(self, transactions: Iterable[str]) -> dict[str, list[str]]:
+        """Find the ids of the alerts on each transaction."""
+        names = list(dict.fromkeys(transactions))
+        with translated():
+            async with self._pipeline() as pipe:
+                for name in names:
+                    await pipe.zrange(self.index(transaction_facet(name)), 0, -1)
+                found = await pipe.execute()
+        return {
+            name: [alert_id.decode() for alert_id in ids]
+            for name, ids in zip(names, found, strict=True)
+        }
 
     async def put_verdicts(self, verdicts: Mapping[str, Verdict]) -> None:
         """Show verdicts that are on their way through Kafka: what comes back replaces them."""
@@ -183,13 +208,26 @@ class ViewStore:
             held = await self._client.hgetall(self._positions)
         return {name.decode(): int(offset) for name, offset in held.items()}
 
-    async def advance(self, positions: Mapping[str, int]) -> None:
-        """Note that all before these offsets is in the view; a position never goes back."""
+    async def begin(self, positions: Mapping[str, int]) -> None:
+        """Note where the reading of partitions of which nothing is known begins."""
         with translated():
             async with self._pipeline() as pipe:
                 for name, offset in positions.items():
-                    await self._advance(keys=[self._positions], args=[name, offset], client=pipe)
+                    await pipe.hsetnx(self._positions, name, offset)
                 await pipe.execute()
+
+    async def advance(self, name: str, since: int, offset: int) -> None:
+        """Note that all of a partition before `offset` is in the view, as all before `since` was.
+
+        A position never goes back.
+
+        Raises:
+            StoreError: what was before `since` is not in the view any more.
+        """
+        with translated():
+            answer = await self._advance(keys=[self._positions], args=[name, since, offset])
+        if answer == -1:
+            raise StoreError(LOST)
 
     # -- reading ------------------------------------------------------------------------------
     async def get(self, ids: Sequence[str]) -> list[ViewedAlert | None]:
