@@ -31,6 +31,7 @@ from kafka.admin import (
 from kafka.errors import (
     CoordinatorLoadInProgressError,
     CoordinatorNotAvailableError,
+    NotCoordinatorError,
     for_code,
 )
 
@@ -242,7 +243,11 @@ class KafkaAdmin:
         """
         try:
             found = self._client.list_group_offsets([group]).get(group, {})
-        except (CoordinatorLoadInProgressError, CoordinatorNotAvailableError):
+        except (
+            CoordinatorLoadInProgressError,
+            CoordinatorNotAvailableError,
+            NotCoordinatorError,
+        ):
             return {}
         return {
             partition.partition: commit.offset

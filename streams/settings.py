@@ -308,9 +308,6 @@ class OidcSettings(_Section):
     client_secret: SecretStr = SecretStr("")
     """Of a confidential client; empty for a public one, which PKCE alone protects."""
 
-    client_secret_file: Path | None = None
-    """Read once, at the start, in the place of `client_secret`."""
-
     scopes: tuple[str, ...] = ("openid", "profile", "email")
     name_claim: str = "preferred_username"
     """What people are called on record; else `email`, else `sub`."""
@@ -323,22 +320,6 @@ class OidcSettings(_Section):
 
     viewers: tuple[str, ...] = ("tocsin-viewer",)
     """Roles there that make a viewer here; who has none of both is refused."""
-
-    def secret(self) -> str:
-        """Give the client's secret, from its file if one is named.
-
-        Raises:
-            SettingsError: the file cannot be read.
-        """
-        if self.client_secret_file is None:
-            return self.client_secret.get_secret_value()
-        try:
-            return self.client_secret_file.read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise SettingsError(
-                f"cannot read dashboard.oidc.client_secret_file {self.client_secret_file}: "
-                f"{error.strerror}"
-            ) from None
 
 
 class DashboardSettings(_Section):
@@ -355,6 +336,10 @@ class DashboardSettings(_Section):
 
     https: bool = False
     """A proxy in front speaks TLS: cookies are sent over that alone."""
+
+    proxies: tuple[str, ...] = ("127.0.0.1",)
+    """Addresses or networks (``10.0.0.0/8``) of that proxy, which is believed when it says for whom
+    it asks: failed logins are counted by address."""
 
     users: dict[str, DashboardUser] = {}
     """By name. Without any, and without `oidc`, whoever reaches it on this machine may do

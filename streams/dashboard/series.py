@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import urlsplit
 
 from streams.dashboard.servers import Figures, Servers
 from streams.dashboard.workers import Watched
@@ -87,8 +88,19 @@ def model_of(worker: Watched) -> str:
     return ""
 
 
-def agent_of(worker: Watched) -> str:
-    """Name the agent that a worker runs; its address where it has not answered."""
+def names_of(workers: Sequence[Watched]) -> list[str]:
+    """Name workers by the agents that they run; by where they are, too, where several run one.
+
+    One that has not answered yet is named by its address.
+    """
+    agents = [_agent_of(worker) for worker in workers]
+    return [
+        agent if agents.count(agent) == 1 else f"{agent} {urlsplit(worker.address).netloc}"
+        for agent, worker in zip(agents, workers, strict=True)
+    ]
+
+
+def _agent_of(worker: Watched) -> str:
     for name, labels in worker.latest.values:
         if name == "tocsin_ready":
             return dict(labels).get("agent", worker.address)
@@ -100,7 +112,8 @@ Take = Callable[[Samples, Samples, float], float]
 
 
 def _each(workers: Sequence[Watched], take: Take) -> dict[str, Points]:
-    lines = {agent_of(worker): list(_points(worker, take)) for worker in workers}
+    named = zip(names_of(workers), workers, strict=True)
+    lines = {name: list(_points(worker, take)) for name, worker in named}
     return {name: points for name, points in lines.items() if points}
 
 
@@ -137,7 +150,7 @@ def _mean(name: str) -> Take:
 def _drifts(workers: Sequence[Watched]) -> dict[str, Points]:
     """Follow the inputs of each worker that have drifted most by now."""
     lines: dict[str, Points] = {}
-    for worker in workers:
+    for worker_name, worker in zip(names_of(workers), workers, strict=True):
         found = {
             dict(labels)["input"]: value
             for (name, labels), value in worker.latest.values.items()
@@ -145,7 +158,7 @@ def _drifts(workers: Sequence[Watched]) -> dict[str, Points]:
         }
         for name in sorted(found, key=lambda name: -found[name])[:_DRIFTS]:
             take = _labelled("tocsin_drift_psi", input=name)
-            lines[f"{agent_of(worker)} {name}"] = list(_points(worker, take))
+            lines[f"{worker_name} {name}"] = list(_points(worker, take))
     return {name: points for name, points in lines.items() if points}
 
 

@@ -67,7 +67,7 @@ class AccessLog:
         async def log_and_send(message: Message) -> None:
             if message["type"] == "http.response.start":
                 route = scope.get("route")
-                place = getattr(route, "path", None) or "-"
+                place = getattr(route, "path_format", None) or getattr(route, "path", "-")
                 ms = 1000 * (time.perf_counter() - began)
                 method, status = scope["method"], message["status"]
                 level = logging.DEBUG if method == "GET" and status < 400 else logging.INFO
@@ -95,7 +95,7 @@ def serve(settings: Settings) -> None:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=_GRACE_S,
-        forwarded_allow_ips="127.0.0.1" if dashboard.https else "",
+        forwarded_allow_ips=",".join(dashboard.proxies),
         proxy_headers=dashboard.https,
     )
     # The server ends in good order, then raises the signal that it got once more.

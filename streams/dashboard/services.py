@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from streams.dashboard.access.attempts import Attempts
 from streams.dashboard.access.oidc import Provider, provider_of
@@ -18,6 +18,7 @@ from streams.dashboard.payments import CardPayments
 from streams.dashboard.rules.editor import RuleEditor
 from streams.dashboard.sender import Sender
 from streams.dashboard.servers import Servers
+from streams.dashboard.tasks import Tasks
 from streams.dashboard.terminals import Terminals
 from streams.dashboard.view.changes import Changes
 from streams.dashboard.view.consumer import ViewConsumer
@@ -51,6 +52,7 @@ class Services:
     payments: CardPayments
     rules: RuleEditor
     provider: Provider | None
+    tasks: Tasks
 
     @classmethod
     def build(cls, settings: Settings) -> Services:
@@ -81,29 +83,32 @@ class Services:
             terminals=Terminals(settings),
             payments=CardPayments(settings),
             rules=RuleEditor(settings, desk),
-            provider=provider_of(settings.dashboard.oidc),
+            provider=provider_of(settings.dashboard.oidc, users.has_name),
+            tasks=Tasks(),
         )
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why what is shown is not as it should be; empty where it is."""
+        view = self.consumer.waiting_for
+        crashed = [f"{name} crashed: {why}" for name, why in self.tasks.crashed.items()]
+        return [*([] if view is None else [f"view: {view}"]), *crashed]
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Keep the view up to date during the block."""
-        tasks = [
-            asyncio.create_task(work)
-            for work in (
-                self.consumer.run(),
-                self.changes.follow(),
-                sweep_for_ever(self.store, self.settings.dashboard),
-                self.workers.watch(),
-                self.servers.watch(),
-                self.frames.close_when_idle(),
-            )
-        ]
+        """Keep the view up to date during the block, whatever crashes."""
+        work: dict[str, Callable[[], Awaitable[None]]] = {
+            "the view": self.consumer.run,
+            "live alerts": self.changes.follow,
+            "the sweep": partial(sweep_for_ever, self.store, self.settings.dashboard),
+            "asking workers": self.workers.watch,
+            "asking Redis and Kafka": self.servers.watch,
+            "last pictures": self.frames.close_when_idle,
+        }
         try:
-            yield
+            async with self.tasks.running(work):
+                yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
             await self.sender.close()
             await self.store.close()
             self.cards.close()

@@ -10,11 +10,24 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from streams.errors import WorkerError
+from streams.frame_metrics import FATES
 from streams.scrape import Samples, readiness, scrape
 
 EVERY_S: Final = 2.0
 KEPT: Final = 450
 """Answers of each worker: a quarter of an hour."""
+
+
+SILENT: Final = "does not answer"
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """A camera, as a worker reports it: whether it is up, when its last frame came (ms), fates."""
+
+    up: bool
+    last_frame: int | None
+    frames: dict[str, float]
 
 
 @dataclass(slots=True)
@@ -30,13 +43,18 @@ class Watched:
         """Its last answer."""
         return self.answers[-1][1] if self.answers else Samples({})
 
+    @property
+    def answers_now(self) -> bool:
+        """Whether it answered when it was last asked."""
+        return self.reasons != [SILENT]
+
     def ask(self) -> None:
         """Ask once; blocks for up to seconds."""
         try:
             self.reasons = readiness(f"{self.address}/readyz")
             self.answers.append((time.time(), scrape(f"{self.address}/metrics")))
         except WorkerError:
-            self.reasons = ["does not answer"]
+            self.reasons = [SILENT]
 
 
 class Workers:
@@ -51,14 +69,21 @@ class Workers:
             await asyncio.gather(*(asyncio.to_thread(one.ask) for one in self.all))
             await asyncio.sleep(EVERY_S)
 
-    def cameras(self) -> dict[str, Samples]:
-        """Name the cameras that they know, each with the answer of the worker that knows it."""
-        return {
-            dict(labels)["camera"]: worker.latest
-            for worker in self.all
-            for (name, labels) in worker.latest.values
-            if name == "tocsin_camera_up"
-        }
+    def cameras(self) -> dict[str, Camera]:
+        """Name the cameras that they know; of several workers the one counts that saw it last.
+
+        Of a worker that does not answer they are down: nobody looks at them.
+        """
+        found: dict[str, Camera] = {}
+        for worker in self.all:
+            for name, labels in worker.latest.values:
+                if name != "tocsin_camera_up":
+                    continue
+                camera = dict(labels)["camera"]
+                here, there = _camera(worker, camera), found.get(camera)
+                if there is None or _order(here) > _order(there):
+                    found[camera] = here
+        return found
 
     def rules(self) -> list[tuple[str, bool]]:
         """Give the digest of each vision worker's rules, and whether it refuses the file there."""
@@ -68,3 +93,20 @@ class Workers:
             for (name, labels) in worker.latest.values
             if name == "tocsin_rules_info"
         ]
+
+
+def _camera(worker: Watched, camera: str) -> Camera:
+    samples = worker.latest
+    seen = samples.get("tocsin_camera_frame_timestamp_seconds", camera=camera)
+    counts = {
+        fate: samples.get("tocsin_camera_frames_total", camera=camera, fate=fate) for fate in FATES
+    }
+    return Camera(
+        up=worker.answers_now and bool(samples.get("tocsin_camera_up", camera=camera)),
+        last_frame=round(seen * 1000) if seen else None,
+        frames={fate: count for fate, count in counts.items() if count},
+    )
+
+
+def _order(camera: Camera) -> tuple[bool, int]:
+    return camera.up, camera.last_frame or 0

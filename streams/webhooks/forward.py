@@ -94,7 +94,7 @@ class Forwarder:
                 heartbeat_interval_ms=round(kafka.heartbeat_interval_s * 1000),
                 rebalance_timeout_ms=round(kafka.rebalance_timeout_s * 1000),
             )
-            joining = Joining(partial(self._begin, consumer))
+            joining = Joining(consumer, partial(self._begin, consumer))
             try:
                 await consumer.start()
                 consumer.subscribe([self._settings.topics.alerts], listener=joining)
@@ -105,30 +105,34 @@ class Forwarder:
                         fetched = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_BATCH)
                         joining.check()
                         if fetched:
-                            await self._step(consumer, fetched, bury)
+                            await self._step(consumer, joining, fetched, bury)
             finally:
                 await consumer.stop()
 
-    async def _begin(self, consumer: Any, partitions: Iterable[TopicPartition]) -> None:
+    async def _begin(self, consumer: Any, partitions: Iterable[TopicPartition]) -> tuple[()]:
         """Begin a partition that has no commit at the time when this process began.
 
         The place is committed at once: a process that dies before its first batch loses none.
         """
         fresh = [one for one in partitions if await consumer.committed(one) is None]
-        if not fresh:
-            return
-        ends = await consumer.end_offsets(fresh)  # before the times: none comes in between
-        found = await consumer.offsets_for_times(dict.fromkeys(fresh, self._began_ms))
-        places = {one: ends[one] if (at := found.get(one)) is None else at.offset for one in fresh}
-        for one, place in places.items():
-            consumer.seek(one, place)
-        await consumer.commit(places)
+        if fresh:
+            ends = await consumer.end_offsets(fresh)  # before the times: none comes in between
+            found = await consumer.offsets_for_times(dict.fromkeys(fresh, self._began_ms))
+            places = {
+                one: ends[one] if (at := found.get(one)) is None else at.offset for one in fresh
+            }
+            for one, place in places.items():
+                consumer.seek(one, place)
+            await consumer.commit(places)
+        return ()
 
-    async def _step(self, consumer: Any, fetched: dict[TopicPartition, Any], bury: Send) -> None:
+    async def _step(
+        self, consumer: Any, joining: Joining, fetched: dict[TopicPartition, Any], bury: Send
+    ) -> None:
         records = [record for found in fetched.values() for record in found]
         alerts = [(alert, record) for record in records for alert in _decoded(record)]
         # 2. Send.
-        refused = await _keeping_its_place(consumer, self._send_all(alerts))
+        refused = await _keeping_its_place(consumer, joining, self._send_all(alerts))
         # 3. Bury what was refused, and only then remember that it is done with.
         if refused:
             await bury(list(refused.values()))
@@ -217,7 +221,7 @@ class Forwarder:
         return Message(topic, record.key, record.value, letter.to_headers(), record.partition)
 
 
-async def _keeping_its_place(consumer: Any, work: Awaitable[T]) -> T:
+async def _keeping_its_place(consumer: Any, joining: Joining, work: Awaitable[T]) -> T:
     """Await `work`, however long it takes, as a live member of the group that fetches nothing."""
     task = asyncio.ensure_future(work)
     try:
@@ -229,7 +233,8 @@ async def _keeping_its_place(consumer: Any, work: Awaitable[T]) -> T:
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        consumer.resume(*consumer.paused())
+        if not joining.is_beginning:
+            consumer.resume(*consumer.paused())
 
 
 def _decoded(record: Any) -> list[Alert]:

@@ -6,14 +6,23 @@ import statistics
 import time
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
+import cv2
+import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from msgspec.structs import replace
 from playwright.sync_api import Browser, Page, expect
 
-from streams.schemas import decode_action, decode_label
+from streams.frame_metrics import FrameMetrics
+from streams.health import HealthServer
+from streams.metrics import Metrics
+from streams.schemas import DeadLetter, Reason, decode_action, decode_label
+from streams.settings import HealthSettings
+from streams.status import Status
 from tests.browser.conftest import PASSWORD, WAIT_MS
-from tests.dashboard import Dashboard, a_fraud, send_alerts, serving
+from tests.dashboard import Dashboard, a_fraud, an_object, send_alerts, serving
 from tests.worker import Bed, Produced
 
 Take = Callable[[Page, str], None]
@@ -171,6 +180,28 @@ def test_suppress_note_and_share(page: Page, bed: Bed, dashboard: Dashboard) -> 
     )
 
 
+def test_the_page_of_an_alert_is_live_and_has_the_keys_of_the_list(
+    page: Page, bed: Bed, dashboard: Dashboard
+) -> None:
+    alert = an_object(2100, camera="pier")
+    send_alerts(bed, [alert])
+    dashboard.until_alerts(1, "pier")
+    page.goto(f"{dashboard.address}/alerts/{alert.id}")
+    expect(page.locator(".sheet")).to_contain_text("going on", timeout=WAIT_MS)
+    page.keyboard.press("n")
+    page.get_by_role("dialog").locator("textarea").fill("a fisherman")
+    # It ends while somebody writes: what is shown changes, what is written stays.
+    send_alerts(bed, [an_object(2100, 1, camera="pier", status="end")])
+    expect(page.locator(".sheet")).not_to_contain_text("going on")
+    page.get_by_role("button", name="Keep").click()
+    expect(page.locator(".sheet")).to_contain_text("Note: a fisherman")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    page.keyboard.press("c")
+    expect(page.locator(".sheet .pill.confirmed")).to_be_visible()
+    page.keyboard.press("u")
+    expect(page.locator(".sheet .pill.undecided")).to_be_visible()
+
+
 def test_cameras_and_health_are_shown_and_accessible(
     page: Page, dashboard: Dashboard, picture: Take
 ) -> None:
@@ -297,6 +328,18 @@ def test_nobody_gets_in_without_a_password_and_a_viewer_cannot_decide(
     expect(page).to_have_url(f"{guarded.address}/login")
 
 
+def test_every_page_of_who_logs_out_leaves(page: Page, guarded: Dashboard) -> None:
+    page.goto(guarded.address)
+    page.get_by_label("Name").fill("vic")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    page.locator(ROW).first.wait_for()
+    other = page.context.new_page()
+    other.goto(f"{guarded.address}/health")
+    other.get_by_role("button", name="Log out").click()
+    expect(page).to_have_url(f"{guarded.address}/login")
+
+
 def test_an_alert_is_on_the_screen_within_a_second(
     page: Page, bed: Bed, dashboard: Dashboard
 ) -> None:
@@ -334,3 +377,70 @@ def test_a_restart_of_the_server_loses_and_doubles_nothing(page: Page, bed: Bed)
         send_alerts(bed, [a_fraud(4002, card="again"), a_fraud(4000, card="again")])
         for number in (4000, 4001, 4002):
             expect(row(page, a_fraud(number).id)).to_have_count(1, timeout=WAIT_MS)
+        # As one reads it, whatever the rows are called: three alerts, and the list says so.
+        expect(page.locator(f'{ROW} [col-id="entity"]').get_by_text("again")).to_have_count(3)
+        expect(page.locator(".status")).to_have_text("3 alerts")
+
+
+HOSTILE = 'a/<img src=x onerror="window.hurt = 1"> & \'"`'
+
+
+def test_text_from_outside_is_shown_as_it_is_wherever_it_stands(page: Page, bed: Bed) -> None:
+    """Cards, cameras, rules, reasons, notes and dead letters: any of them may hold markup."""
+    fraud, thing, settings = a_fraud(7000, card=HOSTILE), an_object(7001), bed.settings
+    reasons = [Reason("terminal", HOSTILE, 0.4, {"place": HOSTILE})]
+    fraud = replace(fraud, reasons=reasons, detail={**fraud.detail, "terminal_id": HOSTILE})
+    name = f"frames:0:7001:1:{HOSTILE}"
+    detail = {"camera_id": HOSTILE, "class": HOSTILE, "rule": HOSTILE}
+    thing = replace(thing, id=name, event_id=f"{name}:0", entity=HOSTILE, reasons=reasons)
+    send_alerts(bed, [fraud, replace(thing, detail=detail)])
+    picture = cv2.imencode(".jpg", np.zeros((48, 64, 3), np.uint8))[1].tobytes()
+    bed.produce(settings.topics.frames, [Produced(picture, HOSTILE.encode())])
+    dead = f"{settings.topics.alerts}.dead"
+    bed.create_topics(only=[dead])
+    letter = DeadLetter(HOSTILE.encode(), b"k", (), HOSTILE, "decode", "alerts", 0, 1, 1)
+    bed.produce(dead, [Produced(letter.value, b"k", letter.to_headers(), 0)])
+
+    vision, frames, status = Metrics("vision"), FrameMetrics(), Status()
+    frames.register(vision.registry)
+    frames.seen(HOSTILE, round(time.time() * 1000), up=True)
+    vision.ready.set(1)
+    health = HealthServer(HealthSettings(port=0), status, vision.registry)
+    group = f"{settings.dashboard.group}-hostile"
+    with (
+        health as server,
+        serving(bed, group=group, workers=[f"http://127.0.0.1:{server.port}"]) as running,
+    ):
+        running.until_alerts(2, HOSTILE)
+        client = running.client
+        for alert_id in (fraud.id, name):
+            place = f"/api/alerts/{quote(alert_id, safe='')}/notes"
+            client.post(place, json={"text": HOSTILE}).raise_for_status()
+        wanted = {"kind": "object", "entity": HOSTILE, "minutes": 5, "reason": HOSTILE}
+        client.post("/api/suppressions", json=wanted).raise_for_status()
+        camera = f"/cameras/{quote(HOSTILE, safe='')}"
+        running.until(lambda: client.get("/api/cameras").json(), "the camera")
+        assert client.get(f"/api{camera}/picture").content == picture
+
+        def shown(part: str, times: int) -> None:
+            found = page.locator(part).get_by_text(HOSTILE)
+            expect(found.nth(times - 1)).to_be_attached(timeout=WAIT_MS)
+            assert page.locator("img[src=x]").count() == 0
+            assert page.evaluate("window.hurt") is None
+
+        open_list(page, running)
+        shown(ROW, 2)
+        page.keyboard.press("j")
+        shown(".detail", 4)
+        for alert_id, times in ((fraud.id, 5), (name, 5)):
+            page.goto(f"{running.address}/alerts/{quote(alert_id, safe='')}")
+            shown(".sheet", times)
+        page.get_by_role("button", name="Suppress").click()
+        shown(".dialog", 1)
+        page.goto(f"{running.address}/cameras")
+        shown(".tile", 1)
+        page.goto(f"{running.address}{camera}/rules")
+        shown(".page", 1)
+        page.goto(f"{running.address}/health")
+        shown(".suppressed", 2)
+        shown(".letters", 2)

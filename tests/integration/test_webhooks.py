@@ -119,6 +119,7 @@ def test_what_was_refused_is_buried_though_that_fails_at_first(
     topics = bed.settings.topics
     bed.create_topics(only=[topics.alerts])
     with forwarding(bed, receiver) as hooks:
+        until_it_has_a_place(hooks, bed)
         send_alerts(bed, [an_object(1, camera="gate")])
         hooks.until(lambda: any("stand still" in line for line in hooks.log), "a burial that fails")
         bed.create_topics(only=[f"{topics.alerts}.dead"])

@@ -166,7 +166,7 @@ def test_a_secured_service_has_a_folder_of_its_own_and_speaks_tls(
     settings = load_settings()
     assert settings.kafka.security_protocol == ("SSL" if role == "admin" else "SASL_SSL")
     assert settings.kafka.ssl_cafile is not None
-    if service.get("command", [""])[0] in {"worker", "dashboard"}:
+    if service.get("command", [""])[0] in {"worker", "dashboard", "webhooks"}:
         assert settings.redis.url.startswith("rediss://")
 
 

@@ -26,6 +26,13 @@ def test_a_public_address_needs_the_names_under_which_it_is_reached() -> None:
     check_bind(DashboardSettings(host="0.0.0.0", users={"ann": ANN}, hosts=("tocsin.example",)))
 
 
+def test_a_proxy_is_an_address_or_a_network() -> None:
+    check_bind(DashboardSettings(proxies=("10.0.0.7", "172.16.0.0/12", "fd00::/8")))
+    for proxy in ("*", "proxy.example", "10.0.0.7/8"):
+        with pytest.raises(SettingsError, match=r"dashboard\.proxies"):
+            check_bind(DashboardSettings(proxies=(proxy,)))
+
+
 @pytest.mark.parametrize(
     ("host", "local"),
     [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("web", False)],

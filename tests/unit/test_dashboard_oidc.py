@@ -6,7 +6,6 @@ import asyncio
 import base64
 import hashlib
 import time
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -14,11 +13,12 @@ import httpx
 import pytest
 from joserfc import jwt
 from joserfc.jwk import KeySet, OctKey, RSAKey
+from pydantic import SecretStr
 
 from streams.dashboard.access.oidc import Attempt, Provider, provider_of
-from streams.dashboard.access.users import Principal
+from streams.dashboard.access.users import Principal, Users
 from streams.errors import LoginRefused, SettingsError, TocsinError
-from streams.settings import OidcSettings
+from streams.settings import DashboardUser, OidcSettings
 
 ISSUER = "https://login.example/realm"
 BACK = "https://tocsin.example/login/oidc/callback"
@@ -34,7 +34,9 @@ class Login:
         given = {"issuer": ISSUER, "client_id": "tocsin", "client_secret": SECRET, **settings}
         transport = httpx.MockTransport(self._answer)
         self.provider = Provider(
-            OidcSettings.model_validate(given), lambda: httpx.AsyncClient(transport=transport)
+            OidcSettings.model_validate(given),
+            Users({"bob": DashboardUser(token=SecretStr("0" * 64))}).has_name,
+            lambda: httpx.AsyncClient(transport=transport),
         )
         self.claims: dict[str, Any] = {}
         self.key: Any = OURS
@@ -170,6 +172,14 @@ def test_a_token_that_is_not_for_us_is_refused(claims: dict[str, Any], why: str)
         login.finish()
 
 
+@pytest.mark.parametrize("name", ["bob", "local", "-"])
+def test_nobody_comes_in_under_a_name_that_is_somebody_elses_here(name: str) -> None:
+    login = Login()
+    login.claims["preferred_username"] = name
+    with pytest.raises(LoginRefused, match=f"'{name}' is somebody else here"):
+        login.finish()
+
+
 def test_a_signature_that_is_not_the_providers_is_refused() -> None:
     login = Login()
     login.key = OTHER
@@ -219,16 +229,13 @@ def test_the_providers_session_ends_where_it_has_a_place_for_that() -> None:
     )
 
 
-def test_settings_that_cannot_be_trusted_are_refused(tmp_path: Path) -> None:
-    assert provider_of(OidcSettings()) is None
-    provider_of(OidcSettings(issuer="http://localhost:9400", client_id="x"))
+def test_settings_that_cannot_be_trusted_are_refused() -> None:
+    def made(**settings: str) -> Provider | None:
+        return provider_of(OidcSettings.model_validate(settings), lambda name: False)
+
+    assert made() is None
+    assert made(issuer="http://localhost:9400", client_id="x")
     with pytest.raises(SettingsError, match="must begin with https"):
-        provider_of(OidcSettings(issuer="http://login.example", client_id="x"))
+        made(issuer="http://login.example", client_id="x")
     with pytest.raises(SettingsError, match="client_id is not set"):
-        provider_of(OidcSettings(issuer=ISSUER))
-    secret = tmp_path / "secret"
-    there = OidcSettings(issuer=ISSUER, client_id="x", client_secret_file=secret)
-    with pytest.raises(SettingsError, match=r"cannot read dashboard\.oidc\.client_secret_file"):
-        provider_of(there)
-    secret.write_text("hush\n")
-    assert there.secret() == "hush"
+        made(issuer=ISSUER)

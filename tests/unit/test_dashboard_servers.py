@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from streams.dashboard.series import figures_of, model_of, server_figures
+from prometheus_client import generate_latest
+
+from streams.dashboard.series import figures_of, model_of, names_of, server_figures
 from streams.dashboard.servers import Answers, redis_figures
-from streams.dashboard.workers import Watched
+from streams.dashboard.workers import SILENT, Camera, Watched, Workers
+from streams.frame_metrics import FrameMetrics
 from streams.metrics import Metrics
 from streams.scrape import Samples, parse
 
@@ -19,6 +22,10 @@ INFO = {
     "db0": {"keys": 10, "expires": 1},
     "db2": {"keys": 5, "expires": 0},
 }
+
+
+def samples_of(metrics: Metrics) -> Samples:
+    return parse(generate_latest(metrics.registry).decode())
 
 
 class Both:
@@ -72,9 +79,7 @@ def test_a_worker_names_its_network_and_the_inputs_that_drift_most() -> None:
     metrics.ready.set(1)
     for name, value in {"a": 0.1, "b": 0.4, "c": 0.3, "d": 0.2}.items():
         metrics.drift(name).set(value)
-    from prometheus_client import generate_latest
-
-    samples: Samples = parse(generate_latest(metrics.registry).decode())
+    samples = samples_of(metrics)
     worker.answers.extend((second, samples) for second in range(8))
     assert model_of(worker) == "fraud 2 (abcdef01)"
     assert lines_of(figures_of([worker]), "Drift") == {
@@ -82,3 +87,35 @@ def test_a_worker_names_its_network_and_the_inputs_that_drift_most() -> None:
         "fraud c": 0.3,
         "fraud d": 0.2,
     }
+
+
+def test_workers_of_one_agent_have_a_line_each() -> None:
+    workers = [Watched(f"http://host:{port}") for port in (1, 2, 3)]
+    assert names_of(workers) == [worker.address for worker in workers]
+    for worker, agent in zip(workers, ("fraud", "fraud", "labels"), strict=True):
+        metrics = Metrics(agent)
+        metrics.ready.set(1)
+        metrics.set_lag(0, 5)
+        worker.answers.extend((second, samples_of(metrics)) for second in range(8))
+    assert lines_of(figures_of(workers), "Lag") == {
+        "fraud host:1": 5.0,
+        "fraud host:2": 5.0,
+        "labels": 5.0,
+    }
+
+
+def test_cameras_of_a_worker_that_does_not_answer_are_down() -> None:
+    workers = Workers(["http://a:1", "http://b:1"])
+    assert workers.cameras() == {}
+    for worker, seen in zip(workers.all, (7_000, 9_000), strict=True):
+        metrics, frames = Metrics("vision"), FrameMetrics()
+        frames.register(metrics.registry)
+        frames.seen("gate/north", seen, up=True)
+        worker.answers.append((0.0, samples_of(metrics)))
+        worker.reasons = []
+    assert workers.cameras() == {"gate/north": Camera(up=True, last_frame=9_000, frames={})}
+    workers.all[1].reasons = [SILENT]
+    # Another one has taken it over, though it has not seen a newer frame yet.
+    assert workers.cameras() == {"gate/north": Camera(up=True, last_frame=7_000, frames={})}
+    workers.all[0].reasons = [SILENT]
+    assert workers.cameras() == {"gate/north": Camera(up=False, last_frame=9_000, frames={})}

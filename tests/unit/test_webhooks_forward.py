@@ -110,6 +110,10 @@ def forwarder(endpoint: Any) -> Forwarder:
     return made
 
 
+def idle(consumer: Consumer) -> Joining:
+    return Joining(consumer, forwarder(Taking())._begin)
+
+
 def record_of(alert: Any, offset: int) -> Any:
     return SimpleNamespace(
         value=encode(alert),
@@ -130,14 +134,32 @@ def test_a_new_group_begins_where_its_process_began_and_commits_that_at_once() -
 
 
 def test_an_assignment_that_fails_is_raised_before_its_records_are_used() -> None:
-    async def begin(partitions: object) -> None:
+    consumer = Consumer()
+
+    async def begin(partitions: object) -> list[TopicPartition]:
+        assert consumer.is_paused
+        assert joining.is_beginning
         raise RuntimeError("no place")
 
-    joining = Joining(begin)
+    joining = Joining(consumer, begin)
     joining.check()
     asyncio.run(joining.on_partitions_assigned([OLD]))
+    assert not joining.is_beginning
     with pytest.raises(RuntimeError, match="no place"):
         joining.check()
+
+
+def test_nothing_is_fetched_before_its_place_is_found_and_some_not_yet_after() -> None:
+    consumer = Consumer()
+    resumed: list[TopicPartition] = []
+    consumer.resume = lambda *partitions: resumed.extend(partitions)  # type: ignore[method-assign]
+
+    async def begin(partitions: object) -> list[TopicPartition]:
+        assert consumer.is_paused
+        return [NEW]
+
+    asyncio.run(Joining(consumer, begin).on_partitions_assigned([OLD, NEW, IDLE]))
+    assert resumed == [OLD, IDLE]
 
 
 def test_revisions_of_an_alert_go_out_in_order_beside_others_and_none_twice() -> None:
@@ -153,7 +175,7 @@ def test_revisions_of_an_alert_go_out_in_order_beside_others_and_none_twice() ->
     async def use() -> None:
         made = forwarder(endpoint)
         for _ in range(2):  # the second time nothing is left to do
-            await made._step(consumer, {OLD: records}, bury)
+            await made._step(consumer, idle(consumer), {OLD: records}, bury)
 
     asyncio.run(use())
     revisions = [alert.event_id for alert in slow]
@@ -173,7 +195,7 @@ def test_a_batch_that_takes_long_stays_in_its_group_and_fetches_nothing(
         assert consumer.is_paused
         return "done"
 
-    assert asyncio.run(forward._keeping_its_place(consumer, work())) == "done"
+    assert asyncio.run(forward._keeping_its_place(consumer, idle(consumer), work())) == "done"
     assert consumer.polls > 2
     assert consumer.seeks == {NEW: 5}  # what was fetched all the same is read again
     assert not consumer.is_paused

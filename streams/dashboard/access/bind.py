@@ -25,8 +25,13 @@ def check_bind(settings: DashboardSettings) -> None:
     """Refuse to be reached by others without knowing who they are.
 
     Raises:
-        SettingsError: the message says what is missing.
+        SettingsError: the message says what is missing, or is no address.
     """
+    for proxy in settings.proxies:
+        try:
+            ipaddress.ip_network(proxy)
+        except ValueError as error:
+            raise SettingsError(f"dashboard.proxies: {error}") from None
     if is_local(settings.host):
         return
     if not settings.has_logins:

@@ -1,15 +1,19 @@
 """What every request passes first, websockets too: host, origin, who it is, and the headers.
 
 1. The ``Host`` must be one of ours. 2. What changes something, and a websocket, must come from a
-page of ours. 3. Whoever asks must be known, but for the login page and what it is made of. 4. A
-browser that changes something must bring its session's CSRF token. 5. Answers carry the policy.
+page of ours. 3. Whoever asks must be known, but for the login page and what it is made of; a
+websocket lasts no longer than that. 4. A browser that changes something must bring its session's
+CSRF token. 5. A body must fit. 6. Answers carry the policy.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
+from functools import partial
 from http.cookies import CookieError, SimpleCookie
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -28,13 +32,23 @@ from streams.settings import DashboardSettings
 COOKIE: Final = "tocsin_session"
 CSRF_HEADER: Final = "x-csrf-token"
 
+LOOK_S: Final = 5.0
+"""How often one who stays connected is looked up again: a logout ends that too."""
+
+_BODY: Final = 1024 * 1024
+_BODY_OF_A_STRANGER: Final = 16 * 1024
+"""Bytes of a body at most: it is read before anything else happens."""
+
 _SAFE: Final = {"GET", "HEAD", "OPTIONS"}
-_OPEN_PATHS: Final = {"/login", "/api/session", "/livez", "/favicon.ico"}
+_OPEN_PATHS: Final = {"/login", "/api/session", "/livez", "/readyz", "/favicon.ico"}
 _OPEN_PREFIXES: Final = ("/assets/", "/login/")
 
 
 class Guard:
-    """ASGI middleware; leaves who asks in ``scope["state"]``: `principal`, `session`, `cookie`."""
+    """ASGI middleware; leaves who asks in ``scope["state"]``: `principal`, `session`, `cookie`.
+
+    `is_known` there is a coroutine function that looks whether they still are.
+    """
 
     def __init__(
         self, app: ASGIApp, *, settings: DashboardSettings, users: Users, sessions: Sessions
@@ -57,11 +71,51 @@ class Guard:
             if refusal is not None:
                 await send({"type": "websocket.close", "code": 1008, "reason": "refused"})
                 return
-            await self._app(scope, receive, send)
+            await self._stay(scope, receive, send)
             return
-        nonce = secrets.token_urlsafe(16)
-        sender = _Sender(send, nonce, https=self._https)
+        sender = _Sender(send, secrets.token_urlsafe(16), https=self._https)
+        if refusal is None and scope["method"] not in _SAFE:
+            # 5. Body.
+            most = _BODY if scope["state"]["principal"] is not None else _BODY_OF_A_STRANGER
+            body = await _body_of(receive, most)
+            if body is None:
+                refusal = _refuse(413, f"more than {most:,} bytes", {"connection": "close"})
+            else:
+                receive = _again(body, receive)
         await (refusal or self._app)(scope, receive, sender)
+
+    async def _stay(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a websocket for as long as whoever opened it is known.
+
+        At the second look that does not find them: the first is left to the page, which leaves for
+        the login by itself.
+        """
+
+        async def wait_until_unknown() -> None:
+            missed = 0
+            while missed < 2:
+                await asyncio.sleep(LOOK_S)
+                missed = 0 if await scope["state"]["is_known"]() else missed + 1
+
+        unknown = asyncio.ensure_future(wait_until_unknown())
+
+        async def hear() -> Message:
+            heard = asyncio.ensure_future(receive())
+            try:
+                await asyncio.wait({heard, unknown}, return_when=asyncio.FIRST_COMPLETED)
+                if heard.done():
+                    return heard.result()
+                return {"type": "websocket.disconnect", "code": 1008}
+            finally:
+                heard.cancel()
+
+        try:
+            await self._app(scope, hear, send)
+            if unknown.done():
+                with suppress(RuntimeError):  # the app has closed it itself
+                    await send({"type": "websocket.close", "code": 1008, "reason": "logged out"})
+        finally:
+            unknown.cancel()
 
     async def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
         changes = scope["type"] == "websocket" or scope["method"] not in _SAFE
@@ -75,6 +129,7 @@ class Guard:
         state = scope.setdefault("state", {})
         state.update(principal=None, session=None, cookie=None)
         await self._identify(state, headers)
+        state["is_known"] = partial(self._is_known, state["cookie"])
         path = scope["path"]
         is_open = path in _OPEN_PATHS or path.startswith(_OPEN_PREFIXES)
         if state["principal"] is None and not is_open:
@@ -113,6 +168,39 @@ class Guard:
         if found is not None:
             state["principal"], state["session"] = found
             state["cookie"] = cookie
+
+    async def _is_known(self, cookie: str | None) -> bool:
+        """Whether a session goes on; without one nothing ends but with the process."""
+        if cookie is None:
+            return True
+        try:
+            return await self._sessions.find(cookie) is not None
+        except StoreError:
+            return True  # nobody can tell now: asked again
+
+
+async def _body_of(receive: Receive, most: int) -> bytes | None:
+    """Read a body; None for one that is too large, or did not come."""
+    body, has_more = b"", True
+    while has_more:
+        message = await receive()
+        if message["type"] != "http.request":
+            return None
+        body += message.get("body", b"")
+        if len(body) > most:
+            return None
+        has_more = message.get("more_body", False)
+    return body
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """Receive a body that was read, then what else comes."""
+    bodies = [body]
+
+    async def received() -> Message:
+        return {"type": "http.request", "body": bodies.pop()} if bodies else await receive()
+
+    return received
 
 
 class _Sender:

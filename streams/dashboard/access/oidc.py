@@ -55,7 +55,7 @@ class Identity(Struct, frozen=True):
 
 
 class Provider:
-    """One provider, found by its issuer's address.
+    """One provider, found by its issuer's address; `is_taken` tells which names are others'.
 
     Every coroutine raises `LoginRefused` for a person who may not come in, and `TocsinError` where
     the provider does not answer, or as none would.
@@ -64,10 +64,11 @@ class Provider:
     def __init__(
         self,
         settings: OidcSettings,
+        is_taken: Callable[[str], bool],
         client: Callable[[], httpx.AsyncClient] = lambda: httpx.AsyncClient(timeout=_TIMEOUT_S),
     ) -> None:
-        self._settings, self._client = settings, client
-        self._secret = settings.secret()
+        self._settings, self._is_taken, self._client = settings, is_taken, client
+        self._secret = settings.client_secret.get_secret_value()
         self._metadata: dict[str, Any] = {}
         self._keys: KeySet | None = None
         self._keys_at = -_KEYS_FOR_S
@@ -171,6 +172,11 @@ class Provider:
                 f"{name} has no role here: the provider's {settings.role_claim!r} names none of "
                 f"{wanted}. Ask whoever runs this for one"
             )
+        if self._is_taken(name):  # on record nobody could tell them apart
+            raise LoginRefused(
+                f"{name!r} is somebody else here, who does not log in by the provider: take the "
+                "name out of dashboard.users, or set dashboard.oidc.name_claim to another claim"
+            )
         return Principal(name, role)
 
     async def _discovered(self) -> dict[str, Any]:
@@ -211,7 +217,7 @@ class Provider:
         return found
 
 
-def provider_of(settings: OidcSettings) -> Provider | None:
+def provider_of(settings: OidcSettings, is_taken: Callable[[str], bool]) -> Provider | None:
     """Make the provider of the settings; None where they name none.
 
     Raises:
@@ -224,7 +230,7 @@ def provider_of(settings: OidcSettings) -> Provider | None:
         raise SettingsError("dashboard.oidc.issuer must begin with https://")
     if not settings.client_id:
         raise SettingsError("dashboard.oidc.client_id is not set: the provider gives it")
-    return Provider(settings)
+    return Provider(settings, is_taken)
 
 
 def _claim(claims: Mapping[str, Any], path: str) -> Any:

@@ -20,6 +20,9 @@ Role = Literal["viewer", "analyst"]
 LOCAL: Final = "local"
 """Who acts where nobody has to say who they are."""
 
+NOBODY: Final = "-"
+"""Who is on record where nobody was let in."""
+
 _MARK: Final = "tocsin_"
 
 
@@ -61,6 +64,10 @@ class Users:
         """Look somebody up; None for one who is not (any more) in the settings."""
         user = self._users.get(name)
         return None if user is None else Principal(name, user.role)
+
+    def has_name(self, name: str) -> bool:
+        """Whether records by this name are somebody's of the settings, or nobody's."""
+        return name in self._users or name in {LOCAL, NOBODY}
 
     def by_password(self, name: str, password: str) -> Principal | None:
         """Check a password; takes about 50 ms of a core, whoever asks."""

@@ -72,14 +72,8 @@ async def search_alerts(wanted: Search, has: Has) -> AlertPage:
     return AlertPage(alerts=[alert_out(one) for one in page.alerts], cursor=page.cursor)
 
 
-@router.get("/alerts/{alert_id}", responses={404: {"model": Error}})
-async def get_alert(alert_id: str, has: Has) -> AlertOut:
-    """Give one alert."""
-    return alert_out(await _find(has, alert_id))
-
-
 @router.get(
-    "/alerts/{alert_id}/picture",
+    "/alerts/{alert_id:path}/picture",
     responses={200: {"content": {"image/jpeg": {}}}, 404: {"model": Error}},
     response_class=Response,
 )
@@ -96,7 +90,7 @@ async def get_picture(alert_id: str, has: Has, *, crop: bool = False) -> Respons
     return Response(data, media_type="image/jpeg", headers={"cache-control": "private, no-cache"})
 
 
-@router.post("/alerts/{alert_id}/notes", status_code=201, responses={404: {"model": Error}})
+@router.post("/alerts/{alert_id:path}/notes", status_code=201, responses={404: {"model": Error}})
 async def add_note(alert_id: str, note: NoteIn, has: Has, who: Analyst) -> ActionOut:
     """Write something down about an alert."""
     made = await has.desk.note(alert_id, who, note.text)
@@ -108,6 +102,12 @@ async def decide(verdict: VerdictIn, has: Has, who: Analyst) -> Decided:
     """Decide alerts: all of them, or none."""
     before = await has.desk.judge(verdict.alerts, DECISIONS[verdict.decision], who, verdict.text)
     return Decided(before={name: OUTCOMES[outcome] for name, outcome in before.items()})
+
+
+@router.get("/alerts/{alert_id:path}", responses={404: {"model": Error}})
+async def get_alert(alert_id: str, has: Has) -> AlertOut:
+    """Give one alert."""
+    return alert_out(await _find(has, alert_id))
 
 
 async def _find(has: Has, alert_id: str) -> ViewedAlert:

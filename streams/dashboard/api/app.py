@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
@@ -49,6 +49,14 @@ def new_app(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
     @app.get("/livez", include_in_schema=False)
     async def livez() -> dict[str, bool]:
         return {"live": True}
+
+    @app.get("/readyz", include_in_schema=False)
+    async def readyz(request: Request) -> JSONResponse:
+        reasons = request.app.state.services.reasons
+        said: dict[str, Any] = {"ready": not reasons}
+        if request.state.principal is not None:  # they name servers
+            said["reasons"] = reasons
+        return JSONResponse(said, 503 if reasons else 200)
 
     return app
 

@@ -9,7 +9,6 @@ from streams.dashboard.api.requests import Has
 from streams.dashboard.services import Services
 from streams.dashboard.view.query import Filters, page_of
 from streams.errors import NotFound
-from streams.frame_metrics import FATES
 
 router = APIRouter(
     tags=["cameras"],
@@ -24,7 +23,7 @@ async def list_cameras(has: Has) -> list[CameraOut]:
 
 
 @router.get(
-    "/cameras/{camera}/picture",
+    "/cameras/{camera:path}/picture",
     responses={200: {"content": {"image/jpeg": {}, "image/png": {}}}, 404: {"model": Error}},
     response_class=Response,
 )
@@ -44,20 +43,13 @@ async def cameras_of(has: Services) -> list[CameraOut]:
     """
     page = await page_of(has.store, Filters(kind="object", open=True, suppressed=True), limit=1000)
     still_open = [viewed.alert.entity for viewed in page.alerts]
-    found = []
-    for camera, samples in sorted(has.workers.cameras().items()):
-        seen = samples.get("tocsin_camera_frame_timestamp_seconds", camera=camera)
-        counts = {
-            fate: samples.get("tocsin_camera_frames_total", camera=camera, fate=fate)
-            for fate in FATES
-        }
-        found.append(
-            CameraOut(
-                id=camera,
-                up=bool(samples.get("tocsin_camera_up", camera=camera)),
-                last_frame=round(seen * 1000) if seen else None,
-                frames={fate: count for fate, count in counts.items() if count},
-                open_alerts=still_open.count(camera),
-            )
+    return [
+        CameraOut(
+            id=name,
+            up=camera.up,
+            last_frame=camera.last_frame,
+            frames=camera.frames,
+            open_alerts=still_open.count(name),
         )
-    return found
+        for name, camera in sorted(has.workers.cameras().items())
+    ]

@@ -7,10 +7,11 @@ for too long, or is too slow, gets the event `reload`: load the list, then go on
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Header
+from fastapi import APIRouter, Header, Request
 from fastapi.responses import StreamingResponse
 
 from streams.dashboard.api.bodies import alert_out
@@ -21,7 +22,7 @@ from streams.dashboard.view.changes import Change
 router = APIRouter(tags=["events"])
 
 BEAT_S: Final = 10.0
-"""Without news, a comment this often: a connection that is gone is noticed."""
+"""Without news, a comment this often: a connection that is gone is noticed, or a session."""
 
 _RELOAD: Final = "event: reload\ndata: {}\n\n"
 
@@ -32,13 +33,18 @@ _RELOAD: Final = "event: reload\ndata: {}\n\n"
     responses={200: {"content": {"text/event-stream": {}}}},
 )
 async def live(
-    has: Has, last_event_id: Annotated[str | None, Header(max_length=64)] = None
+    request: Request,
+    has: Has,
+    last_event_id: Annotated[str | None, Header(max_length=64)] = None,
 ) -> StreamingResponse:
-    """Stream alerts as they come and change."""
-    return StreamingResponse(_stream(has, last_event_id), media_type="text/event-stream")
+    """Stream alerts as they come and change, until whoever asked is logged out."""
+    events = _stream(has, last_event_id, request.state.is_known)
+    return StreamingResponse(events, media_type="text/event-stream")
 
 
-async def _stream(has: Services, last: str | None) -> AsyncIterator[str]:
+async def _stream(
+    has: Services, last: str | None, is_known: Callable[[], Awaitable[bool]]
+) -> AsyncIterator[str]:
     with has.changes.subscribe() as subscription:
         place = await has.changes.last()
         if last is None:
@@ -48,8 +54,14 @@ async def _stream(has: Services, last: str | None) -> AsyncIterator[str]:
                 yield "".join(map(_event, changes))
         else:
             yield f"id: {place}\n{_RELOAD}"
+        looked_at = time.monotonic()
         while True:
-            if not await subscription.wait(BEAT_S):
+            has_news = await subscription.wait(BEAT_S)
+            if time.monotonic() - looked_at >= BEAT_S:
+                looked_at = time.monotonic()
+                if not await is_known():
+                    return
+            if not has_news:
                 yield ": still here\n\n"
                 continue
             changes = subscription.take()

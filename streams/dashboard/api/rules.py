@@ -39,14 +39,14 @@ router = APIRouter(
 Camera = Annotated[str, Path(min_length=1, max_length=128)]
 
 
-@router.get("/cameras/{camera}/rules", response_class=Response, responses=_ANSWER)
+@router.get("/cameras/{camera:path}/rules", response_class=Response, responses=_ANSWER)
 async def get_rules(camera: Camera, has: Has) -> Response:
     """Give the rules that hold for a camera, with the zones and lines that are its to change."""
     return _answer(await has.rules.of(camera))
 
 
 @router.put(
-    "/cameras/{camera}/rules",
+    "/cameras/{camera:path}/rules",
     response_class=Response,
     responses={**_ANSWER, 412: {"model": Error}, 428: {"model": Error}},
     openapi_extra={"requestBody": {"required": True, "content": _CONTENT}},

@@ -8,7 +8,7 @@ from fastapi import APIRouter, HTTPException, Request, Response
 
 from streams.dashboard.access.guard import COOKIE, cookie_of
 from streams.dashboard.access.sessions import Session
-from streams.dashboard.access.users import Principal
+from streams.dashboard.access.users import NOBODY, Principal
 from streams.dashboard.api.bodies import Error, LoginIn, SessionOut
 from streams.dashboard.api.requests import Has
 from streams.dashboard.services import Services
@@ -75,7 +75,9 @@ async def log_out(request: Request, has: Has) -> Response:
 
 async def _known(login: LoginIn, request: Request, has: Services) -> Principal:
     address = request.client.host if request.client else ""
-    if wait := await has.attempts.begin(login.user, address):
+    # A token names its user itself: whoever comes with one says nothing about another's password.
+    name = None if login.token else login.user
+    if wait := await has.attempts.begin(name, address):
         raise HTTPException(
             429, f"too many attempts: try again in {wait} s", {"retry-after": str(wait)}
         )
@@ -85,7 +87,7 @@ async def _known(login: LoginIn, request: Request, has: Services) -> Principal:
         # Argon2 is slow on purpose, and releases the GIL.
         found = await asyncio.to_thread(has.users.by_password, login.user, login.password)
     if found is None:
-        await has.desk.record(login.user, "login refused", f"from {address}")
+        await has.desk.record(name or NOBODY, "login refused", f"from {address}")
         raise HTTPException(401, "name and password, or token, do not fit")
-    await has.attempts.succeeded(login.user, address)
+    await has.attempts.succeeded(name, address)
     return found

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from nicegui import ui
+from nicegui import events, ui
 
 from streams.dashboard.desk import Step
 from streams.dashboard.pages.dialog import buttons, dialog
@@ -46,6 +46,23 @@ class Decider:
     def is_asking(self) -> bool:
         """Whether a dialog is open: keys are then not about the alerts behind it."""
         return self._asked is not None and self._asked.value
+
+    async def press(self, event: events.KeyEventArguments, shown: str | None) -> None:
+        """Do what a key says: c and d to what is chosen, s and n to the alert that is shown."""
+        held = event.modifiers.ctrl or event.modifiers.meta or event.modifiers.alt
+        if not event.action.keydown or event.action.repeat or held or self.is_asking:
+            return
+        key = str(event.key)
+        if key == "c":
+            await self.confirm()
+        elif key == "d":
+            await self.dismiss()
+        elif key == "u":
+            await self.undo()
+        elif key in {"s", "n"} and shown is not None:
+            (viewed,) = await self._visit.trying(self._visit.services.store.get([shown])) or [None]
+            if viewed is not None:
+                await (self.suppress if key == "s" else self.note)(viewed.alert)
 
     async def confirm(self, shown: str | None = None) -> None:
         """Say that it was one: of the alert that is `shown`, or of what is chosen."""

@@ -10,8 +10,12 @@ from nicegui import ui
 
 
 def dialog(title: str) -> AbstractContextManager[Any]:
-    """Open a dialog; the block draws what is in it, and gets it to close it."""
-    opened = ui.dialog()
+    """Open a dialog; the block draws what is in it, and gets it to close it.
+
+    It stands beside what the page shows, which may be drawn anew while somebody writes.
+    """
+    with ui.context.client:
+        opened = ui.dialog()
     with opened, ui.card().classes("dialog"):
         ui.label(title).classes("title")
         body = ui.column().classes("body")

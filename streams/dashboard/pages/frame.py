@@ -9,6 +9,7 @@ from typing import Any, Final
 from fastapi import Request
 from nicegui import ui
 
+from streams.dashboard.access.guard import LOOK_S
 from streams.dashboard.access.sessions import Session
 from streams.dashboard.access.users import Principal
 from streams.dashboard.pages.login import own_address
@@ -109,6 +110,14 @@ async def begin(request: Request, services: Services, title: str) -> Visit:
     visit.is_narrow = int(browser["width"]) < 900
     if browser["dark"] is not None:
         dark.set_value(browser["dark"] == "1")
+    if visit.cookie is not None:
+        is_known = state.is_known
+
+        async def leave_when_logged_out() -> None:
+            if not await is_known():
+                ui.navigate.to("/login")
+
+        ui.timer(LOOK_S, leave_when_logged_out)
     return visit
 
 

@@ -12,7 +12,7 @@ from streams.dashboard.pages.charts import figures_chart, show_figures
 from streams.dashboard.pages.dialog import buttons, dialog
 from streams.dashboard.pages.frame import Visit, empty
 from streams.dashboard.pages.words import ago
-from streams.dashboard.series import Figure, agent_of, figures_of, model_of, server_figures
+from streams.dashboard.series import Figure, figures_of, model_of, names_of, server_figures
 from streams.dashboard.servers import Figures
 from streams.dead_letters.fate import Fate
 from streams.dead_letters.index import Letter, Wanted
@@ -70,10 +70,13 @@ class Health:
                 ("Kafka", services.servers.kafka),
             ):
                 _tile(name, server.trouble or _summary(server.latest), is_well=not server.trouble)
-            for worker in services.workers.all:
+            for name, why in services.tasks.crashed.items():
+                _tile("This dashboard", f"{name} crashed: {why}", is_well=False)
+            workers = services.workers.all
+            for name, worker in zip(names_of(workers), workers, strict=True):
                 said = "; ".join(worker.reasons) or "ready"
                 model = model_of(worker)
-                _tile(agent_of(worker), said, is_well=not worker.reasons, about=model)
+                _tile(name, said, is_well=not worker.reasons, about=model)
 
     def _figures(self) -> list[Figure]:
         services = self._visit.services

@@ -239,24 +239,11 @@ class LiveList:
 
     async def _key(self, event: events.KeyEventArguments) -> None:
         held = event.modifiers.ctrl or event.modifiers.meta or event.modifiers.alt
-        if not event.action.keydown or held or self._decider.is_asking:
-            return
         key = str(event.key)
-        if key in {"j", "k"}:
+        if key not in {"j", "k"}:
+            await self._decider.press(event, self._shown)
+        elif event.action.keydown and not held and not self._decider.is_asking:
             await self._step(1 if key == "j" else -1)
-        elif event.action.repeat:
-            return
-        elif key == "c":
-            await self._decider.confirm()
-        elif key == "d":
-            await self._decider.dismiss()
-        elif key == "u":
-            await self._decider.undo()
-        elif key in {"s", "n"} and self._shown is not None:
-            (viewed,) = await self._visit.services.store.get([self._shown])
-            if viewed is not None:
-                ask = self._decider.suppress if key == "s" else self._decider.note
-                await ask(viewed.alert)
 
     def _ring(self) -> None:
         """Sound once, if one asked for it; browsers allow it after a click, as that is."""

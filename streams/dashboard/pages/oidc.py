@@ -12,6 +12,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from streams.dashboard.access.guard import cookie_of
 from streams.dashboard.access.oidc import Attempt, Provider
+from streams.dashboard.access.users import NOBODY
 from streams.dashboard.api.session import enter
 from streams.dashboard.pages.login import own_address, page_of
 from streams.dashboard.services import Services
@@ -75,7 +76,7 @@ async def back(
             raise LoginRefused(f"the login provider refuses: {error_description or error}")
         identity = await provider.finish(code, attempt)
     except TocsinError as refusal:
-        await has.desk.record("-", "login refused", f"from {address}, by OpenID: {refusal}")
+        await has.desk.record(NOBODY, "login refused", f"from {address}, by OpenID: {refusal}")
         response = _refusal(refusal, has)
     else:
         # 3. A session like any other.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -11,15 +10,14 @@ from nicegui import core, ui
 from starlette.staticfiles import StaticFiles
 
 from streams.dashboard.pages import login, oidc
+from streams.dashboard.pages.alert import AlertPage
 from streams.dashboard.pages.cameras import Wall
-from streams.dashboard.pages.decide import Decider
-from streams.dashboard.pages.detail import draw_alert
-from streams.dashboard.pages.evidence import around_of
-from streams.dashboard.pages.frame import begin, empty
+from streams.dashboard.pages.frame import begin
 from streams.dashboard.pages.health import Health
 from streams.dashboard.pages.live import LiveList
 from streams.dashboard.pages.rules import RulesPage
 from streams.dashboard.services import Services
+from streams.dashboard.view.changes import Subscription
 
 _ASSETS: Final = Path(__file__).with_name("assets")
 
@@ -36,33 +34,14 @@ def add_pages(app: FastAPI, services: Services) -> None:
     @ui.page("/", response_timeout=20)
     async def live(request: Request) -> None:
         visit = await begin(request, services, "Alerts")
-        subscribing = services.changes.subscribe()
-        subscription = subscribing.__enter__()
-        ui.context.client.on_delete(lambda: subscribing.__exit__(None, None, None))
-        found = LiveList(visit, subscription)
+        found = LiveList(visit, _subscribed(services))
         found.build()
         await found.load()
 
-    @ui.page("/alerts/{alert_id}", response_timeout=20)
+    @ui.page("/alerts/{alert_id:path}", response_timeout=20)
     async def alert(request: Request, alert_id: str) -> None:
         visit = await begin(request, services, "Alert")
-        place = ui.column().classes("sheet alone")
-
-        async def chosen() -> list[str]:
-            return [alert_id]
-
-        async def draw(_: Sequence[str] = ()) -> None:
-            (viewed,) = await visit.trying(services.store.get([alert_id])) or [None]
-            around = viewed and await visit.trying(around_of(services, viewed))
-            place.clear()
-            with place:
-                if viewed is None or around is None:
-                    empty("history", "Not in the view", "It is too old, or never was there.")
-                else:
-                    draw_alert(visit, decider, viewed, around)
-
-        decider = Decider(visit, chosen, draw)
-        await draw()
+        await AlertPage(visit, _subscribed(services), alert_id).build()
 
     @ui.page("/cameras", response_timeout=20)
     async def cameras(request: Request) -> None:
@@ -70,7 +49,7 @@ def add_pages(app: FastAPI, services: Services) -> None:
         wall.build()
         await wall.refresh()
 
-    @ui.page("/cameras/{camera}/rules", response_timeout=20)
+    @ui.page("/cameras/{camera:path}/rules", response_timeout=20)
     async def rules(request: Request, camera: str) -> None:
         await RulesPage(await begin(request, services, "Cameras"), camera).build()
 
@@ -90,3 +69,11 @@ def add_pages(app: FastAPI, services: Services) -> None:
         language="en-US",
         show_welcome_message=False,
     )
+
+
+def _subscribed(services: Services) -> Subscription:
+    """Be told of changes until the page is closed."""
+    subscribing = services.changes.subscribe()
+    subscription = subscribing.__enter__()
+    ui.context.client.on_delete(lambda: subscribing.__exit__(None, None, None))
+    return subscription

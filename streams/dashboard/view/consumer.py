@@ -76,7 +76,7 @@ class ViewConsumer:
                 rebalance_timeout_ms=round(kafka.rebalance_timeout_s * 1000),
                 max_partition_fetch_bytes=kafka.max_partition_fetch_bytes,
             )
-            joining = Joining(partial(self.assigned, consumer))
+            joining = Joining(consumer, partial(self.begin, consumer))
             try:
                 await consumer.start()
                 consumer.subscribe(names, listener=joining)
@@ -87,8 +87,14 @@ class ViewConsumer:
             finally:
                 await consumer.stop()
 
-    async def assigned(self, consumer: Any, partitions: Iterable[TopicPartition]) -> None:
-        """Begin where the view ends; where it knows nothing, as far back as it reaches."""
+    async def begin(
+        self, consumer: Any, partitions: Iterable[TopicPartition]
+    ) -> list[TopicPartition]:
+        """Begin where the view ends; where it knows nothing, as far back as it reaches.
+
+        Verdicts wait for the alerts that were there before them.
+        """
+        self._ends = {}
         names = {one: self._name(one.topic, one.partition) for one in partitions}
         known = await self._store.positions()
         fresh = [one for one, name in names.items() if name not in known]
@@ -101,7 +107,10 @@ class ViewConsumer:
         self._places = {name: known[name] for name in names.values()}
         for one, name in names.items():
             consumer.seek(one, known[name])
-        await self._hold_back(consumer)
+        alerts = self._settings.topics.alerts
+        ends = await log_ends(self._settings.kafka, alerts)
+        self._ends = {self._name(alerts, number): end for number, end in ends.items() if end}
+        return [one for one in names if one.topic != alerts] if self._ends else []
 
     async def _beginnings(
         self, consumer: Any, partitions: list[TopicPartition]
@@ -118,15 +127,6 @@ class ViewConsumer:
         return {
             one: starts[one] if (at := found.get(one)) is None else at.offset for one in partitions
         }
-
-    async def _hold_back(self, consumer: Any) -> None:
-        """Let verdicts wait for the alerts that were there before them."""
-        alerts = self._settings.topics.alerts
-        ends = await log_ends(self._settings.kafka, alerts)
-        self._ends = {self._name(alerts, number): end for number, end in ends.items() if end}
-        later = [one for one in consumer.assignment() if one.topic != alerts]
-        if later and self._ends:
-            consumer.pause(*later)
 
     async def _let_go(self, consumer: Any) -> None:
         if not self._ends:

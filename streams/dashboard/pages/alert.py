@@ -1,0 +1,56 @@
+"""The page of one alert, which has an address to share: as it is now, and with the same keys."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from nicegui import events, ui
+
+from streams.dashboard.pages.decide import Decider
+from streams.dashboard.pages.detail import draw_alert
+from streams.dashboard.pages.evidence import around_of
+from streams.dashboard.pages.frame import Visit, empty
+from streams.dashboard.view.changes import Subscription
+
+_TICK_S: Final = 0.5
+
+
+class AlertPage:
+    """One alert on one open page."""
+
+    def __init__(self, visit: Visit, subscription: Subscription, alert_id: str) -> None:
+        self._visit, self._subscription, self._alert_id = visit, subscription, alert_id
+        self._decider = Decider(visit, self._chosen, self._draw)
+        self._place = ui.column().classes("sheet alone")
+
+    async def build(self) -> None:
+        """Draw it, then anew whenever it changes."""
+        await self._draw()
+        ui.keyboard(self._key, ignore=["input", "select", "textarea"])
+        ui.timer(_TICK_S, self._tick)
+
+    async def _chosen(self) -> list[str]:
+        return [self._alert_id]
+
+    async def _key(self, event: events.KeyEventArguments) -> None:
+        await self._decider.press(event, self._alert_id)
+
+    async def _tick(self) -> None:
+        if self._decider.is_sending:
+            return
+        changed = {change.viewed.alert.id for change in self._subscription.take()}
+        if self._subscription.lost or self._alert_id in changed:
+            self._subscription.lost = False
+            await self._draw()
+
+    async def _draw(self, _: Sequence[str] = ()) -> None:
+        services = self._visit.services
+        (viewed,) = await self._visit.trying(services.store.get([self._alert_id])) or [None]
+        around = viewed and await self._visit.trying(around_of(services, viewed))
+        self._place.clear()
+        with self._place:
+            if viewed is None or around is None:
+                empty("history", "Not in the view", "It is too old, or never was there.")
+            else:
+                draw_alert(self._visit, self._decider, viewed, around)
