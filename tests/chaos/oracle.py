@@ -313,6 +313,10 @@ def read_topic(
         consumer.close()
 
 
+COORDINATOR_S = 60.0
+"""Until a broker that restarts on a busy machine knows its groups again."""
+
+
 class Commits:
     """Watches the commits of a group."""
 
@@ -324,7 +328,7 @@ class Commits:
 
     def now(self) -> dict[int, int]:
         """Commit of each partition, 0 where there is none; waits for a broker that restarts."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + COORDINATOR_S
         while True:
             try:
                 known = self._consumer.list_topics(self._topic, 10).topics[self._topic].partitions

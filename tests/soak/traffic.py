@@ -10,6 +10,7 @@ import zlib
 from dataclasses import dataclass
 from itertools import islice
 
+from aiokafka.errors import KafkaError
 from confluent_kafka import Producer
 
 from models.fraud.simulator import Simulator, SimulatorConfig
@@ -159,7 +160,7 @@ class Passages(threading.Thread):
             while True:  # frames that come twice are late, and skipped
                 try:
                     self._bed.produce(self._bed.settings.topics.frames, frames)
-                except BrokerError:
+                except (BrokerError, KafkaError):
                     time.sleep(0.5)
                 else:
                     break
