@@ -34,6 +34,7 @@ from kafka.errors import (
     NotCoordinatorError,
     for_code,
 )
+from kafka.structs import OffsetAndMetadata
 
 from streams.connection import broker_errors, client_options
 from streams.errors import BrokerError, TopicMissing
@@ -254,6 +255,23 @@ class KafkaAdmin:
             for partition, commit in found.items()
             if partition.topic == topic and commit.offset >= 0
         }
+
+    def commit(self, group: str, topic: str, offsets: Mapping[int, int]) -> None:
+        """Commit for `group`, which nobody must have joined, by partition of `topic`.
+
+        Raises:
+            BrokerError: the broker refuses it.
+        """
+        asked = {
+            TopicPartition(topic, number): OffsetAndMetadata(at, "", -1)
+            for number, at in offsets.items()
+        }
+        for where, refusal in self._client.alter_group_offsets(group, asked).items():
+            if refusal.errno:
+                raise BrokerError(
+                    f"cannot commit for group {group!r} on partition {where.partition}: "
+                    f"{refusal.__name__}"
+                )
 
     def members(self, group: str) -> int:
         """Count the members of consumer group `group`; 0 for one that nobody has joined.

@@ -98,6 +98,7 @@ ELSEWHERE = {
     "tocsin produce video rtsp://camera/1": ("functional/test_network_cameras.py", "rtsp://"),
     "tocsin alerts tail": ("integration/test_produce.py", '"alerts", "tail"'),
     "tocsin state check": ("integration/test_state_check.py", '"state", "check"'),
+    "tocsin state adopt tocsin-fraud": ("chaos/test_upgrade.py", '"state", "adopt"'),
     "tocsin state forget CARD --yes": ("integration/test_state_forget.py", '"forget", card'),
     "tocsin train fraud --from-topic --out fraud-v3": (
         "integration/test_train_from_topic.py",

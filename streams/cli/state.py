@@ -59,6 +59,31 @@ def rebuild(
 
 
 @app.command()
+def adopt(
+    old: Annotated[str, typer.Argument(metavar="GROUP", help="The fraud agent's group so far.")],
+) -> None:
+    """Let a new fraud.group begin where GROUP is: its workers rebuild up to there without alerts.
+
+    For another network, or another version of Tocsin, beside the one that serves: start the new
+    group's workers, and stop the old ones when they are ready. Meanwhile both raise alerts, under
+    the same event ids. To go back, start the old group's workers again.
+    """
+    settings = start()
+    new, topic = settings.fraud.group, settings.topics.transactions
+    if new == old:
+        raise SettingsError(f"fraud.group is {old!r} itself: set it to the new group's name")
+    with admin.connect(settings.kafka) as cluster:
+        begun = cluster.committed(new, topic)
+        offsets = cluster.committed(old, topic)
+        if begun or cluster.members(new):
+            raise TocsinError(f"group {new!r} has begun already: give fraud.group a new name")
+        if not offsets:
+            raise TocsinError(f"group {old!r} has committed nothing of {topic!r}: check the name")
+        cluster.commit(new, topic, offsets)
+    print(f"{new!r} begins where {old!r} is: {sum(offsets.values()):,} records without alerts")
+
+
+@app.command()
 def forget(
     cards: Annotated[
         list[str], typer.Argument(metavar="CARD...", help="Ids; - reads them from lines of stdin.")

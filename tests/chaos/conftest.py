@@ -43,7 +43,12 @@ def rng(request: pytest.FixtureRequest) -> random.Random:
 @pytest.fixture(scope="session")
 def network_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The manifest of a small network with random weights and a wide range of scores."""
-    torch.manual_seed(11)
+    return make_network(tmp_path_factory.mktemp("network") / "chaos", seed=11)
+
+
+def make_network(stem: Path, *, seed: int) -> Path:
+    """Write such a network; return its manifest."""
+    torch.manual_seed(seed)
     network = FraudNetwork(FraudNetworkConfig(hidden=32, head=32))
     with torch.no_grad():
         network.out.weight.mul_(30.0)
@@ -59,7 +64,6 @@ def network_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         metrics={},
         created="2026-01-01T00:00:00Z",
     )
-    stem = tmp_path_factory.mktemp("network") / "chaos"
     save(stem, network, manifest)
     return stem.with_suffix(".json")
 
@@ -68,11 +72,13 @@ def network_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make_case(network_file: Path) -> MakeCase:
     """Compute what must come of a stream."""
 
-    def make(stream: Stream, poison: Collection[oracle.Place] = ()) -> Case:
-        network = oracle.Network(network_file.with_suffix(".safetensors"))
+    def make(
+        stream: Stream, poison: Collection[oracle.Place] = (), manifest: Path = network_file
+    ) -> Case:
+        network = oracle.Network(manifest.with_suffix(".safetensors"))
         expected = oracle.expect(stream.partitions, network, poison)
         threshold = oracle.threshold_in_a_gap(expected.scores, ALERT_SHARE)
-        return Case(stream, network_file, threshold, expected)
+        return Case(stream, manifest, threshold, expected)
 
     return make
 
@@ -96,10 +102,15 @@ def make_drill(
     """Set a drill up on servers of choice."""
     drills = []
 
-    def make(case: Case, bootstrap: str, redis_url: str) -> Drill:
+    def make(case: Case, bootstrap: str, redis_url: str, *, beside: Drill | None = None) -> Drill:
+        """`beside` another one: on its topic, with a group and alerts of its own."""
         drill = Drill(case, bootstrap, redis_url, topic_name, namespace, tmp_path, witness)
         drills.append(drill)
-        drill.prepare()
+        if beside is not None:
+            drill.group, drill.alerts = f"{namespace}-new", f"{topic_name}-alerts-new"
+            drill.folder = tmp_path / "beside"
+            drill.folder.mkdir()
+        drill.prepare(is_there=beside is not None)
         return drill
 
     yield make

@@ -69,8 +69,11 @@ class Drill:
     _watch: oracle.Commits | None = field(default=None, init=False)
 
     # -- topics -------------------------------------------------------------------------------
-    def prepare(self) -> None:
-        """Make the topics and put the events on them; partitions that come later stay empty."""
+    def prepare(self, *, is_there: bool = False) -> None:
+        """Make the topics and put the events on them, unless they are there already.
+
+        Partitions that come later stay empty.
+        """
         self.alerts = self.alerts or f"{self.topic}-alerts"
         self.pace(PACE_S)
         settings = Settings(
@@ -94,7 +97,9 @@ class Drill:
             except KafkaException as error:  # a second drill on the same topics
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise
-                assert name != self.topic
+                assert name != self.topic or is_there
+        if is_there:
+            return
         for partition, records in enumerate(self.case.stream.partitions[:PARTITIONS]):
             self.produce(partition, records)
 
