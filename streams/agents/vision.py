@@ -1,30 +1,31 @@
 """The vision agent: frames in, object alerts out.
 
 `VisionDetector` holds the two halves of the data path as `streams.pipeline.delivery` runs them:
-`prepare` on one thread, `infer` on another, one batch behind; between the two the device's own
-thread runs the network. What a camera's frames bring about depends on which of them were fresh and
-moved, so a replay would not bring it about again: alerts are held until the flush has stored them
-with the tracks that they follow from.
+`prepare` on one thread, `infer` on another, one batch behind. What a camera's frames bring about
+depends on which of them were fresh and moved, so a replay would not bring it about again: alerts
+are held until the flush has stored them with the tracks that they follow from.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
+
 from models.vision.boxes import Detections
 from models.vision.detector import ObjectDetector
+from models.vision.preprocess import PADDING, Letterboxed
 from streams.frame_metrics import FrameMetrics
 from streams.pipeline.batch import Batch, CameraKey, Outcome
 from streams.pipeline.cameras import CameraPasts, Changes
 from streams.pipeline.dead_letter import DeadLetters
 from streams.pipeline.decode import Rejected
-from streams.pipeline.device import DeviceThread, Seen
 from streams.pipeline.follow import Follower
 from streams.pipeline.frames import FrameIntake, Intake
+from streams.pipeline.lapse import Lapses
 from streams.state.store import PartitionSnapshot
 
 
@@ -34,8 +35,8 @@ class Prepared:
 
     intake: Intake
     changes: Changes
-    seen: Future[Seen | None]
-    """What the network makes of it; when that is done, `intake` is without what had grown old."""
+    canvas: Letterboxed | None
+    """The frames that are neither still nor a camera's last word, in their order."""
 
     outcome: Outcome
     silent: Mapping[CameraKey, float]
@@ -52,14 +53,14 @@ class VisionDetector:
         *,
         intake: FrameIntake,
         pasts: CameraPasts,
-        device: DeviceThread,
+        lapses: Lapses,
         network: ObjectDetector,
         follower: Follower,
         dead_letters: DeadLetters,
         metrics: FrameMetrics,
     ) -> None:
         self._intake, self._pasts, self._network = intake, pasts, network
-        self._device, self._follower = device, follower
+        self._lapses, self._follower = lapses, follower
         self._dead_letters, self._metrics = dead_letters, metrics
 
     def prepare(self, batch: Batch) -> Prepared:
@@ -73,29 +74,31 @@ class VisionDetector:
         outcome.replayed = intake.replayed
         outcome.events = len(intake.frames) + len(intake.skipped)
 
-        # 2. All frames that move go through the network at once.
+        # 2. What the network will see.
         moving = [f.picture for f in intake.frames if f.picture is not None and not f.is_still]
-        canvas, changes = self._network.pre(moving) if moving else None, self._pasts.changes()
-        seen = self._device.look(intake, canvas, changes.forgotten)
-        return Prepared(intake, changes, seen, outcome, batch.silent)
+        canvas = self._network.pre(moving) if moving else None
+        return Prepared(intake, self._pasts.changes(), canvas, outcome, batch.silent)
 
     def infer(self, prepared: Prepared) -> Outcome:
-        """Follow what the network finds camera by camera.
+        """Find objects in all frames at once, then follow them camera by camera.
 
-        What has grown too old before the network came to it is skipped.
+        What has grown too old since it was prepared is skipped.
         """
         self._follower.apply(prepared.changes)
-        seen = prepared.seen.result()
-        found = [] if seen is None else self._found(seen, prepared.outcome)
+        self._lapses.forget(prepared.changes.forgotten)
+        begun = time.perf_counter()
+        canvas = self._lapses.sift(prepared.intake, prepared.canvas)
+        found = self._detect(canvas, prepared.outcome)
         self._follower.follow(prepared.intake, found, prepared.outcome)
         self._follower.close_silent(prepared.silent, prepared.outcome)
-        if seen is not None:
-            self._device.followed(seen)
+        if canvas is not None:
+            self._lapses.spent(len(canvas), time.perf_counter() - begun)
         return prepared.outcome
 
     def probe(self) -> None:
         """Look at a grey picture."""
-        self._device.probe()
+        grey = np.full((*self._network.size, 3), PADDING, np.uint8)
+        self._network.detect([grey])
 
     def reject(self, batch: Batch, reason: str) -> Outcome:
         """Bury frames that cannot be looked at."""
@@ -132,9 +135,11 @@ class VisionDetector:
         self._follower.apply(known)
         return self._follower.hearing.silent(read_to)
 
-    def _found(self, seen: Seen, outcome: Outcome) -> list[Detections]:
+    def _detect(self, canvas: Letterboxed | None, outcome: Outcome) -> list[Detections]:
+        if canvas is None:
+            return []
         begun = time.perf_counter()
-        found = self._network.post(seen.outputs, seen.canvas)
-        spent_s = seen.spent_s + time.perf_counter() - begun
-        outcome.tallies.append(partial(self._metrics.detected, len(found), spent_s))
+        found = self._network.post(self._network.core(canvas), canvas)
+        spent_s = time.perf_counter() - begun
+        outcome.tallies.append(partial(self._metrics.detected, len(canvas), spent_s))
         return found

@@ -13,7 +13,6 @@ from streams.app.agent import Agent, Patience, open_store
 from streams.frame_metrics import FrameMetrics
 from streams.pipeline.cameras import CameraPasts
 from streams.pipeline.dead_letter import DeadLetters
-from streams.pipeline.device import DeviceThread
 from streams.pipeline.follow import Follower
 from streams.pipeline.frames import FrameIntake, FrameLimits, MotionRules
 from streams.pipeline.freshness import FrameRules
@@ -94,7 +93,7 @@ def build_vision(settings: Settings, status: Status, patience: Patience) -> Agen
             past=pasts.of,
         ),
         pasts=pasts,
-        device=DeviceThread(network, Lapses(fresh)),
+        lapses=Lapses(fresh),
         network=network,
         follower=follower,
         dead_letters=DeadLetters(topics.frames, dead_topic(settings, topics.frames)),

@@ -26,7 +26,7 @@ SPARE: Final = 0.9
 
 
 class Lapses:
-    """Takes out of batches what would not be done in time. The device's thread calls it.
+    """Takes out of batches what would not be done in time. The inference thread calls it.
 
     Args:
         rules: what is fresh.

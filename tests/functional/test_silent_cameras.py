@@ -130,7 +130,7 @@ def test_a_frame_that_comes_while_the_end_is_on_its_way_prevents_it(rules: Path)
     assert [alert for alert in worker.held[told:] if alert.status == "end"] == []
 
 
-@pytest.mark.parametrize("where", ["intake", "lapses"])
+@pytest.mark.parametrize("where", ["_intake", "_lapses"])
 def test_frames_that_are_all_too_old_to_be_seen_keep_nothing_open(rules: Path, where: str) -> None:
     worker = Listener(rules=rules, policy="freshest")
     shown = 0  # frames, whose time it is
@@ -138,14 +138,12 @@ def test_frames_that_are_all_too_old_to_be_seen_keep_nothing_open(rules: Path, w
     def clock() -> int:
         return NOW + STEP_MS * shown
 
-    clocks = {"intake": worker.detector._intake, "lapses": worker.detector._device._lapses}
-    for one in clocks.values():
-        one._clock = clock
+    worker.detector._intake._clock = worker.detector._lapses._clock = clock
     for shown in range(40):
         worker.take(records(PASSING[shown : shown + 1], first=shown))
     before = opened(worker.held)
     assert len(before) == 2
-    clocks[where]._clock = lambda: clock() + 60000
+    getattr(worker.detector, where)._clock = lambda: clock() + 60000
     for shown in range(40, 44):
         worker.now += SILENCE_S / 4
         outcome = worker.take(records(PASSING[39:40], first=shown))
@@ -157,7 +155,7 @@ def test_frames_that_are_all_too_old_to_be_seen_keep_nothing_open(rules: Path, w
         "nothing of it was seen for 30 s"
     }
     assert {alert.id for alert in ends} == before
-    clocks[where]._clock = clock
+    getattr(worker.detector, where)._clock = clock
     for shown in range(44, 62):
         worker.take(records(PASSING[30 + shown - 44 :][:1], first=shown))
     assert len(opened(worker.held) - before) == 2
