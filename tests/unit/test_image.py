@@ -48,8 +48,10 @@ def needed(name: str, extras: frozenset[str] = frozenset(), *, without: str = ""
     return found
 
 
-def test_the_cuda_image_has_all_that_a_worker_needs() -> None:
-    assert needed("tocsin") <= names("cuda")
+def test_the_cuda_image_has_all_that_workers_dashboard_and_traces_need() -> None:
+    wanted = needed("tocsin", frozenset({"dashboard", "tracing"}))
+    assert {"nicegui", "opentelemetry-sdk", "torch"} <= wanted
+    assert wanted <= names("cuda")
 
 
 def test_the_cpu_image_has_all_but_torch_and_its_cuda_libraries() -> None:
