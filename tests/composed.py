@@ -1,5 +1,7 @@
 """The stack of docker-compose.yml without Docker: every service's command, run as it is written.
 
+Also with docker-compose.secure.yml over it: its own scripts make the certificates and passwords.
+
 Addresses alone are other ones: what are names and ports of a network of its own there is the
 loopback interface here, and volumes are folders. Kafka's settings go through the program by which
 its image reads them, which the jars of the test broker hold.
@@ -19,7 +21,7 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -31,11 +33,12 @@ from streams.devstack.process import Server
 from tests.compose import image_healthcheck, services
 from tests.conftest import KAFKA_JARS, ROOT
 
-WITHIN_S = 90.0
+WITHIN_S = 240.0
 PASSWORD = "with a space, a $HOME and a #"
-SERVICES = services(REDIS_PASSWORD=PASSWORD, PAYMENTS_RATE="500")
 TOCSIN = str(Path(sys.executable).with_name("tocsin"))
 WORKERS = ("fraud", "labels", "vision")
+BY_HTTP = (*WORKERS, "dashboard")
+"""Who has a port that says how it is."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,17 @@ class Place:
     """What stands in this machine's way of being the stack's network, and what to read instead."""
 
     changes: Mapping[str, str]
+    services: Mapping[str, Mapping[str, Any]]
+    """Of the file, or the files."""
+
+    def of(self, name: str) -> Place:
+        """The same, with what is mounted into a service at /run/tocsin."""
+        mounted = [one for one in self.services[name].get("volumes", ()) if isinstance(one, dict)]
+        folders = {
+            one["target"]: self.here("/var/lib/tocsin/secure/") + one["volume"]["subpath"]
+            for one in mounted
+        }
+        return replace(self, changes={**self.changes, **folders})
 
     def here(self, text: str) -> str:
         for there, here in self.changes.items():
@@ -60,8 +74,8 @@ class Service(Server):
 
     def __init__(self, place: Place, data: Path) -> None:
         super().__init__(data)
-        self.service = SERVICES[self.name]
-        self.place = place
+        self.service = place.services[self.name]
+        self.place = place = place.of(self.name)
         self.environment = place.environment(self.service)
 
     def check(self) -> list[str]:
@@ -180,10 +194,11 @@ class Prometheus(Service):
 class Stack:
     """The servers of the file, and the processes of its other services."""
 
-    def __init__(self, folder: Path) -> None:
-        inside, host, controller, redis = free_ports(4)
-        self.folder = folder
-        self.health = dict(zip(WORKERS, free_ports(len(WORKERS)), strict=True))
+    def __init__(self, folder: Path, *, secure: bool = False) -> None:
+        inside, host, controller, redis, mutual = free_ports(5)
+        self.folder, self.secure = folder, secure
+        self.services = services(secure=secure, REDIS_PASSWORD=PASSWORD, PAYMENTS_RATE="500")
+        self.health = dict(zip(BY_HTTP, free_ports(len(BY_HTTP)), strict=True))
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.place = Place(
             {
@@ -191,6 +206,8 @@ class Stack:
                 r"([:/])9092\b": rf"\g<1>{inside}",
                 r":9093\b": f":{controller}",
                 r":9094\b": f":{host}",
+                r"\bkafka:9095\b": f"127.0.0.1:{mutual}",
+                r":9095\b": f":{mutual}",
                 r"/var/lib/kafka/data": str(folder / "kafka"),
                 r"\bredis:6379": f"127.0.0.1:{redis}",
                 r"\bport 6379\b": f"port {redis}",
@@ -198,30 +215,48 @@ class Stack:
                 r"\bbind \* -::\*": "bind 127.0.0.1",
                 r"\bdir /data\b": f"dir {folder / 'redis'}",
                 r"/var/lib/tocsin": str(folder),
+                r"/etc/tocsin/secure": str(ROOT / "ops" / "secure"),
+                **{rf"\b{name}:6066\b": f"127.0.0.1:{self.health[name]}" for name in WORKERS},
                 r"/etc/prometheus/": f"{folder / 'prometheus'}/",
                 r"=/prometheus$": f"={folder / 'prometheus'}",
-            }
+            },
+            self.services,
         )
         (folder / "rules").mkdir()  # as the image fills the volume
         shutil.copy(ROOT / "streams" / "demo" / "street.toml", folder / "rules" / "rules.toml")
         self.kafka = Kafka(self.place, folder / "kafka")
         self.redis = Redis(self.place, folder / "redis")
         self.exporter = RedisExporter(self.place, folder / "exporter")
-        targets = {"tocsin": list(self.health.values()), "redis": [self.exporter.port]}
+        targets = {
+            "tocsin": [self.health[name] for name in WORKERS],
+            "redis": [self.exporter.port],
+            "kafka": [],  # its exporter is not to be had without its image
+        }
         self.prometheus = Prometheus(self.place, folder / "prometheus", targets)
 
     def __enter__(self) -> Self:
         """Start what the file starts, in its order, and return once all are healthy."""
         try:
+            if self.secure:
+                self.once("secrets")
+                names = self.folder / "secure" / "exporter" / "passwords.json"
+                names.write_text(self.place.here(names.read_text()))
             self.kafka.start()
             self.redis.start()
-            self.start("topics")
-            assert self.wait("topics") == 0, self.log("topics").read_text()
-            for name in (*WORKERS, "payments", "street"):
+            for name in ("rights", "topics") if self.secure else ("topics",):
+                self.once(name)
+            user = subprocess.run(
+                [TOCSIN, "dashboard", "credentials", "ann", "--token"],
+                check=True,
+                capture_output=True,
+                text=True,
+            )
+            (self.folder / "tocsin.toml").write_text(user.stdout)  # as .env.example says
+            for name in (*WORKERS, "payments", "street", "dashboard"):
                 self.start(name)
             self.exporter.start()
             self.prometheus.start()
-            for name in WORKERS:
+            for name in BY_HTTP:
                 self.until(functools.partial(self.healthy, name), f"healthy {name}")
         except BaseException:
             self.close()
@@ -238,14 +273,23 @@ class Stack:
         for server in (self.prometheus, self.exporter, self.redis, self.kafka):
             server.close()
 
+    def once(self, name: str) -> None:
+        """Run a service that ends, and must end well."""
+        self.start(name)
+        assert self.wait(name) == 0, self.log(name).read_text()
+
     def start(self, name: str) -> None:
-        service = SERVICES[name]
-        port = {"TOCSIN_HEALTH__PORT": str(self.health[name])} if name in self.health else {}
+        service, place = self.services[name], self.place.of(name)
+        words = [*service.get("entrypoint", [TOCSIN]), *service["command"]]
+        variable = "DASHBOARD" if name == "dashboard" else "HEALTH"
+        port = {f"TOCSIN_{variable}__PORT": str(self.health[name])} if name in self.health else {}
+        environment = place.environment(service)
+        environment["PATH"] = f"{Path(TOCSIN).parent}:{environment['PATH']}"  # as in the image
         with self.log(name).open("wb") as log:
             self.processes[name] = subprocess.Popen(
                 # A shell that runs the tests in the background has them ignore SIGINT.
-                ["env", "--default-signal=INT", TOCSIN, *service["command"]],
-                env={**self.place.environment(service), **port},
+                ["env", "--default-signal=INT", *(place.here(word) for word in words)],
+                env={**environment, **port},
                 cwd=self.folder,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -257,7 +301,7 @@ class Stack:
     def stop(self, name: str) -> int:
         """Send what the container engine would; return the exit status."""
         self.processes[name].send_signal(
-            signal.Signals[SERVICES[name].get("stop_signal", "SIGTERM")]
+            signal.Signals[self.services[name].get("stop_signal", "SIGTERM")]
         )
         return self.wait(name)
 
@@ -265,8 +309,9 @@ class Stack:
         return self.folder / f"{name}.log"
 
     def healthy(self, name: str) -> bool:
-        """The image's own health check, on the port that this worker has here."""
-        _, *check = (word.replace("6066", str(self.health[name])) for word in image_healthcheck())
+        """Its health check, or the image's own, on the port that it has here."""
+        own = self.services[name].get("healthcheck", {}).get("test", ["CMD", *image_healthcheck()])
+        _, _, *check = (re.sub("6066|8090", str(self.health[name]), word) for word in own)
         command = [sys.executable, *check]
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
@@ -278,7 +323,7 @@ class Stack:
     def shell(self, line: str) -> subprocess.CompletedProcess[str]:
         """Run a line of the runbook: as in a worker's container, with Redis' own password too."""
         words = self.place.here(line.replace("$WORKER:6066", f"127.0.0.1:{self.health['fraud']}"))
-        mine = self.place.environment(SERVICES["fraud"])
+        mine = self.place.environment(self.services["fraud"])
         path = f"{Path(sys.executable).parent}:{mine['PATH']}"
         return subprocess.run(
             words,

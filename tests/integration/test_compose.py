@@ -27,9 +27,19 @@ ONLY_WHEN_STOPPED = "tocsin state rebuild fraud --yes"
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    yield from running(tmp_path_factory.mktemp("stack"), secure=False)
+
+
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """With docker-compose.secure.yml too."""
+    yield from running(tmp_path_factory.mktemp("secured"), secure=True)
+
+
+def running(folder: Path, *, secure: bool) -> Iterator[Stack]:
     try:
-        with Stack(tmp_path_factory.mktemp("stack")) as running:
-            yield running
+        with Stack(folder, secure=secure) as stack:
+            yield stack
     except ServerMissing as missing:
         absent(str(missing), fail=os.environ.get("TOCSIN_TEST_REQUIRE_REAL") == "1")
 
@@ -39,6 +49,10 @@ def command_line(pid: int) -> str:
 
 
 def test_every_service_does_its_part_as_written(stack: Stack) -> None:
+    does_its_part(stack)
+
+
+def does_its_part(stack: Stack) -> None:
     assert "differs" not in stack.log("topics").read_text()
     stack.until(
         lambda: re.search(r'tocsin_events_total{agent="fraud"} [1-9]', stack.metrics("fraud")),
@@ -51,12 +65,17 @@ def test_every_service_does_its_part_as_written(stack: Stack) -> None:
 
 
 def test_no_password_is_in_a_process_list_or_a_log(stack: Stack) -> None:
+    shows_none(stack, {PASSWORD})
+
+
+def shows_none(stack: Stack, passwords: set[str]) -> None:
     assert "redis-server" in command_line(stack.redis.pid)
     pids = [stack.redis.pid, stack.exporter.pid, *(run.pid for run in stack.processes.values())]
     running = [pid for pid in pids if Path(f"/proc/{pid}").exists()]
     assert len(running) > len(WORKERS)
-    assert not [pid for pid in running if PASSWORD in command_line(pid)]
-    assert not [name for name in stack.processes if PASSWORD in stack.log(name).read_text()]
+    shown = [command_line(pid) for pid in running]
+    shown += [stack.log(name).read_text() for name in stack.processes]
+    assert not [password for password in passwords if any(password in text for text in shown)]
 
 
 def test_every_rule_is_evaluated_on_metrics_that_are_there(stack: Stack) -> None:
@@ -115,3 +134,34 @@ def test_every_process_ends_as_it_is_asked_to(stack: Stack) -> None:
     assert ONLY_WHEN_STOPPED in COMMANDS
     done = stack.shell(ONLY_WHEN_STOPPED)
     assert done.returncode == 0, done.stderr
+
+
+# -- docker-compose.secure.yml --------------------------------------------------------------------
+@pytest.mark.long
+def test_every_service_does_its_part_secured(secured: Stack) -> None:
+    does_its_part(secured)
+
+
+@pytest.mark.long
+def test_no_password_of_the_secured_is_in_a_process_list_or_a_log(secured: Stack) -> None:
+    files = [
+        path for path in (secured.folder / "secure").rglob("*") if "password" in path.name.lower()
+    ]
+    passwords = {path.read_text() for path in files if path.suffix != ".json"}
+    assert len(passwords) > 15
+    shows_none(secured, passwords)
+
+
+@pytest.mark.long
+def test_what_runs_once_changes_nothing_when_it_runs_again(secured: Stack) -> None:
+    def made() -> dict[Path, bytes]:
+        folder = secured.folder / "secure"
+        return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    names = secured.folder / "secure" / "exporter" / "passwords.json"
+    before = {path: content for path, content in made().items() if path != names}
+    for name in ("secrets", "rights", "topics"):
+        secured.once(name)
+    after = {path: content for path, content in made().items() if path != names}
+    assert after == before
+    does_its_part(secured)
