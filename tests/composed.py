@@ -37,6 +37,11 @@ WITHIN_S = 240.0
 PASSWORD = "with a space, a $HOME and a #"
 TOCSIN = str(Path(sys.executable).with_name("tocsin"))
 WORKERS = ("fraud", "labels", "vision")
+ENDPOINT = """
+[webhooks.endpoints.soc]
+url = "http://127.0.0.1:9/nobody-is-there"
+secret = "sixteen bytes of secret"
+"""
 BY_HTTP = (*WORKERS, "dashboard")
 """Who has a port that says how it is."""
 
@@ -251,8 +256,9 @@ class Stack:
                 capture_output=True,
                 text=True,
             )
-            (self.folder / "tocsin.toml").write_text(user.stdout)  # as .env.example says
-            for name in (*WORKERS, "payments", "street", "dashboard"):
+            # As .env.example says; here it is one file for both.
+            (self.folder / "tocsin.toml").write_text(user.stdout + ENDPOINT)
+            for name in (*WORKERS, "payments", "street", "dashboard", "webhooks"):
                 self.start(name)
             self.exporter.start()
             self.prometheus.start()
