@@ -24,7 +24,7 @@ _SPAN: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A chart: its name, unit, and lines by name."""
+    """A chart: its name, unit (empty where the name says it), and lines by name."""
 
     name: str
     unit: str
@@ -57,7 +57,7 @@ def server_figures(servers: Servers) -> list[Figure]:
     lags = sorted(name for name in servers.kafka.latest if name.startswith("lag "))
     return [
         Figure("Redis memory", "MiB", _named(redis, {"used": "used", "limit": "limit"})),
-        Figure("Redis keys", "keys", _named(redis, {"keys": "keys"})),
+        Figure("Redis keys", "", _named(redis, {"keys": "keys"})),
         Figure("Redis operations", "per s", _named(redis, {"ops": "operations"})),
         Figure(
             "Kafka",

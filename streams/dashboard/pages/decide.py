@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from nicegui import events, ui
@@ -17,6 +18,9 @@ from streams.schemas import Alert
 Done = Callable[[Sequence[str]], Awaitable[None]]
 """Called with the alerts that were decided; with none after something was taken back."""
 
+TWICE_S: Final = 0.4
+"""Keys that decide, closer together than this, are one that was pressed twice."""
+
 _DURATIONS: Final = {
     60: "1 hour",
     480: "8 hours",
@@ -29,8 +33,8 @@ _DURATIONS: Final = {
 class Decider:
     """Decides what is chosen; `done` is called when it is sent.
 
-    One thing at a time: what is asked for while another decision is on its way is left out, for a
-    key that is pressed twice is meant once.
+    One at a time: a decision that is asked for while another is on its way, or by a key right after
+    it, is left out, for a key that is pressed twice is meant once. An undo waits.
     """
 
     def __init__(
@@ -39,8 +43,13 @@ class Decider:
         self._visit, self._chosen, self._done = visit, chosen, done
         self._before: Step = {}
         self._asked: ui.dialog | None = None
-        self.is_sending = False
-        """Whether a decision is on its way."""
+        self._one = asyncio.Lock()
+        self._pressed_at = -TWICE_S
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether a decision is on its way, or the next alert still to be chosen."""
+        return self._one.locked()
 
     @property
     def is_asking(self) -> bool:
@@ -53,6 +62,10 @@ class Decider:
         if not event.action.keydown or event.action.repeat or held or self.is_asking:
             return
         key = str(event.key)
+        if key in {"c", "d"}:
+            before, self._pressed_at = self._pressed_at, time.monotonic()
+            if self._pressed_at - before < TWICE_S:
+                return
         if key == "c":
             await self.confirm()
         elif key == "d":
@@ -66,15 +79,15 @@ class Decider:
 
     async def confirm(self, shown: str | None = None) -> None:
         """Say that it was one: of the alert that is `shown`, or of what is chosen."""
-        with self._alone() as is_free:
-            if is_free:
+        if not self._one.locked():
+            async with self._one:
                 await self._decide([shown] if shown else await self._chosen(), True, "")
 
     async def dismiss(self, shown: str | None = None) -> None:
         """Ask why, and say that it was none; of which, as `confirm`."""
-        with self._alone() as is_free:
-            if not is_free:
-                return
+        if self._one.locked():
+            return
+        async with self._one:
             ids = [shown] if shown else await self._chosen()
             if not ids or await self._visit.acting() is None:
                 return
@@ -84,10 +97,10 @@ class Decider:
             text = ui.input("In words (optional)").props("maxlength=1900 outlined dense")
 
             async def send() -> None:
-                with self._alone() as is_free:
-                    if not is_free or not opened.value:
-                        return
-                    opened.close()
+                if self._one.locked() or not opened.value:
+                    return
+                opened.close()
+                async with self._one:
                     words = ": ".join(filter(None, (reason.value, text.value.strip())))
                     await self._decide(ids, False, words)
 
@@ -96,9 +109,9 @@ class Decider:
 
     async def undo(self) -> None:
         """Say again what was said before the last decision; it can be tried again if that fails."""
-        with self._alone() as is_free:
+        async with self._one:
             before = self._before
-            who = await self._visit.acting() if is_free and before else None
+            who = await self._visit.acting() if before else None
             if who is None:
                 return
             undoing = self._visit.services.desk.decide(before, who, "undone")
@@ -168,16 +181,6 @@ class Decider:
         word = "Confirmed" if outcome else "Dismissed"
         self._visit.say(f"{word} {_count(ids)}", self.undo)
         await self._done(ids)
-
-    @contextmanager
-    def _alone(self) -> Iterator[bool]:
-        """Give whether nothing else is on its way; during the block nothing else begins."""
-        is_free = not self.is_sending
-        self.is_sending = True
-        try:
-            yield is_free
-        finally:
-            self.is_sending = not is_free
 
 
 def _count(ids: Sequence[str]) -> str:

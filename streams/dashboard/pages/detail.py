@@ -113,9 +113,12 @@ def _reasons(alert: Alert) -> None:
             reasons_chart(alert.reasons)
         for reason in alert.reasons:
             with ui.element("div").classes("reason"):
-                ui.label(reason.text)
+                ui.label(reason.text[:1].upper() + reason.text[1:])
                 if reason.evidence:
-                    known = (f"{name} {_short(value)}" for name, value in reason.evidence.items())
+                    known = (
+                        f"{name.replace('_', ' ')} {_short(value)}"
+                        for name, value in reason.evidence.items()
+                    )
                     ui.label(" · ".join(known)).classes("hint")
 
 

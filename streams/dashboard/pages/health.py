@@ -35,7 +35,8 @@ class Health:
         with ui.element("div").classes("charts"):
             for figure in self._figures():
                 with ui.element("section").classes("panel"):
-                    ui.label(f"{figure.name} ({figure.unit})").classes("title")
+                    unit = f" ({figure.unit})" if figure.unit else ""
+                    ui.label(f"{figure.name}{unit}").classes("title")
                     said = f"{figure.name} over the last quarter of an hour"
                     self._charts[figure.name] = figures_chart(figure.lines, said)
         with ui.element("section").classes("panel"):
@@ -192,7 +193,10 @@ def _summary(figures: Figures) -> str:
         return f"{figures['used']:,.0f}{limit} MiB, {figures['keys']:,.0f} keys"
     lacking = figures["under-replicated"] + figures["without a leader"]
     brokers = f"{figures['brokers']:.0f} broker{'s' * (figures['brokers'] != 1)}"
-    return f"{brokers}, {lacking:.0f} of {figures['partitions']:.0f} partitions lack something"
+    partitions = f"{figures['partitions']:.0f} partitions"
+    if lacking:
+        partitions += f", {lacking:.0f} without a replica or a leader"
+    return f"{brokers}, {partitions}"
 
 
 def _tile(name: str, text: str, *, is_well: bool, about: str = "") -> None:

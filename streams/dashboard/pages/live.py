@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 from urllib.parse import quote
 
-from nicegui import events, ui
+from nicegui import background_tasks, events, ui
 
 from streams.dashboard.pages.decide import Decider
 from streams.dashboard.pages.detail import draw_alert
@@ -218,7 +218,8 @@ class LiveList:
             script = AFTER % {"grid": self._grid.id, "ids": json.dumps(list(decided))}
             name = await ui.run_javascript(script, timeout=ANSWER_S)
             if name is not None and name != self._shown:
-                await self._draw(str(name))
+                self._shown = str(name)
+                background_tasks.create(self._draw(self._shown), name="draw the next alert")
         if not self._paused:
             await self._take_news()
 
