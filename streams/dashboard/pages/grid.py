@@ -117,8 +117,11 @@ _DECISION: Final[dict[str, Any]] = {
 }
 
 
-def columns_for(*, is_narrow: bool) -> list[dict[str, Any]]:
-    """Choose the columns: on a phone when, how bad, and why."""
-    if is_narrow:
-        return [{**_TIME, "width": 84}, {**_SEVERITY, "width": 92}, {**_WHAT, "minWidth": 120}]
-    return [_TIME, _SEVERITY, _ENTITY, _WHAT, _VALUE, _SCORE, _DECISION]
+def grid_for(*, is_narrow: bool) -> dict[str, Any]:
+    """Choose rows and columns: on a phone when, how bad, and why in two lines."""
+    if not is_narrow:
+        columns = [_TIME, _SEVERITY, _ENTITY, _WHAT, _VALUE, _SCORE, _DECISION]
+        return {**GRID, "columnDefs": columns}
+    what = {**_WHAT, "minWidth": 120, "cellClass": "wrapped"}
+    columns = [{**_TIME, "width": 100}, {**_SEVERITY, "width": 92}, what]
+    return {**GRID, "rowHeight": 54, "columnDefs": columns}

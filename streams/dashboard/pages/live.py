@@ -15,7 +15,7 @@ from streams.dashboard.pages.decide import Decider
 from streams.dashboard.pages.detail import draw_alert
 from streams.dashboard.pages.evidence import around_of
 from streams.dashboard.pages.frame import ANSWER_S, Visit, empty
-from streams.dashboard.pages.grid import AFTER, GRID, RING, STEP, columns_for
+from streams.dashboard.pages.grid import AFTER, RING, STEP, grid_for
 from streams.dashboard.pages.rows import Rows, Steps
 from streams.dashboard.view.changes import Subscription
 from streams.dashboard.view.query import Filters, page_of
@@ -48,8 +48,7 @@ class LiveList:
             with ui.element("section").classes("list").props('aria-label="Alerts"'):
                 self._toolbar()
                 self._grid = ui.aggrid(
-                    {**GRID, "columnDefs": columns_for(is_narrow=self._visit.is_narrow)},
-                    auto_size_columns=False,
+                    grid_for(is_narrow=self._visit.is_narrow), auto_size_columns=False
                 ).classes("grid")
                 self._grid.on("cellClicked", self._clicked, ["rowId", "colId"])
                 self._grid.on("bodyScrollEnd", self._scrolled)
