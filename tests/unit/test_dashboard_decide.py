@@ -145,7 +145,9 @@ class Sender:
     def __init__(self) -> None:
         self.sent: dict[str, list[bytes]] = {}
 
-    async def send(self, topic: str, records: Sequence[tuple[bytes, bytes]]) -> None:
+    async def send(
+        self, topic: str, records: Sequence[tuple[bytes, bytes]], headers: object = None
+    ) -> None:
         self.sent.setdefault(topic, []).extend(value for _, value in records)
 
 
