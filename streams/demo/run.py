@@ -73,7 +73,16 @@ class Scenario:
 
 
 class Demo:
-    """One run. Its attributes may be read at any time by whoever shows it."""
+    """One run. Its attributes may be read at any time by whoever shows it.
+
+    Args:
+        settings: of the servers, topics and groups.
+        scenario: what is produced.
+        supervisor: of the workers.
+        gauges: what each worker tells of itself.
+        dashboard: its address, if there is one.
+        since: when the command was given (monotonic).
+    """
 
     def __init__(
         self,
@@ -81,13 +90,15 @@ class Demo:
         scenario: Scenario,
         supervisor: Supervisor,
         gauges: Mapping[str, Gauge],
+        *,
         dashboard: str | None = None,
+        since: float | None = None,
     ) -> None:
         self.settings, self.scenario = settings, scenario
         self.supervisor, self.gauges = supervisor, gauges
         self.dashboard = dashboard
-        """Its address, if there is one."""
-
+        self._since = time.monotonic() if since is None else since
+        self._first_alert: float | None = None
         self.tally = Tally()
         self.sent = Sent()
         self.calendar_ms = 0
@@ -123,12 +134,17 @@ class Demo:
         )
 
     def report(self) -> dict[str, Any]:
-        """Sum the run up: counts, times in ms, rates as fractions."""
+        """Sum the run up: counts, times in ms, rates as fractions.
+
+        `first_alert_s` counts from the command to the first alert that came back, None before.
+        """
+        first = self._first_alert
         fraud, latency = self.gauges["fraud"], self.gauges["fraud"].latency
         return {
             "transactions_in": self.sent.transactions,
             "transactions_scored": fraud.count("tocsin_events_total"),
             "alerts_out": self.tally.alerts,
+            "first_alert_s": None if first is None else round(first - self._since, 1),
             "latency_ms": {"p50": round(latency.p50, 2), "p99": round(latency.p99, 2)},
             "precision_so_far": round(self.tally.precision, 4),
             "frauds_seen": self.tally.frauds_seen,
@@ -238,6 +254,7 @@ class Demo:
 
     def _take_alert(self, value: bytes) -> None:
         alert = decode_alert(value)
+        self._first_alert = self._first_alert or time.monotonic()
         if alert.kind == "object":
             if self.tally.object_alert(alert):
                 self.newest_object = alert

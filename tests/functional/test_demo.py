@@ -70,6 +70,7 @@ def test_a_short_run_scores_everything_raises_alerts_and_leaves_nothing(tmp_path
     assert 11_000 < figures["transactions_in"] <= 12_000
     assert figures["transactions_scored"] == figures["transactions_in"]
     assert figures["alerts_out"] > 0
+    assert 1 < figures["first_alert_s"] < START_S
     assert figures["frauds_seen"] > 0  # labels have come back
     assert figures["dead_letters"] == 0
     assert 0 < figures["latency_ms"]["p50"] <= figures["latency_ms"]["p99"] < 10_000
