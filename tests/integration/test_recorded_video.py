@@ -19,7 +19,7 @@ FRAMES = 200
 """A quarter of the video, because of the time that the network takes on a loaded core."""
 
 FLOORS = {"ap50": 0.85, "mota": 0.65, "idf1": 0.70}
-"""This quarter reached 0.870, 0.678 and 0.740, the whole video more: see the README."""
+"""This quarter reached 0.870, 0.678 and 0.740, the whole video more: see docs/figures.md."""
 
 
 def test_people_on_a_real_camera_are_found_and_followed_and_no_frame_is_lost(

@@ -156,5 +156,14 @@ def test_what_kubectl_is_told_is_in_the_files(one: Command) -> None:
         assert "namespace: tocsin\n" in KUBERNETES
 
 
+def test_the_figures_of_the_readme_are_those_of_the_page() -> None:
+    readme = (ROOT / "README.md").read_text()
+    figures = readme.partition("\n## Figures\n")[2].partition("\n## ")[0]
+    page = (ROOT / "docs" / "figures.md").read_text()
+    told = re.findall(r"\d+[.,]\d+|\d+ ms", figures)
+    assert len(told) > 10
+    assert [one for one in told if one not in page] == []
+
+
 def test_what_cannot_be_run_is_named_here() -> None:
     assert set(NOT_RUN_HERE) == {"docker", "kubectl", "make"}
