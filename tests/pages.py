@@ -88,7 +88,7 @@ def matches(said: str, line: str) -> bool:
 BLOCKS = [block for path in PAGES for block in blocks(path)]
 COMMANDS = [one for block in BLOCKS if block.language == "console" for one in commands(block)]
 
-NOT_RUN_HERE = ("docker", "kubectl", "make")
+NOT_RUN_HERE = ("docker", "kubectl", "make", "pip")
 """Programs that the tests cannot run; what their commands name is held against the files."""
 
 ELSEWHERE = {
@@ -123,6 +123,10 @@ ELSEWHERE = {
     "tocsin report fraud report.json served.json --out report": (
         "unit/test_cli_report.py",
         '"report", "fraud"',
+    ),
+    "TOCSIN_TRACING__ENDPOINT=http://127.0.0.1:4318/v1/traces tocsin worker fraud": (
+        "integration/test_fraud_path.py",
+        "TracingSettings(endpoint=",
     ),
     "ls /run/secrets/tocsin": ("unit/test_settings.py", "SECRETS_DIR"),
     "TOCSIN_SECRETS_DIR=/run/secrets/tocsin tocsin worker fraud": (

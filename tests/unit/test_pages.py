@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import tomllib
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -165,5 +166,14 @@ def test_the_figures_of_the_readme_are_those_of_the_page() -> None:
     assert [one for one in told if one not in page] == []
 
 
-def test_what_cannot_be_run_is_named_here() -> None:
-    assert set(NOT_RUN_HERE) == {"docker", "kubectl", "make"}
+@pytest.mark.parametrize("one", using("pip"))
+def test_an_extra_is_one_of_the_package(one: Command) -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    (asked,) = re.findall(r"'tocsin\[(\w+)\]'", one.words)
+    assert asked in extras
+
+
+def test_each_program_that_is_not_run_has_its_check_here() -> None:
+    assert set(NOT_RUN_HERE) == {"docker", "kubectl", "make", "pip"}
