@@ -167,7 +167,7 @@ def dashboard(stage: Stage) -> Iterator[None]:
     shutil.copy(ROOT / "streams" / "demo" / "street.toml", rules)
     vision = stage.bed.settings.vision.model_validate({"rules": rules})
     settings = stage.bed.settings.model_copy(update={"vision": vision})
-    with serving(Bed(settings, stage.folder), workers=(), days=36_500.0) as running:
+    with serving(Bed(settings, stage.folder), workers=(), days=10_000.0) as running:
         running.until_alerts(4)
         answer = running.client.get("/api/cameras/yard/rules")
         (stage.folder / "yard.json").write_bytes(answer.content)
