@@ -96,6 +96,7 @@ ELSEWHERE = {
     "tocsin worker all": ("functional/test_worker_cli.py", '"worker", "all"'),
     "tocsin produce transactions --rate 500": ("integration/test_produce.py", "transactions"),
     "tocsin produce video rtsp://camera/1": ("functional/test_network_cameras.py", "rtsp://"),
+    "tocsin dashboard": ("dashboard.py", '*TOCSIN, "dashboard"'),
     "tocsin alerts tail": ("integration/test_produce.py", '"alerts", "tail"'),
     "tocsin state check": ("integration/test_state_check.py", '"state", "check"'),
     "tocsin state adopt tocsin-fraud": ("chaos/test_upgrade.py", '"state", "adopt"'),

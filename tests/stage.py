@@ -19,6 +19,8 @@ from tests.pages import Command, matches
 from tests.worker import Bed, environment_of
 
 WITHIN_S = 60.0
+TYPED = "correct horse battery\n" * 2
+"""What is typed where a command asks, for a password and once more."""
 
 
 @dataclass
@@ -32,8 +34,6 @@ class Stage:
     """What stands in the page, and what it is here."""
     cues: dict[str, Callable[[], None]] = field(default_factory=dict)
     """What happens while a command waits for something to print, by how its line begins."""
-    typed: str = ""
-    """What is typed where a command asks."""
 
     def __post_init__(self) -> None:
         """Take this process's environment, and what is asked of every page."""
@@ -72,7 +72,7 @@ class Stage:
         before, folder = dict(os.environ), Path.cwd()
         try:
             os.chdir(self.folder)
-            done = CliRunner().invoke(app, words, env=self.environment, input=self.typed)
+            done = CliRunner().invoke(app, words, env=self.environment, input=TYPED)
         finally:
             os.chdir(folder)
             os.environ.clear()
