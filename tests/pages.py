@@ -125,10 +125,6 @@ ELSEWHERE = {
         "unit/test_cli_report.py",
         '"report", "fraud"',
     ),
-    "TOCSIN_TRACING__ENDPOINT=http://127.0.0.1:4318/v1/traces tocsin worker fraud": (
-        "integration/test_fraud_path.py",
-        "TracingSettings(endpoint=",
-    ),
     "ls /run/secrets/tocsin": ("unit/test_settings.py", "SECRETS_DIR"),
     "TOCSIN_SECRETS_DIR=/run/secrets/tocsin tocsin worker fraud": (
         "unit/test_settings.py",
