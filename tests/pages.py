@@ -88,7 +88,7 @@ def matches(said: str, line: str) -> bool:
 BLOCKS = [block for path in PAGES for block in blocks(path)]
 COMMANDS = [one for block in BLOCKS if block.language == "console" for one in commands(block)]
 
-NOT_RUN_HERE = ("docker", "kubectl", "make", "pip")
+NOT_RUN_HERE = ("docker", "kubectl", "make")
 """Programs that the tests cannot run; what their commands name is held against the files."""
 
 ELSEWHERE = {
