@@ -17,6 +17,7 @@ from models.vision.rule_state import (
     Place,
     RuleState,
     Watch,
+    walked,
 )
 from models.vision.rules_file import Count, Cross, Left, Loiter, Rule, RuleBook
 from models.vision.schedule import armed, zone_of
@@ -129,6 +130,7 @@ class Turn:
             class_id=subject.class_id,
             still=subject.still,
             confidence=subject.confidence,
+            path=walked(watch.path, subject.box) if subject.track else b"",
         )
         if watch.phase == WAITING and isinstance(self._rule, Cross) and self._is_cooling():
             return msgspec.structs.replace(watch, phase=SPENT)  # afterwards it is elsewhere

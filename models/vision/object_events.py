@@ -28,6 +28,7 @@ class ObjectEvent(msgspec.Struct, frozen=True, kw_only=True):
         class_name: of the object.
         confidence: of the detector, in [0, 1].
         box: x1, y1, x2, y2 in shares of the frame, where it was seen last.
+        path: where its foot was until now, in shares of the frame; none of a count.
         quality: of this frame as a picture of it, in [0, 1]; 0 at the end.
         started_ms: time of the frame of `new`.
         updated_ms: time of this frame.
@@ -47,6 +48,7 @@ class ObjectEvent(msgspec.Struct, frozen=True, kw_only=True):
     class_name: str
     confidence: float
     box: Box
+    path: tuple[tuple[float, float], ...] = ()
     quality: float
     started_ms: int
     updated_ms: int
@@ -92,6 +94,7 @@ def tell(
         class_name=class_name,
         confidence=watch.confidence,
         box=watch.box,
+        path=_points(watch.path),
         quality=quality,
         started_ms=watch.started_ms,
         updated_ms=time_ms,
@@ -122,6 +125,7 @@ def tell_end(
         class_name=class_name,
         confidence=watch.confidence,
         box=watch.box,
+        path=_points(watch.path),
         quality=0.0,
         started_ms=watch.started_ms,
         updated_ms=time_ms,
@@ -130,6 +134,11 @@ def tell_end(
         reason=f"{class_name}: over after {lasted_s:.0f} s, {_CAUSES[cause]}",
         evidence={"lasted_s": round(lasted_s, 1)},
     )
+
+
+def _points(path: bytes) -> tuple[tuple[float, float], ...]:
+    shares = [round(at / 255, 3) for at in path]
+    return tuple(zip(shares[::2], shares[1::2], strict=True))
 
 
 _CAUSES: dict[Cause, str] = {

@@ -11,9 +11,11 @@ import msgspec
 from models.errors import DataError
 
 STATE_VERSION = 1
-MAX_STATE_BYTES = 4 << 20  # 64 rules with 256 watches each take 2.8 MB
+MAX_STATE_BYTES = 4 << 20  # 64 rules with 256 watches each take 3.9 MB
 MAX_WATCHES = 256  # of one rule: as many as the tracker has tracks
 MAX_PLACES = 32  # of one rule
+MAX_PATH = 32  # points of one watch
+PATH_STEP = 3  # of 255 along either side of the frame: a shorter way is none
 MAX_TRAILS = 1024  # ids that change all the time must not fill the memory
 
 WAITING, OPEN, SPENT = 0, 1, 2
@@ -59,6 +61,8 @@ class Watch(msgspec.Struct, frozen=True, array_like=True):
         still: whether it stood still when it was last seen.
         side: to which it crossed the line, 1 right, -1 left; 0 for other rules.
         confidence: of the detector when it was last seen.
+        path: where its foot was while the condition held: x and y of each point, a byte each, in
+            255ths of the frame.
     """
 
     tracker_id: int
@@ -76,6 +80,18 @@ class Watch(msgspec.Struct, frozen=True, array_like=True):
     still: bool
     side: int
     confidence: float
+    path: bytes = b""
+
+
+def walked(path: bytes, box: Box) -> bytes:
+    """Take the foot of `box` into a path, if it moved; a long one keeps every second point."""
+    x1, _, x2, y2 = box
+    x, y = (round(255 * min(max(at, 0.0), 1.0)) for at in ((x1 + x2) / 2, y2))
+    if path and max(abs(x - path[-2]), abs(y - path[-1])) < PATH_STEP:
+        return path
+    if len(path) >= 2 * MAX_PATH:
+        path = b"".join(path[at : at + 2] for at in range(0, len(path), 4))
+    return path + bytes((x, y))
 
 
 class Place(msgspec.Struct, frozen=True, array_like=True):

@@ -120,6 +120,8 @@ def build_object_alert(
         "confidence": round(event.confidence, 4),
         **{name: round(at, 4) for name, at in zip(BOX_FIELDS, event.box, strict=True)},
     }
+    if len(event.path) > 1:
+        detail["path"] = " ".join(f"{x:g},{y:g}" for x, y in event.path)
     if event.cause is not None:
         detail["cause"] = event.cause
     return Alert(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import time
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 import msgspec
@@ -26,6 +27,8 @@ from streams.dashboard.pages.words import (
 )
 from streams.dashboard.view.records import OUTCOMES, ViewedAlert
 from streams.schemas import Action, Alert
+
+_POINT: Final = re.compile(r"(?<![^ ])([01](?:\.\d{1,6})?),([01](?:\.\d{1,6})?)(?![^ ])")
 
 
 def draw_alert(visit: Visit, decider: Decider, viewed: ViewedAlert, around: Around) -> None:
@@ -88,6 +91,19 @@ def _picture(alert: Alert) -> None:
     what = f"{alert.detail.get('class')} before camera {alert.entity}"
     with ui.element("div").classes("picture"):
         ui.image(source).props["alt"] = what
+        ui.html(path_of(alert), sanitize=False).classes("boxes")  # numbers alone
+
+
+def path_of(alert: Alert) -> str:
+    """Draw the way that an object took, in shares of the picture; nothing where it took none."""
+    points = _POINT.findall(str(alert.detail.get("path", "")))
+    if len(points) < 2:
+        return ""
+    way = " ".join(f"{100 * float(x):.1f},{100 * float(y):.1f}" for x, y in points)
+    return (
+        '<svg viewBox="0 0 100 100" preserveAspectRatio="none" width="100%" height="100%">'
+        f'<polyline class="path" points="{way}"/></svg>'
+    )
 
 
 def box_of(alert: Alert) -> str:

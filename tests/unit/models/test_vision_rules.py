@@ -2,12 +2,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
 import pytest
 
 from models.errors import DataError
 from models.vision.boxes import TENTATIVE, Tracks
 from models.vision.object_events import ObjectEvent
-from models.vision.rule_state import RuleState, pack_rules, unpack_rules
+from models.vision.rule_state import MAX_PATH, RuleState, pack_rules, unpack_rules, walked
 from models.vision.rules import close, evaluate
 from models.vision.rules_file import RuleBook
 from tests.fakes.vision import CAR, HEIGHT, SUITCASE, WIDTH, book, both, tracks
@@ -63,6 +64,39 @@ def test_an_entry_is_told_at_once_and_ends_when_the_object_has_left() -> None:
     assert (end.status, end.cause, end.tracker_id) == ("end", "left", 7)
     assert end.started_ms == new.started_ms
     assert end.ended_ms == START_MS + 3000  # more than two seconds after it was inside
+
+
+def test_an_event_says_the_way_that_its_object_took_while_the_rule_applied() -> None:
+    camera = Camera(book(ENTER))
+    camera.see([tracks((7, OUTSIDE, 0.5))])
+    xs = [0.45, 0.35, 0.25]
+    camera.see([tracks((7, x, 0.5)) for x in xs for _ in range(2)])  # it stands between steps
+    camera.state = unpack_rules(pack_rules(camera.state))
+    (end,) = camera.see([tracks((7, OUTSIDE, 0.5))] * 6)
+    assert [x for x, _ in end.path] == pytest.approx(xs, abs=1 / 255)
+    assert [y for _, y in end.path] == pytest.approx([0.5] * 3, abs=1 / 255)  # its foot
+
+
+def test_a_long_way_is_told_with_fewer_points_from_its_first_to_its_last() -> None:
+    path = b""
+    for step in range(400):
+        x = abs((step * 5) % 510 - 255) / 255
+        path = walked(path, (x, 0.0, x, step / 800))
+        assert len(path) <= 2 * MAX_PATH + 2
+    assert path[:2] == bytes((255, 0))
+    assert path[-1] == round(255 * 399 / 800)
+    assert walked(b"", (-0.5, 0.2, -0.1, 1.5)) == bytes((0, 255))
+
+
+def test_state_of_before_there_were_paths_is_read() -> None:
+    camera = Camera(book(ENTER))
+    camera.see([tracks((7, INSIDE, 0.5))])
+    whole = msgspec.msgpack.decode(pack_rules(camera.state))
+    for watches in whole["watches"].values():
+        for watch in watches:
+            del watch[-1]
+    (watch,) = unpack_rules(msgspec.msgpack.encode(whole)).watches["yard"]
+    assert watch.path == b""
 
 
 def test_an_object_that_is_not_seen_any_more_ends_it() -> None:
