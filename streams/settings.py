@@ -347,7 +347,7 @@ class DashboardSettings(_Section):
 
     oidc: OidcSettings = OidcSettings()
     session_hours: Annotated[float, Field(gt=0)] = 12.0
-    days: Annotated[float, Field(gt=0, le=3650)] = 14.0
+    days: Annotated[float, Field(gt=0, le=20_000)] = 14.0
     """Alerts older than this leave the view, unless they are still open."""
 
     max_alerts: Annotated[int, Field(ge=100)] = 50_000

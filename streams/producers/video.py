@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 from typing import TYPE_CHECKING
@@ -32,6 +32,7 @@ _QUEUED = 8
 file waits."""
 
 _IN_FLIGHT = 32
+_LEAVE_S = 3.0
 _TICK_S = 0.005
 
 
@@ -144,7 +145,19 @@ async def send_video(
         stop.set()
         sender.sent.dropped = sum(queue.dropped for queue in queues.values())
         await producer.stop()
+        await asyncio.to_thread(_wait_for, threads)
     return sender.sent
+
+
+def _wait_for(threads: Sequence[Camera]) -> None:
+    """Let the cameras come to their end: one that still draws as Python ends aborts the process.
+
+    One that waits for the network may stay behind.
+    """
+    deadline = time.monotonic() + _LEAVE_S
+    for thread in threads:
+        if thread.is_alive():
+            thread.join(max(deadline - time.monotonic(), 0.0))
 
 
 class _Sender:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import threading
 from pathlib import Path
 from subprocess import run
 
@@ -17,6 +18,9 @@ from streams.admin import connect
 from streams.connection import start_producer
 from streams.devstack import EmbeddedBroker, EmbeddedRedis
 from streams.frames import parse_headers
+from streams.producers.camera import Camera, Shape
+from streams.producers.sources import Source
+from streams.producers.video import Until, send_video
 from streams.reading import read_topic
 from streams.schemas import encode
 from streams.settings import Settings, load_settings
@@ -183,3 +187,20 @@ def test_an_object_alert_is_shown_and_its_picture_saved(settings: Settings, tmp_
     code, _, err = tocsin(settings, tmp_path, "alerts", "show", "nobody")
     assert code == 1
     assert err.startswith("error: no alert 'nobody' on topic")
+
+
+def test_no_camera_goes_on_when_the_producer_is_interrupted(settings: Settings) -> None:
+    """A thread that draws while Python ends aborts the process."""
+
+    async def interrupted() -> None:
+        cameras = {f"c{number}": Source("simulated", str(number)) for number in range(3)}
+        sending = asyncio.ensure_future(send_video(settings, cameras, Shape(), until=Until()))
+        await asyncio.sleep(1.5)
+        threads = [one for one in threading.enumerate() if isinstance(one, Camera)]
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        assert len(threads) == 3
+        assert not any(one.is_alive() for one in threads)
+
+    asyncio.run(interrupted())
