@@ -1,0 +1,188 @@
+"""More than a worker can do at once: its memory is bounded, it stays in the group, nothing is lost.
+
+Workers run under RLIMIT_DATA: one that asks for more memory than that dies of it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer
+
+from streams.admin import connect
+from streams.bench.procfs import peak_rss_mib
+from streams.state.store import digest
+from tests.chaos.events import PARTITIONS
+from tests.conftest import Stack
+from tests.fakes.model import random_model
+from tests.passages import BLOBS, PASSING, alerts_of, caught_up, check, now_ms, passages, vision_bed
+from tests.soak.check import stored_counts
+from tests.soak.traffic import Payment, payments
+from tests.worker import Bed, WorkerProcess, bed_on
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.long]
+
+MIB = 2**20
+LIMIT_MIB = 2048
+"""Of data: a worker that has just begun has mapped some 1,300 MiB, stacks of threads among them."""
+
+_LIMITED = f"import resource as r; r.setrlimit(r.RLIMIT_DATA, ({LIMIT_MIB * MIB},) * 2); "
+BOUNDED = (
+    *(sys.executable, "-c", f"{_LIMITED}from streams.cli.main import main; main()"),
+    *("worker", "fraud"),
+)
+_RUN = "import runpy, sys; runpy.run_path(sys.argv.pop(1), run_name='__main__')"
+BOUNDED_BLOBS = (sys.executable, "-c", _LIMITED + _RUN, BLOBS[1])
+
+HOT = "card-0"
+EVERYTHING = 2_000_000
+STORM = 60_000
+DRAIN_S = 600.0
+
+
+@pytest.fixture
+def bed(real_stack: Stack, namespace: str, tmp_path: Path) -> Iterator[Bed]:
+    """Topics for records of 12 MB, and a small network that alerts on nothing."""
+    bed = bed_on(*real_stack, namespace, tmp_path, model=random_model(tmp_path), threshold=1.0)
+    bed.create_topics(max_message_bytes=str(12 * MIB))
+    yield bed
+    bed.close()
+
+
+def send(bed: Bed, records: Iterable[tuple[bytes, int, bytes]]) -> Counter[tuple[int, bytes]]:
+    """Put (key, partition, value) on `transactions`; return their number by partition and key."""
+    sent: Counter[tuple[int, bytes]] = Counter()
+    producer = Producer(
+        {
+            "bootstrap.servers": bed.settings.kafka.bootstrap_servers,
+            "enable.idempotence": True,
+            "linger.ms": 20,
+            "compression.type": "lz4",
+            "message.max.bytes": 12 * MIB,
+        }
+    )
+    for key, partition, value in records:
+        while True:
+            try:
+                producer.produce(bed.settings.topics.transactions, value, key, partition)
+            except BufferError:
+                producer.poll(0.2)
+            else:
+                break
+        producer.poll(0)
+        sent[partition, key] += 1
+    assert producer.flush(120) == 0
+    return sent
+
+
+def rounds(count: int, *, hot: bool = False) -> Iterator[tuple[bytes, int, bytes]]:
+    """`count` payments; of one card every second one, if `hot`."""
+    each, round_ms = payments(1)
+    one: Payment
+    for number in range(count):
+        turn, place = divmod(number, len(each))
+        one = each[place]
+        value = one.value(turn, place, round_ms)
+        if hot and number % 2:
+            key = HOT.encode()
+            card = json.dumps(one.key.decode()).encode()
+            yield key, zlib.crc32(key) % PARTITIONS, value.replace(card, b'"%s"' % key, 1)
+        else:
+            yield one.key, one.partition, value
+
+
+def drained(bed: Bed, worker: WorkerProcess, limit_s: float = DRAIN_S) -> None:
+    """Wait until everything is committed, by a worker that never left the group."""
+    group, topic = bed.settings.fraud.group, bed.settings.topics.transactions
+    deadline = time.monotonic() + limit_s
+    while bed.lag(group, topic):
+        assert worker.status is None, "\n".join(worker.log[-30:])
+        assert time.monotonic() < deadline, "\n".join(worker.log[-30:])
+        time.sleep(0.5)
+    assigned = [line for line in worker.log if "assigned partitions" in line]
+    assert len(assigned) == 1, assigned
+
+
+def held(bed: Bed, sent: Counter[tuple[int, bytes]]) -> None:
+    """Every card's row has counted what was sent of it."""
+    due = {(at, digest(key.decode())): count for (at, key), count in sent.items() if count}
+    assert dict(stored_counts(bed)) == due
+
+
+def test_two_million_payments_half_of_them_of_one_card_are_applied_in_bounded_memory(
+    bed: Bed,
+) -> None:
+    sent = send(bed, rounds(EVERYTHING, hot=True))
+    with bed.worker(command=BOUNDED) as worker:
+        worker.until_ready()
+        drained(bed, worker)
+        most = peak_rss_mib(worker.pid)
+        assert worker.stop() == 0
+    print(f"{EVERYTHING:,} payments: at most {most:,.0f} MiB resident, {LIMIT_MIB:,} MiB allowed")
+    held(bed, sent)
+
+
+def test_five_thousand_frames_are_looked_at_in_bounded_memory(
+    real_stack: Stack, namespace: str, tmp_path: Path
+) -> None:
+    bed = vision_bed(*real_stack, namespace, tmp_path)
+    people = -(-5000 // len(PASSING))
+    frames = passages(people, begun_ms=now_ms() - 600_000, cameras=["gate"])
+    bed.produce(bed.settings.topics.frames, frames)
+    with bed.worker("vision", command=BOUNDED_BLOBS) as worker:
+        worker.until_ready()
+        caught_up(bed, worker)
+        most = peak_rss_mib(worker.pid)
+        assert worker.stop() == 0
+    print(f"{len(frames):,} frames: at most {most:,.0f} MiB resident")
+    check(alerts_of(bed), people, ["gate"])
+
+
+def test_a_partition_that_is_far_behind_does_not_hold_up_the_others(bed: Bed) -> None:
+    group, topic = bed.settings.fraud.group, bed.settings.topics.transactions
+    behind = 0
+    sent = send(bed, ((key, behind, value) for key, _, value in rounds(10 * STORM)))
+    with bed.worker(command=BOUNDED) as worker:
+        worker.until_ready()
+        sent += send(bed, ((k, 1, v) for k, _, v in rounds(200)))
+        ends = bed.ends(topic)
+        deadline = time.monotonic() + 120
+        while (commits := committed(bed)).get(1, 0) < ends[1]:
+            assert time.monotonic() < deadline, worker.log[-10:]
+            time.sleep(0.05)
+        assert commits.get(behind, 0) < ends[behind], "the large one was done before"
+        drained(bed, worker)
+        assert worker.stop() == 0
+    assert bed.lag(group, topic) == 0
+    held(bed, sent)
+
+
+def committed(bed: Bed) -> dict[int, int]:
+    with connect(bed.settings.kafka) as cluster:
+        return cluster.committed(bed.settings.fraud.group, bed.settings.topics.transactions)
+
+
+def test_records_of_ten_megabytes_are_buried_whole_in_bounded_memory(bed: Bed) -> None:
+    giant = b'{"tx_id": "%s"' % (b"x" * 10 * MIB)
+    good = list(rounds(1000))
+    records = [*good[:500], *((key, at, giant) for key, at, _ in good[:40]), *good[500:]]
+    sent = send(bed, records)
+    dead = f"{bed.settings.topics.transactions}{bed.settings.topics.dead_suffix}"
+    with bed.worker(command=BOUNDED) as worker:
+        worker.until_ready()
+        drained(bed, worker)
+        most = peak_rss_mib(worker.pid)
+        assert worker.metric("tocsin_dead_letters_total") == 40
+        assert worker.stop() == 0
+    print(f"40 records of 10 MiB: at most {most:,.0f} MiB resident")
+    letters = [record.value for record in bed.read(dead)]
+    assert letters == [giant] * 40
+    sent.subtract((at, key) for key, at, _ in good[:40])
+    held(bed, sent)
