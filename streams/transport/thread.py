@@ -24,7 +24,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Fa
     def __post_init__(self) -> None:
         super().__post_init__()
         self._origins: dict[TP, int] = {}
-        self._expected: dict[TP, int] = {}
+        self._expected: dict[TP, tuple[int, int]] = {}  # count of its seeks, next offset
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         # Faust has no setting for these three, and waits up to 1.5 s for a fetch to fill. aiokafka
@@ -78,11 +78,12 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Fa
         """Notice a position that nobody has moved: what lay before it is gone.
 
         aiokafka goes to the oldest record that there is when the one it asks for is not there any
-        more, and tells nobody.
+        more, and tells nobody. A partition that was elsewhere meanwhile has been moved by that.
         """
-        expected = self._expected.get(tp, fetched.start)
-        self._expected[tp] = fetched.next_offset
-        if fetched.start > expected and self.app.on_gone is not None:
+        move, expected = self._expected.get(tp, (fetched.move, fetched.start))
+        self._expected[tp] = fetched.move, fetched.next_offset
+        is_ours = move == fetched.move
+        if is_ours and fetched.start > expected and self.app.on_gone is not None:
             self.app.on_gone(tp, expected, fetched.start)
 
     async def check_group(self) -> None:
@@ -128,15 +129,14 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Fa
         consumer = self._ensure_consumer()
         for tp in map(ensure_TP, consumer.assignment()):
             start = starts.get(tp, self._origins.get(tp))
-            self._expected.pop(tp, None)
             if start is not None:
                 consumer.seek(tp, start)
-                self._expected[tp] = start
                 self.consumer.ledger.moved(tp)
+                self._expected[tp] = self.consumer.ledger.moves(tp), start
 
     async def _seek_wait(self, consumer: Any, partitions: Mapping[TP, int]) -> None:
         # Nothing is awaited between the count and Faust's seek.
         for tp, offset in partitions.items():
             self.consumer.ledger.moved(ensure_TP(tp))
-            self._expected[ensure_TP(tp)] = offset
+            self._expected[ensure_TP(tp)] = self.consumer.ledger.moves(ensure_TP(tp)), offset
         await super()._seek_wait(consumer, partitions)
