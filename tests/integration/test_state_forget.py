@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections import Counter
 
@@ -76,7 +77,8 @@ def test_a_card_that_is_forgotten_stays_so_when_the_state_is_rebuilt(bed: Bed) -
     (erasure,) = list(reader)
     reader.close()
     assert erasure.key == f"{group}:{digest(card).hex()}".encode()
-    assert card.encode() not in erasure.value
+    # By its fields: a card's short number may stand in a time by chance.
+    assert json.loads(erasure.value).keys() == {"topic", "topic_id", "offsets", "at"}
 
 
 def test_without_a_card_nothing_is_forgotten(bed: Bed) -> None:
