@@ -146,6 +146,8 @@ class Assignment:
         """Start from min(commit, marker + 1); what lies before the commit is applied quietly."""
         earliest = await self._topic.earliest(committed.keys())
         ends = await self._patiently(self._topic.ends)
+        if self._recall is not None and any(self._reads_again(*one) for one in committed.items()):
+            await self._patiently(self._recall)
         starts = {}
         for partition, commit in committed.items():
             if partition not in self._claimed:  # any more
@@ -167,12 +169,15 @@ class Assignment:
             if marker is not None or commit is not None:
                 self.gone(partition, done, first)
             start = max(stored if commit is None else min(commit, stored), first)
-            if self._recall is not None and (marker is None or start < done):
-                await self._patiently(self._recall)
             self._positions.begin(partition, start, quiet_below=commit or 0)
             starts[partition] = start
         self._status.joined()
         return starts
+
+    def _reads_again(self, partition: int, commit: int | None) -> bool:
+        """Whether a partition starts before something that may have been processed."""
+        marker = self._positions.markers.get(partition)
+        return marker is None or (commit is not None and commit != marker + 1)
 
     def gone(self, partition: int, first: int, end: int) -> None:
         """Say that offsets from `first` to before `end`, if any, can never be read; any thread."""
