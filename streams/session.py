@@ -203,6 +203,7 @@ class Session:
     async def _attend(self) -> None:
         watchdog = Watchdog(
             progress=lambda: {tp.partition: found for tp, found in self._progress().items()},
+            published=lambda: self._publisher.acknowledged,
             positions=self._delivery.positions,
             ask=lambda: admin.describe(self._settings.kafka, self._agent.topic),
             metrics=self._metrics,

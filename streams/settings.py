@@ -275,7 +275,8 @@ class DeliverySettings(_Section):
     """How long SIGTERM and a revocation wait for a flush that cannot finish."""
 
     stuck_after_s: Seconds = 60.0
-    """Lag without progress and without a named wait for this long ends the process."""
+    """Lag without progress, without a named wait and without a published alert for this long ends the
+    process."""
 
 
 class HealthSettings(_Section):

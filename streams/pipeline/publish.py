@@ -54,6 +54,8 @@ class KafkaPublisher(Publisher):
         self._producer: AIOKafkaProducer | None = None
         self._starting = asyncio.Lock()
         self._spread = 0
+        self.acknowledged = 0
+        """Messages that the broker has taken, of which a batch may still wait for others."""
 
     async def start(self) -> None:
         """Connect, waiting for the broker as long as it takes."""
@@ -108,10 +110,13 @@ class KafkaPublisher(Publisher):
         except kafka_errors.KafkaError as error:
             return messages, error
         sent = await asyncio.gather(
-            *(send_in_order(producer, *item) for item in by_destination.items())
+            *(send_in_order(producer, *item, self._taken) for item in by_destination.items())
         )
         left = [message for part, _ in sent for message in part]
         return left, next((error for _, error in sent if error is not None), None)
+
+    def _taken(self, count: int) -> None:
+        self.acknowledged += count
 
     async def _assigned(
         self, producer: AIOKafkaProducer, messages: list[Message]
@@ -134,9 +139,12 @@ class KafkaPublisher(Publisher):
 
 
 async def send_in_order(
-    producer: AIOKafkaProducer, destination: Destination, messages: Sequence[Message]
+    producer: AIOKafkaProducer,
+    destination: Destination,
+    messages: Sequence[Message],
+    taken_by_broker: Callable[[int], object] = lambda _: None,
 ) -> tuple[list[Message], kafka_errors.KafkaError | None]:
-    """Send `messages` to one partition in order, as many at once as fit.
+    """Send `messages` to one partition in order, as many at once as fit; tell of each acknowledged.
 
     Returns those that were not acknowledged, in order, and why; where their size is the reason, it
     is that of the first. Of other reasons nobody can tell whether the first batch of them arrived.
@@ -158,6 +166,7 @@ async def send_in_order(
         except kafka_errors.KafkaError as error:
             return left, error
         else:
+            taken_by_broker(taken)
             left, alone = left[taken:], max(alone - taken, 0)
     return [], None
 

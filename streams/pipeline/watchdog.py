@@ -27,6 +27,8 @@ class Watchdog:
 
     Args:
         progress: gives for each partition up to where everything is stored, and the log's end.
+        published: how many messages the broker has taken; while it takes more of a batch's alerts,
+            however slowly, the worker does not stand still.
         positions: told of that, too.
         ask: asks Kafka anything; raises `BrokerError` if it is away.
         metrics: told of the lag.
@@ -38,13 +40,15 @@ class Watchdog:
         self,
         *,
         progress: Callable[[], Mapping[int, tuple[int, int]]],
+        published: Callable[[], int],
         positions: Positions,
         ask: Callable[[], Awaitable[object]],
         metrics: Metrics,
         status: Status,
         stuck_after_s: float,
     ) -> None:
-        self._progress, self._positions, self._ask = progress, positions, ask
+        self._progress, self._published = progress, published
+        self._positions, self._ask = positions, ask
         self._metrics, self._status = metrics, status
         self._stuck_after_s = stuck_after_s
 
@@ -54,13 +58,14 @@ class Watchdog:
         Raises:
             Stuck: no progress at a lag, and nothing named is waited for.
         """
-        position = -1
+        position = -1, -1
         moved = since = asked = time.monotonic()
         while True:
             before = time.monotonic()
             await asyncio.sleep(LOOK_S)
             now = time.monotonic()
-            done, lag = self._look()
+            reached, lag = self._look()
+            done = reached, self._published()
             if done != position or now - before > LOOK_S + ABSENT_S:
                 position, moved = done, now
             if moved == now or not lag or self._status.is_waiting:
@@ -76,13 +81,13 @@ class Watchdog:
 
     def _look(self) -> tuple[int, int]:
         """How far all partitions have come together, and how far they are behind."""
-        lag, done = 0, 0
+        lag, together = 0, 0
         for partition, (reached, end) in self._progress().items():
             self._positions.reach(partition, reached)
             behind = max(end - reached, 0)
             self._metrics.set_lag(partition, behind)
-            lag, done = lag + behind, done + reached
-        return done, lag
+            lag, together = lag + behind, together + reached
+        return together, lag
 
     async def _until_kafka_answers(self) -> bool:
         """Wait for a broker that is away; return whether it was.

@@ -6,6 +6,7 @@ Workers run under RLIMIT_DATA: one that asks for more memory than that dies of i
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import time
 import zlib
@@ -18,9 +19,10 @@ from confluent_kafka import Producer
 
 from streams.admin import connect
 from streams.bench.procfs import peak_rss_mib
+from streams.devstack import KafkaBroker
 from streams.state.store import digest
 from tests.chaos.events import PARTITIONS
-from tests.conftest import Stack
+from tests.conftest import KAFKA_JARS, Stack
 from tests.fakes.model import random_model
 from tests.passages import BLOBS, PASSING, alerts_of, caught_up, check, now_ms, passages, vision_bed
 from tests.soak.check import stored_counts
@@ -45,6 +47,7 @@ HOT = "card-0"
 EVERYTHING = 2_000_000
 STORM = 60_000
 DRAIN_S = 600.0
+SLOW_ALERTS, SLOW_BYTES_PER_S = 20_000, 400_000
 
 
 @pytest.fixture
@@ -98,16 +101,22 @@ def rounds(count: int, *, hot: bool = False) -> Iterator[tuple[bytes, int, bytes
             yield one.key, one.partition, value
 
 
-def drained(bed: Bed, worker: WorkerProcess, limit_s: float = DRAIN_S) -> None:
-    """Wait until everything is committed, by a worker that never left the group."""
+def drained(bed: Bed, worker: WorkerProcess, limit_s: float = DRAIN_S) -> list[float]:
+    """Wait until everything is committed, by a worker that never left the group.
+
+    Returns for how long each lag was seen (s).
+    """
     group, topic = bed.settings.fraud.group, bed.settings.topics.transactions
     deadline = time.monotonic() + limit_s
-    while bed.lag(group, topic):
+    seen: dict[int, list[float]] = {}
+    while lag := bed.lag(group, topic):
+        seen.setdefault(lag, []).append(time.monotonic())
         assert worker.status is None, "\n".join(worker.log[-30:])
         assert time.monotonic() < deadline, "\n".join(worker.log[-30:])
         time.sleep(0.5)
     assigned = [line for line in worker.log if "assigned partitions" in line]
     assert len(assigned) == 1, assigned
+    return [times[-1] - times[0] for times in seen.values()]
 
 
 def held(bed: Bed, sent: Counter[tuple[int, bytes]]) -> None:
@@ -186,3 +195,36 @@ def test_records_of_ten_megabytes_are_buried_whole_in_bounded_memory(bed: Bed) -
     assert letters == [giant] * 40
     sent.subtract((at, key) for key, at, _ in good[:40])
     held(bed, sent)
+
+
+def test_alerts_that_a_broker_takes_slowly_all_go_out_and_the_worker_stays(
+    private_kafka: KafkaBroker, real_stack: Stack, namespace: str, tmp_path: Path
+) -> None:
+    """Every payment alerts; a batch's alerts take longer than a worker may stand."""
+    patience_s = 10
+    made = {"model": random_model(tmp_path), "threshold": 0.0}
+    bed = bed_on(private_kafka.bootstrap, real_stack.redis_url, namespace, tmp_path, **made)
+    bed.create_topics()
+    try:
+        sent = send(bed, rounds(SLOW_ALERTS))
+        _limit_producers(private_kafka.bootstrap, SLOW_BYTES_PER_S)
+        given = {"TOCSIN_DELIVERY__STUCK_AFTER_S": str(patience_s)}
+        with bed.worker(command=BOUNDED, **given) as worker:
+            worker.until_ready()
+            pauses = drained(bed, worker)
+            assert worker.stop() == 0
+        assert max(pauses) > 1.5 * patience_s, f"the alerts were not slow: {max(pauses):.1f} s"
+        held(bed, sent)
+        ids = Counter(record.key for record in bed.read(bed.settings.topics.alerts))
+        assert sum(ids.values()) == SLOW_ALERTS
+    finally:
+        bed.close()
+
+
+def _limit_producers(bootstrap: str, bytes_per_s: int) -> None:
+    java = ["java", "-cp", str(KAFKA_JARS / "*"), "kafka.admin.ConfigCommand"]
+    quota = ["--alter", "--add-config", f"producer_byte_rate={bytes_per_s}"]
+    of_all = ["--entity-type", "clients", "--entity-default"]
+    subprocess.run(
+        [*java, "--bootstrap-server", bootstrap, *quota, *of_all], check=True, capture_output=True
+    )

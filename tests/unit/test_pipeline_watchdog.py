@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -30,6 +31,7 @@ def watch(
     lag: int = 10,
     ask: Callable[[], None] = lambda: None,
     meanwhile: Callable[[Status], None] = lambda _: None,
+    published: Callable[[], int] = lambda: 7,
 ) -> Status:
     """Watch a worker that does not move; it is stuck after 0.2 s."""
     status = Status()
@@ -41,6 +43,7 @@ def watch(
     async def scenario() -> None:
         dog = Watchdog(
             progress=lambda: {0: (5, 5 + lag)},
+            published=published,
             positions=Positions(status),
             ask=asked,
             metrics=Metrics("fraud"),
@@ -64,6 +67,11 @@ def watch(
 def test_a_worker_that_stands_still_for_no_reason_ends() -> None:
     with pytest.raises(Stuck, match="no progress for 0 s at a lag of 10 records"):
         watch(10.0)
+
+
+def test_a_worker_whose_alerts_go_out_slowly_does_not_stand_still() -> None:
+    taken = itertools.count()
+    watch(1.0, published=lambda: next(taken))
 
 
 def test_without_a_lag_there_is_nothing_to_do() -> None:
