@@ -20,6 +20,7 @@ from kafka.admin import (
     ACL,
     ACLOperation,
     ACLPermissionType,
+    ACLResourcePatternType,
     ConfigResource,
     ConfigResourceType,
     OffsetSpec,
@@ -325,7 +326,9 @@ class KafkaAdmin:
                     operation=_OPERATIONS[right.operation],
                     permission_type=ACLPermissionType.ALLOW,
                     resource_pattern=ResourcePattern(
-                        ResourceType[right.resource.upper()], right.name
+                        ResourceType[right.resource.upper()],
+                        right.name,
+                        ACLResourcePatternType["PREFIXED" if right.is_prefix else "LITERAL"],
                     ),
                 )
                 for right in rights

@@ -55,6 +55,8 @@ class KafkaRight:
     resource: Literal["topic", "group"]
     name: str
     operation: Operation
+    is_prefix: bool = False
+    """The right is for every resource whose name begins so."""
 
 
 def kafka_rights(role: Role, settings: Settings) -> tuple[KafkaRight, ...]:
@@ -64,7 +66,7 @@ def kafka_rights(role: Role, settings: Settings) -> tuple[KafkaRight, ...]:
     found += [KafkaRight("topic", topic, "Write") for topic in writes]
     groups = _groups(settings)
     if role in groups:
-        found.append(KafkaRight("group", groups[role], "Read"))
+        found.append(KafkaRight("group", groups[role], "Read", role in _SEVERAL))
     if role == "dashboard":  # before it sends letters back, it looks whether the journal keeps all
         found += [KafkaRight("topic", name, "DescribeConfigs") for name in _journals(settings)]
     if role == "operator":
@@ -74,17 +76,20 @@ def kafka_rights(role: Role, settings: Settings) -> tuple[KafkaRight, ...]:
     if role == "monitor":
         found += [KafkaRight("topic", spec.name, "Describe") for spec in topic_table(settings)]
     if role in {"operator", "monitor"}:
-        found += [KafkaRight("group", group, "Describe") for group in groups.values()]
+        found += [
+            KafkaRight("group", group, "Describe", one in _SEVERAL) for one, group in groups.items()
+        ]
     if role == "operator":  # to let one fraud group begin where another one is
         found.append(KafkaRight("group", groups["fraud"], "Read"))
     return tuple(found)
 
 
 def by_resource(rights: Iterable[KafkaRight]) -> dict[tuple[str, str], list[Operation]]:
-    """Gather the operations on each (resource, name), in order."""
+    """Gather the operations on each (resource, name), in order; a prefix ends with ``*``."""
     found: dict[tuple[str, str], list[Operation]] = {}
     for right in rights:
-        found.setdefault((right.resource, right.name), []).append(right.operation)
+        name = f"{right.name}*" if right.is_prefix else right.name
+        found.setdefault((right.resource, name), []).append(right.operation)
     return found
 
 
@@ -129,13 +134,17 @@ def _journals(settings: Settings) -> list[str]:
     return [replayed_topic(settings, topic) for topic in replayable(settings)]
 
 
+_SEVERAL: Final[frozenset[Role]] = frozenset({"webhooks"})
+"""Roles with several groups, whose names begin alike."""
+
+
 def _groups(settings: Settings) -> dict[Role, str]:
     return {
         "fraud": settings.fraud.group,
         "labels": settings.labels.group,
         "vision": settings.vision.group,
         "dashboard": settings.dashboard.group,
-        "webhooks": settings.webhooks.group,
+        "webhooks": f"{settings.webhooks.group}-",
     }
 
 
@@ -172,7 +181,7 @@ def redis_rule(role: Role, settings: Settings) -> str | None:
             [groups["fraud"], pictures],
             f"{_VIEW} {_SESSIONS} {_CARDS} info",
         ),
-        "webhooks": ([groups["webhooks"]], [], "exists set"),
+        "webhooks": ([settings.webhooks.group], [], "exists set"),
         "consumer": ([], [pictures], "get"),
     }
     if role not in needs:

@@ -275,8 +275,7 @@ class DeliverySettings(_Section):
     """How long SIGTERM and a revocation wait for a flush that cannot finish."""
 
     stuck_after_s: Seconds = 60.0
-    """Lag without progress, without a named wait and without a published alert for this long ends the
-    process."""
+    """Lag for so long without progress, a named wait or a published alert ends the process."""
 
 
 class HealthSettings(_Section):
@@ -387,7 +386,8 @@ class WebhooksSettings(_Section):
     """Alerts out to HTTP endpoints."""
 
     group: str = "tocsin-webhooks"
-    """Kafka consumer group, and the Redis namespace of what was sent."""
+    """Begins the name of each endpoint's Kafka consumer group, before a dash and the endpoint's own;
+    also the Redis namespace of what was sent."""
 
     endpoints: dict[str, Webhook] = {}
     attempts: Annotated[int, Field(ge=1, le=10)] = 6
@@ -397,6 +397,10 @@ class WebhooksSettings(_Section):
     timeout_s: Seconds = 10.0
     remember_days: Annotated[float, Field(gt=0)] = 7.0
     """For how long an event that was sent is not sent again."""
+
+    def groups(self) -> dict[str, str]:
+        """Name the consumer group of each endpoint."""
+        return {name: f"{self.group}-{name}" for name in self.endpoints}
 
 
 def access_namespace(dashboard: DashboardSettings) -> str:

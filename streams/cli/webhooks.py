@@ -22,10 +22,10 @@ def webhooks() -> None:
         raise SettingsError("httpx is not installed: pip install 'tocsin[dashboard]'")
     for library in ("httpx", "httpcore"):  # they log URLs, and many a webhook's is a secret
         logging.getLogger(library).setLevel(logging.WARNING)
-    from streams.webhooks.forward import Forwarder  # noqa: PLC0415  imports the HTTP client
+    from streams.webhooks.forward import forward  # noqa: PLC0415  imports the HTTP client
 
     async def run() -> None:
-        work = asyncio.ensure_future(Forwarder(settings).run())
+        work = asyncio.ensure_future(forward(settings))
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, work.cancel)

@@ -78,7 +78,7 @@ class Servers:
                     settings.fraud.group: (topics.transactions,),
                     settings.labels.group: (topics.labels,),
                     settings.vision.group: (topics.frames,),
-                    settings.webhooks.group: (topics.alerts,),
+                    **dict.fromkeys(settings.webhooks.groups().values(), (topics.alerts,)),
                     settings.dashboard.group: (topics.alerts, topics.labels, topics.audit),
                 }
             )

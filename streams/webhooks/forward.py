@@ -1,9 +1,11 @@
 """From the alerts topic to the endpoints: every alert that one wants is taken, or a dead letter.
 
-1. Read a batch. 2. Send it to all endpoints at once, the revisions of an alert in order; what one
-has taken before is left out. 3. Bury what was refused for good. 4. Commit. A process that dies
-between 2 and 4 sends again only what it had not noted as sent: receivers drop a ``webhook-id`` that
-they have seen.
+Each endpoint has a consumer group of its own, so that one that is away delays no other:
+
+1. Read a batch. 2. Send what it wants, the revisions of an alert in order and alerts beside each
+other; what it has taken before is left out. 3. Bury what was refused for good. 4. Commit. A process
+that dies between 2 and 4 sends again only what it had not noted as sent: receivers drop a
+``webhook-id`` that they have seen.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ Sent = tuple[Alert, Any]
 """An alert and its record."""
 
 _BATCH: Final = 500
-"""Records a commit: while an endpoint is away, so many wait for their attempts at once."""
+"""Records a commit: while the endpoint is away, so many wait for their attempts at once."""
 
 _POLL_MS: Final = 500
 _KEEP_S: Final = 5.0
@@ -49,45 +51,58 @@ _RETRY_S: Final = 2.0
 _DAY_S: Final = 86_400
 
 
-class Forwarder:
-    """Forwards alerts while `run` runs; several share the work as members of one group."""
+async def forward(settings: Settings) -> None:
+    """Forward to every endpoint until cancelled.
 
-    def __init__(self, settings: Settings) -> None:
-        if not settings.webhooks.endpoints:
-            raise SettingsError("webhooks.endpoints names none: docs/consume.md shows how")
-        if settings.redis.in_process:
-            raise SettingsError("webhooks need a Redis: redis.url is memory://")
-        self._settings = settings
-        self._redis = open_async_client(settings.redis)
-        self._endpoints: list[Endpoint] = []
+    Raises:
+        SettingsError: there is no endpoint or no Redis, or a secret or URL is not what it says.
+    """
+    hooks = settings.webhooks
+    if not hooks.endpoints:
+        raise SettingsError("webhooks.endpoints names none: docs/consume.md shows how")
+    if settings.redis.in_process:
+        raise SettingsError("webhooks need a Redis: redis.url is memory://")
+    async with AsyncExitStack() as stack:
+        redis = open_async_client(settings.redis)
+        stack.push_async_callback(redis.aclose)
+        client = await stack.enter_async_context(httpx.AsyncClient(timeout=hooks.timeout_s))
+        forwarders = [
+            Forwarder(settings, Endpoint(name, hook, hooks, client), redis)
+            for name, hook in hooks.endpoints.items()
+        ]
+        async with asyncio.TaskGroup() as group:
+            for forwarder in forwarders:
+                group.create_task(forwarder.run())
+
+
+class Forwarder:
+    """Forwards alerts to one endpoint while `run` runs; several share it as members of its group.
+
+    Args:
+        settings: of everything.
+        endpoint: of `settings.webhooks`.
+        redis: notes what was sent.
+    """
+
+    def __init__(self, settings: Settings, endpoint: Endpoint, redis: Any) -> None:
+        self._settings, self._endpoint, self._redis = settings, endpoint, redis
         self._began_ms = round(time.time() * 1000)
 
     async def run(self) -> None:
-        """Forward until cancelled; waits for what is away.
-
-        Raises:
-            SettingsError: an endpoint's secret or URL is not what it says.
-        """
-        hooks = self._settings.webhooks
-        async with AsyncExitStack() as stack:
-            stack.push_async_callback(self._redis.aclose)
-            client = await stack.enter_async_context(httpx.AsyncClient(timeout=hooks.timeout_s))
-            self._endpoints = [
-                Endpoint(name, hook, hooks, client) for name, hook in hooks.endpoints.items()
-            ]
-            while True:
-                try:
-                    await self._forward()
-                except TocsinError as error:
-                    log.warning("webhooks stand still: %s", error)
-                await asyncio.sleep(_RETRY_S)
+        """Forward until cancelled; waits for what is away."""
+        while True:
+            try:
+                await self._forward()
+            except TocsinError as error:
+                log.warning("webhook %s stands still: %s", self._endpoint.name, error)
+            await asyncio.sleep(_RETRY_S)
 
     async def _forward(self) -> None:
         kafka = self._settings.kafka
         with broker_errors(kafka):
             consumer = AIOKafkaConsumer(
                 **client_options(kafka),
-                group_id=self._settings.webhooks.group,
+                group_id=self._settings.webhooks.groups()[self._endpoint.name],
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",  # of a place that is older than what is left
                 session_timeout_ms=round(kafka.session_timeout_s * 1000),
@@ -98,7 +113,7 @@ class Forwarder:
             try:
                 await consumer.start()
                 consumer.subscribe([self._settings.topics.alerts], listener=joining)
-                log.info("forwarding to %s", ", ".join(one.name for one in self._endpoints))
+                log.info("forwarding to %s", self._endpoint.name)
                 async with sending(kafka) as bury:
                     while True:
                         # 1. Read.
@@ -145,25 +160,24 @@ class Forwarder:
         )
 
     async def _send_all(self, alerts: Sequence[Sent]) -> dict[str, Message]:
-        """Send to every endpoint what it wants; return dead letters of what one refused.
+        """Send what the endpoint wants; return dead letters of what it refused.
 
         The letters are by the key under which to remember that they are buried.
 
         Raises:
             StoreError: Redis does not serve; nothing is committed.
         """
-        chains: dict[tuple[Endpoint, str], dict[str, Sent]] = {}
-        for endpoint in self._endpoints:
-            for alert, record in alerts:
-                if endpoint.wants(alert):
-                    key = self._key(endpoint.name, alert.event_id)
-                    chains.setdefault((endpoint, alert.id), {})[key] = alert, record
+        chains: dict[str, dict[str, Sent]] = {}
+        for alert, record in alerts:
+            if self._endpoint.wants(alert):
+                key = self._key(alert.event_id)
+                chains.setdefault(alert.id, {})[key] = alert, record
         known = await self._remembered([key for chain in chains.values() for key in chain])
         # Who fails waits for the others, so that nothing is sent behind our back.
         found = await asyncio.gather(
             *(
-                self._send(endpoint, {key: sent for key, sent in chain.items() if key not in known})
-                for (endpoint, _), chain in chains.items()
+                self._send({key: sent for key, sent in chain.items() if key not in known})
+                for chain in chains.values()
             ),
             return_exceptions=True,
         )
@@ -174,21 +188,22 @@ class Forwarder:
             refused |= letters
         return refused
 
-    async def _send(self, endpoint: Endpoint, chain: Mapping[str, Sent]) -> dict[str, Message]:
+    async def _send(self, chain: Mapping[str, Sent]) -> dict[str, Message]:
         """Send messages on one alert in their order."""
+        name = self._endpoint.name
         refused: dict[str, Message] = {}
         for key, (alert, record) in chain.items():
             try:
-                await endpoint.send(alert.event_id, record.value)
+                await self._endpoint.send(alert.event_id, record.value)
             except Refused as error:
-                log.warning("webhook %s did not take an alert: %s", endpoint.name, error)
-                refused[key] = self._letter(record, f"webhook {endpoint.name}: {error}")
+                log.warning("webhook %s did not take an alert: %s", name, error)
+                refused[key] = self._letter(record, f"webhook {name}: {error}")
             else:
                 await self._remember(key)
         return refused
 
     async def _remembered(self, keys: Sequence[str]) -> set[str]:
-        """Choose the events that had their fate before."""
+        """Choose the events that had their fate at the endpoint before."""
         with translated():
             asking = self._redis.pipeline(transaction=False)
             for key in keys:
@@ -196,13 +211,14 @@ class Forwarder:
             return {key for key, known in zip(keys, await asking.execute(), strict=True) if known}
 
     async def _remember(self, key: str) -> None:
-        """Note that an event had its fate at an endpoint."""
+        """Note that an event had its fate."""
         with translated():
             days = self._settings.webhooks.remember_days
             await self._redis.set(key, b"", ex=round(days * _DAY_S))
 
-    def _key(self, endpoint: str, event_id: str) -> str:
-        name = hashlib.blake2b(f"{endpoint} {event_id}".encode(), digest_size=16).hexdigest()
+    def _key(self, event_id: str) -> str:
+        text = f"{self._endpoint.name} {event_id}"
+        name = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
         return f"{self._settings.webhooks.group}:sent:{name}"
 
     def _letter(self, record: Any, reason: str) -> Message:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from streams.admin import connect
+from streams.devstack.ports import free_ports
 from streams.schemas import DeadLetter
 from tests.conftest import Stack
 from tests.dashboard import a_fraud, an_object, send_alerts
@@ -61,12 +62,17 @@ def bed(real_stack: Stack, tmp_path: Path) -> Iterator[Bed]:
     made.close()
 
 
-def forwarding(bed: Bed, receiver: Receiver) -> WorkerProcess:
-    endpoint = {"url": f"http://127.0.0.1:{receiver.server_port}/", "secret": "0123456789abcdef"}
+def forwarding(bed: Bed, receiver: Receiver, *away: str) -> WorkerProcess:
+    """Forward to the receiver as `soc`, and to endpoints of which nothing is to be seen."""
+    ports = {"soc": receiver.server_port, **dict(zip(away, free_ports(len(away)), strict=True))}
+    endpoints = {
+        name: {"url": f"http://127.0.0.1:{port}/", "secret": "0123456789abcdef"}
+        for name, port in ports.items()
+    }
     environment = {
         **environment_of(bed.settings),
         "TOCSIN_WEBHOOKS__GROUP": f"{bed.settings.topics.alerts}-hooks",
-        "TOCSIN_WEBHOOKS__ENDPOINTS": json.dumps({"soc": endpoint}),
+        "TOCSIN_WEBHOOKS__ENDPOINTS": json.dumps(endpoints),
     }
     made = WorkerProcess((*TOCSIN, "webhooks"), environment, bed.folder / "webhooks.log")
     bed.workers.append(made)
@@ -77,7 +83,7 @@ def until_it_has_a_place(hooks: WorkerProcess, bed: Bed) -> None:
     """From then on no event is lost, whatever becomes of the process."""
     alerts = bed.settings.topics.alerts
     with connect(bed.settings.kafka) as admin:
-        hooks.until(lambda: admin.committed(f"{alerts}-hooks", alerts), "the first commit")
+        hooks.until(lambda: admin.committed(f"{alerts}-hooks-soc", alerts), "the first commit")
 
 
 def test_each_event_arrives_once_and_what_is_refused_is_buried(
@@ -112,6 +118,20 @@ def test_each_event_arrives_once_and_what_is_refused_is_buried(
     assert json.loads(letter.value or b"")["entity"] == "gate"
 
 
+def test_an_endpoint_that_is_away_delays_no_other(bed: Bed, receiver: Receiver) -> None:
+    alerts = bed.settings.topics.alerts
+    with forwarding(bed, receiver, "pager") as hooks:
+        until_it_has_a_place(hooks, bed)
+        with connect(bed.settings.kafka) as admin:
+            hooks.until(lambda: admin.committed(f"{alerts}-hooks-pager", alerts), "its place")
+        for number in range(3):  # each in a batch of its own
+            send_alerts(bed, [a_fraud(number)])
+            taken = a_fraud(number).event_id
+            hooks.until(lambda taken=taken: taken in receiver.taken, f"event {number}")
+        assert bed.lag(f"{alerts}-hooks-soc", alerts) == 0
+        assert bed.lag(f"{alerts}-hooks-pager", alerts) == 3
+
+
 def test_what_was_refused_is_buried_though_that_fails_at_first(
     real_stack: Stack, namespace: str, receiver: Receiver, tmp_path: Path
 ) -> None:
@@ -121,7 +141,9 @@ def test_what_was_refused_is_buried_though_that_fails_at_first(
     with forwarding(bed, receiver) as hooks:
         until_it_has_a_place(hooks, bed)
         send_alerts(bed, [an_object(1, camera="gate")])
-        hooks.until(lambda: any("stand still" in line for line in hooks.log), "a burial that fails")
+        hooks.until(
+            lambda: any("stands still" in line for line in hooks.log), "a burial that fails"
+        )
         bed.create_topics(only=[f"{topics.alerts}.dead"])
         hooks.until(lambda: bed.read(f"{topics.alerts}.dead"), "the letter")
     bed.close()

@@ -46,6 +46,8 @@ def test_rights_follow_the_names_and_what_is_switched_on() -> None:
     assert KafkaRight("topic", "transactions-dlq", "Write") in fraud
     assert KafkaRight("topic", "scores", "Write") in fraud
     assert KafkaRight("group", "bank*[1]", "Read") in fraud
+    webhooks = KafkaRight("group", "tocsin-webhooks-", "Read", is_prefix=True)
+    assert webhooks in kafka_rights("webhooks", RENAMED)
     assert not any(right.name == "scores" for right in kafka_rights("fraud", SETTINGS))
 
 

@@ -105,9 +105,8 @@ class Memory:
 
 
 def forwarder(endpoint: Any) -> Forwarder:
-    made = Forwarder(Settings.model_validate({"webhooks": {"endpoints": {"soc": HOOK}}}))
-    made._redis, made._endpoints = Memory(), [endpoint]
-    return made
+    settings = Settings.model_validate({"webhooks": {"endpoints": {"soc": HOOK}}})
+    return Forwarder(settings, endpoint, Memory())
 
 
 def idle(consumer: Consumer) -> Joining:
