@@ -5,11 +5,13 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Iterator
-from typing import Any
+from types import ModuleType
+from typing import Any, Final
 
-import streams.settings
 from streams.reference.fields import kind, literal, table
-from streams.settings import Settings, variable_of
+from streams.settings import Settings, agents, outlets, process, section, servers, variable_of
+
+_MODULES: Final = (section, servers, agents, outlets, process)
 
 _INTRODUCTION = """\
 # Settings
@@ -30,10 +32,10 @@ Lists and tables are JSON in the environment. A name that is not here is refused
 def settings_page() -> str:
     """Write down every setting."""
     schema = Settings.model_json_schema()
-    told = _docstrings()
+    told = {name: text for module in _MODULES for name, text in _docstrings(module).items()}
     lines = [_INTRODUCTION]
-    for section, of in schema["properties"].items():
-        lines += _section(section, _named(of), schema["$defs"], told)
+    for name, of in schema["properties"].items():
+        lines += _section(name, _named(of), schema["$defs"], told)
     return "\n".join(lines) + "\n"
 
 
@@ -69,7 +71,7 @@ def _rows(
 
 def _owners(name: str, field: str, told: dict[tuple[str, str], str]) -> Iterator[tuple[str, str]]:
     """Yield who says what a field is, its class before the classes that that inherits from."""
-    for owner in getattr(streams.settings, name).__mro__:
+    for owner in next(vars(one)[name] for one in _MODULES if name in vars(one)).__mro__:
         if (owner.__name__, field) in told:
             yield owner.__name__, told[owner.__name__, field]
     yield name, ""
@@ -90,10 +92,10 @@ def _named(of: Any) -> str:
     return str(of.get("$ref", "")).rpartition("/")[2] if isinstance(of, dict) else ""
 
 
-def _docstrings() -> dict[tuple[str, str], str]:
+def _docstrings(module: ModuleType) -> dict[tuple[str, str], str]:
     """Read what stands under each field, by class and field: Python itself throws that away."""
     found = {}
-    for owner in ast.parse(inspect.getsource(streams.settings)).body:
+    for owner in ast.parse(inspect.getsource(module)).body:
         if not isinstance(owner, ast.ClassDef):
             continue
         for field, text in zip(owner.body, owner.body[1:], strict=False):

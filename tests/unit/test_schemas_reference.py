@@ -58,6 +58,13 @@ def test_the_page_of_settings_names_each_with_its_variable() -> None:
     assert "| `webhooks.endpoints.NAME.url` | text | required |" in page
 
 
+def test_the_page_of_settings_tells_of_each_what_it_is() -> None:
+    rows = re.findall(r"^\| `([\w.]+)`.*\| (.*) \|$", DOCUMENTS["settings.md"], re.MULTILINE)
+
+    assert len(rows) > 100
+    assert [name for name, said in rows if not said] == []
+
+
 def test_the_page_of_metrics_has_their_labels_and_all_that_alarms_are_made_of() -> None:
     page = DOCUMENTS["metrics.md"]
     assert "| `tocsin_lag_records` | gauge | `agent`, `partition` |" in page
