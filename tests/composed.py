@@ -250,14 +250,9 @@ class Stack:
             self.redis.start()
             for name in ("rights", "topics") if self.secure else ("topics",):
                 self.once(name)
-            user = subprocess.run(
-                [TOCSIN, "dashboard", "credentials", "ann", "--token"],
-                check=True,
-                capture_output=True,
-                text=True,
-            )
-            # As .env.example says; here it is one file for both.
-            (self.folder / "tocsin.toml").write_text(user.stdout + ENDPOINT)
+            (self.folder / "dashboard").mkdir()
+            self.once("login")
+            (self.folder / "tocsin.toml").write_text(ENDPOINT)
             for name in (*WORKERS, "payments", "street", "dashboard", "webhooks"):
                 self.start(name)
             self.exporter.start()

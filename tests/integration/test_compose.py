@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from streams.devstack import ServerMissing
@@ -62,6 +63,24 @@ def does_its_part(stack: Stack) -> None:
         lambda: re.search(r'tocsin_frames_total{fate="detected"} [1-9]', stack.metrics("vision")),
         "frame that is looked at",
     )
+
+
+def test_the_log_of_login_says_who_may_come_in_and_once(stack: Stack) -> None:
+    told = stack.log("login").read_text()
+    name, password = re.findall(r"as (\w+) with the password (\S+)$", told, re.MULTILINE)[0]
+    page = f"http://127.0.0.1:{stack.health['dashboard']}"
+    with httpx.Client(base_url=page, headers={"origin": page}) as client:
+        assert client.get("/api/alerts").status_code == 401
+        refused = client.post("/login", data={"user": name, "password": "another one"})
+        let_in = client.post("/login", data={"user": name, "password": password})
+        assert (refused.status_code, let_in.status_code) == (401, 303)
+        assert client.get("/api/alerts").status_code == 200
+    file = stack.folder / "dashboard" / "tocsin.toml"
+    before = file.read_bytes()
+    assert password.encode() not in before
+    stack.once("login")
+    assert file.read_bytes() == before
+    assert password not in stack.log("login").read_text()
 
 
 def test_no_password_is_in_a_process_list_or_a_log(stack: Stack) -> None:

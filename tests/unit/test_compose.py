@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,10 +26,15 @@ def seconds(text: str) -> int:
 
 @pytest.mark.parametrize("name", OURS)
 def test_the_settings_of_a_service_exist_and_load(
-    name: str, monkeypatch: pytest.MonkeyPatch
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    if name == "login":
+        assert not OURS[name]["environment"]  # it needs none, and no password
+        return
+    (tmp_path / "tocsin.toml").touch()
     for variable, value in OURS[name]["environment"].items():
-        monkeypatch.setenv(variable, value)
+        is_file = variable == "TOCSIN_CONFIG"
+        monkeypatch.setenv(variable, str(tmp_path / "tocsin.toml") if is_file else value)
     settings = load_settings()
     assert settings.kafka.bootstrap_servers == "kafka:9092"
     assert settings.redis.password.get_secret_value() == "tocsin"
@@ -130,6 +136,19 @@ def test_the_dashboard_changes_the_rules_that_the_workers_read() -> None:
     assert filled == ["cpu", "cuda"]
 
 
+def test_the_page_comes_up_with_the_rest_and_lets_in_whom_the_first_start_made() -> None:
+    login, dashboard = OURS["login"], OURS["dashboard"]
+    assert "profiles" not in login
+    assert "profiles" not in dashboard
+    file = dashboard["environment"]["TOCSIN_CONFIG"]
+    folder = file.rpartition("/")[0]
+    assert login["command"][-2:] == ["--once", file]
+    assert login["volumes"] == [f"dashboard:{folder}"]
+    assert f"dashboard:{folder}:ro" in dashboard["volumes"]
+    assert folder in DOCKERFILE.read_text()  # the volume is its owner's
+    assert dashboard["depends_on"]["login"] == {"condition": "service_completed_successfully"}
+
+
 # -- docker-compose.secure.yml --------------------------------------------------------------------
 def mounts(service: dict[str, Any]) -> list[Any]:
     """Its volumes from the folder of secrets, by the folder."""
@@ -150,7 +169,7 @@ def test_a_secured_service_has_a_folder_of_its_own_and_speaks_tls(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service = SECURED[name]
-    if name == "secrets":
+    if name in {"secrets", "login"}:
         assert not service.get("environment")
         return
     (mount,) = mounts(service)
@@ -161,7 +180,7 @@ def test_a_secured_service_has_a_folder_of_its_own_and_speaks_tls(
     environment = service["environment"]
     assert not [key for key in environment if "PASSWORD" in key]
     for variable, value in environment.items():
-        if variable != "TOCSIN_SECRETS_DIR":
+        if variable not in {"TOCSIN_SECRETS_DIR", "TOCSIN_CONFIG"}:
             monkeypatch.setenv(variable, value)
     settings = load_settings()
     assert settings.kafka.security_protocol == ("SSL" if role == "admin" else "SASL_SSL")
