@@ -52,6 +52,18 @@ def replayable(settings: Settings) -> tuple[str, ...]:
     return settings.topics.transactions, settings.topics.labels
 
 
+def readers(settings: Settings) -> dict[str, tuple[str, ...]]:
+    """Name the topics that each of our consumer groups reads."""
+    topics = settings.topics
+    return {
+        settings.fraud.group: (topics.transactions,),
+        settings.labels.group: (topics.labels,),
+        settings.vision.group: (topics.frames,),
+        settings.dashboard.group: (topics.alerts, topics.labels, topics.audit),
+        **dict.fromkeys(settings.webhooks.groups().values(), (topics.alerts,)),
+    }
+
+
 def topic_table(settings: Settings) -> tuple[TopicSpec, ...]:
     """List every topic with its partitions, retention and record size.
 
@@ -77,7 +89,12 @@ def topic_table(settings: Settings) -> tuple[TopicSpec, ...]:
             _RECORD_BYTES,
             hours_ms,
         ),
-        (names.audit, "what people did at the dashboard, keyed by entity", _RECORD_BYTES, days_ms),
+        (
+            names.audit,
+            "what people did at the dashboard, keyed by entity",
+            _RECORD_BYTES,
+            settings.topics.audit_retention_days * _DAY_MS,
+        ),
     )
     # A dead letter is as large as what it buries, and its headers come on top.
     dead = tuple(

@@ -322,14 +322,15 @@ class Stack:
         return text
 
     def shell(self, line: str) -> subprocess.CompletedProcess[str]:
-        """Run a line of the runbook: as in a worker's container, with Redis' own password too."""
-        words = self.place.here(line.replace("$WORKER:6066", f"127.0.0.1:{self.health['fraud']}"))
-        mine = self.place.environment(self.services["fraud"])
+        """Run a line of the runbook: `tocsin` as `topics`, and `redis-cli` as the server's own."""
+        is_ours = line.startswith("tocsin ")
+        place = self.place.of("topics") if is_ours else self.place
+        mine = place.environment(self.services["topics"]) if is_ours else self.redis.environment
         path = f"{Path(sys.executable).parent}:{mine['PATH']}"
         return subprocess.run(
-            words,
+            place.here(line),
             shell=True,
-            env={**self.redis.environment, **mine, "PATH": path},
+            env={**mine, "PATH": path},
             cwd=self.folder,
             capture_output=True,
             text=True,

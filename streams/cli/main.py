@@ -24,6 +24,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     # name: module and Typer app, or function of a single command
     "demo": "streams.cli.demo:demo",
     "worker": "streams.cli.worker:app",
+    "status": "streams.cli.status:status",
     "topics": "streams.cli.topics:app",
     "produce": "streams.cli.produce:app",
     "replay": "streams.cli.replay:replay",

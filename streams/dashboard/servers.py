@@ -13,7 +13,7 @@ from streams.admin import connect
 from streams.errors import TocsinError
 from streams.settings import Settings
 from streams.state.redis_client import open_async_client, translated
-from streams.topics import topic_table
+from streams.topics import readers, topic_table
 
 REDIS_EVERY_S: Final = 5.0
 KAFKA_EVERY_S: Final = 10.0
@@ -70,18 +70,9 @@ class Servers:
 
     def _kafka_says(self) -> Figures:
         settings = self._settings
-        topics = settings.topics
         with connect(settings.kafka) as admin:
             cluster = admin.health([spec.name for spec in topic_table(settings)])
-            lags = admin.lags(
-                {
-                    settings.fraud.group: (topics.transactions,),
-                    settings.labels.group: (topics.labels,),
-                    settings.vision.group: (topics.frames,),
-                    **dict.fromkeys(settings.webhooks.groups().values(), (topics.alerts,)),
-                    settings.dashboard.group: (topics.alerts, topics.labels, topics.audit),
-                }
-            )
+            lags = admin.lags(readers(settings))
         return {
             "brokers": cluster.brokers,
             "partitions": cluster.partitions,

@@ -119,5 +119,8 @@ class TopicSettings(Section):
     retention_days: Annotated[int, Field(ge=1)] = 60
     """How long records stay; what a rebuild of the state can read again."""
 
+    audit_retention_days: Annotated[int, Field(ge=1)] = 400
+    """How long it is on record who decided what: longer than any suppression lasts."""
+
     frames_retention_hours: Annotated[int, Field(ge=1)] = 6
     """Pictures are large and soon worthless: no state is ever rebuilt from them."""

@@ -69,7 +69,7 @@ def test_the_log_of_login_says_who_may_come_in_and_once(stack: Stack) -> None:
     told = stack.log("login").read_text()
     name, password = re.findall(r"as (\w+) with the password (\S+)$", told, re.MULTILINE)[0]
     page = f"http://127.0.0.1:{stack.health['dashboard']}"
-    with httpx.Client(base_url=page, headers={"origin": page}) as client:
+    with httpx.Client(base_url=page, timeout=60, headers={"origin": page}) as client:
         assert client.get("/api/alerts").status_code == 401
         refused = client.post("/login", data={"user": name, "password": "another one"})
         let_in = client.post("/login", data={"user": name, "password": password})
@@ -145,6 +145,8 @@ def test_a_command_of_the_runbook_runs(stack: Stack, line: str) -> None:
     done = stack.shell(line)
     assert done.returncode == 0, done.stderr
     assert "ERR" not in done.stdout
+    if line == "tocsin status":
+        assert re.findall(r"^http://\S+ +(.*?) *$", done.stdout, re.MULTILINE) == ["ready"] * 3
 
 
 def test_every_process_ends_as_it_is_asked_to(stack: Stack) -> None:
@@ -169,6 +171,18 @@ def test_no_password_of_the_secured_is_in_a_process_list_or_a_log(secured: Stack
     passwords = {path.read_text() for path in files if path.suffix != ".json"}
     assert len(passwords) > 15
     shows_none(secured, passwords)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("line", [one for one in sorted(set(COMMANDS)) if "redis-cli" not in one])
+def test_a_command_of_the_runbook_runs_secured(secured: Stack, line: str) -> None:
+    if line == ONLY_WHEN_STOPPED:
+        assert secured.stop("fraud") == 0
+    done = secured.shell(line)
+    assert done.returncode == 0, done.stderr
+    assert "rror" not in done.stdout + done.stderr
+    if line == ONLY_WHEN_STOPPED:
+        secured.start("fraud")
 
 
 @pytest.mark.long

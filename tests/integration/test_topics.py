@@ -55,6 +55,24 @@ def test_topics_are_created_once_and_listed(settings: Settings) -> None:
     assert settings.topics.scores in run(app, ["topics", "list"], env={"COLUMNS": "200"}).stdout
 
 
+def test_status_says_who_reads_what_and_how_far_behind_they_are(settings: Settings) -> None:
+    run = CliRunner().invoke
+    run(app, ["topics", "create"])
+
+    async def send() -> None:
+        async with KeyedProducer(settings.kafka) as producer:
+            for number in range(7):
+                await producer.send(settings.topics.labels, str(number).encode(), b"{}")
+
+    asyncio.run(send())
+    told = run(app, ["status"], env={"COLUMNS": "200"})
+    assert told.exit_code == 0, told.output
+    behind = {line.split()[1]: line.split()[-1] for line in told.stdout.splitlines() if line}
+    assert behind[settings.topics.labels] == "7"
+    assert behind[settings.topics.transactions] == "0"
+    assert told.stdout.count("no worker answers at http://127.0.0.1:") == 3
+
+
 def test_drift_is_reported_and_nothing_altered(settings: Settings) -> None:
     with connect(settings.kafka) as admin:
         admin.ensure(topic_table(settings))

@@ -120,6 +120,27 @@ def test_every_volume_is_declared_and_used() -> None:
     assert set(declared) == used
 
 
+def test_a_volume_that_we_write_to_is_a_folder_of_our_image_which_is_its_owners() -> None:
+    """A new volume over a path that the image does not have is root's, and nobody here is root."""
+    (made,) = re.findall(r"install --directory --owner tocsin [^&]*", DOCKERFILE.read_text())
+    written = {
+        volume.split(":")[1]
+        for stack in (SERVICES, SECURED)
+        for service in stack.values()
+        if is_ours(service)
+        for volume in service.get("volumes", ())
+        if isinstance(volume, str) and not volume.endswith(":ro")
+    }
+    assert len(written) > 3
+    assert {path for path in written if path not in made.split()} == set()
+
+
+def test_what_kafka_writes_to_in_memory_belongs_to_its_user() -> None:
+    for mount in SERVICES["kafka"]["tmpfs"]:
+        path, _, options = mount.partition(":")
+        assert path == "/tmp" or options == "uid=1000,gid=1000"  # appuser of the image
+
+
 def test_the_dashboard_changes_the_rules_that_the_workers_read() -> None:
     file = WORKERS["vision"]["environment"]["TOCSIN_VISION__RULES"]
     folder = file.rpartition("/")[0]

@@ -127,6 +127,19 @@ def test_nothing_runs_as_root_or_writes_to_its_image() -> None:
         assert inside["capabilities"] == {"drop": ["ALL"]}
 
 
+def test_what_runs_before_a_worker_needs_no_secret_that_it_does_not_have() -> None:
+    """Under the secure component the settings name a folder of secrets, which must be mounted."""
+    before = [
+        container
+        for document in documents("base/workers.yaml")
+        for container in document["spec"]["template"]["spec"].get("initContainers", [])
+    ]
+    assert before
+    for container in before:
+        assert "envFrom" not in container
+        assert "TOCSIN_SECRETS_DIR" not in [entry["name"] for entry in container["env"]]
+
+
 def test_no_secret_is_in_the_manifests() -> None:
     for path in KUBERNETES.rglob("*"):
         text = "" if path.is_dir() else path.read_text()
