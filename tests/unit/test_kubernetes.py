@@ -20,6 +20,7 @@ from tests.conftest import ROOT
 
 KUBERNETES = ROOT / "ops" / "kubernetes"
 AGENTS = ("fraud", "labels", "vision")
+OUTLETS = ("dashboard", "webhooks")
 
 
 def documents(path: str) -> list[dict[str, Any]]:
@@ -37,12 +38,24 @@ def shared() -> dict[str, Any]:
     return pod
 
 
+def outlets() -> dict[str, dict[str, Any]]:
+    """The pods of what alerts go out by."""
+    return {
+        document["metadata"]["name"]: document["spec"]["template"]["spec"]
+        for name in OUTLETS
+        for document in documents(f"outlets/{name}.yaml")
+        if document["kind"] == "Deployment"
+    }
+
+
 def containers() -> list[dict[str, Any]]:
     """All that run, as far as the files that are merged say."""
     found = [*shared()["containers"]]
     for document in documents("base/workers.yaml") + documents("base/topics.yaml"):
         pod = document["spec"]["template"]["spec"]
         found += pod["containers"] + pod.get("initContainers", [])
+    for pod in outlets().values():
+        found += pod["containers"]
     return found
 
 
@@ -54,7 +67,12 @@ def settings(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
         (overlay,) = documents("overlays/gpu/kustomization.yaml")
         (generator,) = overlay["configMapGenerator"]
         given |= dict(literal.split("=", 1) for literal in generator["literals"])
-    own = [entry["name"] for container in containers() for entry in container.get("env", ())]
+    own = [
+        entry["name"]
+        for container in containers()
+        for entry in container.get("env", ())
+        if "value" not in entry
+    ]
     secrets = re.findall(r"--from-file=(\w+)=", (KUBERNETES / "base" / "settings.env").read_text())
     assert own
     assert secrets
@@ -115,7 +133,8 @@ def test_lag_never_asks_for_more_workers_than_there_are_partitions(settings: Set
 
 
 def test_nothing_runs_as_root_or_writes_to_its_image() -> None:
-    for pod in (shared(), documents("base/topics.yaml")[0]["spec"]["template"]["spec"]):
+    topics = documents("base/topics.yaml")[0]["spec"]["template"]["spec"]
+    for pod in (shared(), topics, *outlets().values()):
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["automountServiceAccountToken"] is False
     for container in containers():
@@ -125,6 +144,27 @@ def test_nothing_runs_as_root_or_writes_to_its_image() -> None:
         assert inside["readOnlyRootFilesystem"] is True
         assert inside["allowPrivilegeEscalation"] is False
         assert inside["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_the_page_is_asked_where_it_answers_and_knows_the_workers(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert {name: pod["containers"][0]["args"] for name, pod in outlets().items()} == {
+        name: [name] for name in OUTLETS
+    }
+    (page,) = outlets()["dashboard"]["containers"]
+    for entry in page["env"]:
+        if entry["name"] != "TOCSIN_CONFIG":
+            monkeypatch.setenv(entry["name"], entry["value"])
+    made = load_settings().dashboard
+    (port,) = page["ports"]
+    assert (made.host, made.port) == ("0.0.0.0", port["containerPort"])
+    (patch,) = documents("base/worker.yaml")
+    assert list(made.workers) == [
+        f"http://{agent}-{number}.{agent}:{settings.health.port}"
+        for agent in AGENTS
+        for number in range(patch["spec"]["replicas"])
+    ]
 
 
 def test_what_runs_before_a_worker_needs_no_secret_that_it_does_not_have() -> None:
@@ -150,7 +190,11 @@ def test_secured_parts_have_a_secret_each_and_speak_tls(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (component,) = documents("secure/kustomization.yaml")
-    whole = {"StatefulSet": documents("base/workers.yaml"), "Job": documents("base/topics.yaml")}
+    whole = {
+        "StatefulSet": documents("base/workers.yaml"),
+        "Job": documents("base/topics.yaml"),
+        "Deployment": [one for name in OUTLETS for one in documents(f"outlets/{name}.yaml")],
+    }
     for patch in component["patches"]:
         target, changes = patch["target"], yaml.safe_load(patch["patch"])
         assert target["name"] in [one["metadata"]["name"] for one in whole[target["kind"]]]
@@ -159,7 +203,7 @@ def test_secured_parts_have_a_secret_each_and_speak_tls(
         assert mount["mountPath"] == variables("secure")["TOCSIN_SECRETS_DIR"]
         assert environment == [{"configMapRef": {"name": "settings"}}]
     secrets = [yaml.safe_load(one["patch"])[0]["value"]["secret"] for one in component["patches"]]
-    assert sorted(one["secretName"] for one in secrets) == sorted([*AGENTS, "operator"])
+    assert sorted(one["secretName"] for one in secrets) == sorted([*AGENTS, *OUTLETS, "operator"])
 
     given = {**variables(), **variables("secure"), "TOCSIN_SECRETS_DIR": str(tmp_path)}
     (tmp_path / "TOCSIN_KAFKA__SASL_USERNAME").write_text("fraud")
