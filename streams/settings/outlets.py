@@ -133,10 +133,14 @@ class WebhooksSettings(Section):
     """By name."""
 
     attempts: Annotated[int, Field(ge=1, le=10)] = 6
-    """At an event, before it is a dead letter."""
+    """At an event that is answered with an error, or not at all while others are taken; then it is a
+    dead letter."""
+
+    patience_s: Seconds = 86_400.0
+    """How long an event waits for an endpoint that is away; then it is a dead letter too."""
 
     first_wait_s: Seconds = 1.0
-    """Before the second attempt; twice as long before each one after that."""
+    """Before the second attempt; twice as long before each one after that, up to a minute."""
 
     timeout_s: Seconds = 10.0
     """For one attempt."""

@@ -25,8 +25,8 @@ from streams.settings import Webhook, WebhooksSettings
 
 _SEVERITIES: Final = ("low", "medium", "high", "critical")
 _LONGEST_WAIT_S: Final = 60.0
-_TRY_AGAIN: Final = {408, 425, 429}
-"""Refusals that may pass; other answers below 500 will not get better."""
+_AWAY: Final = {408, 425, 429, 502, 503, 504}
+"""Answers of an endpoint that is away, as no answer is; others below 500 will not get better."""
 
 _AT_ONCE: Final = 8
 """Requests under way at one endpoint: one that comes back after a while is not run over."""
@@ -59,6 +59,7 @@ class Endpoint:
         self._url = _url_of(name, hook.url)
         self._sleep, self._now = sleep, now
         self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._taken = 0
 
     def wants(self, alert: Alert) -> bool:
         """Whether it is to get an alert."""
@@ -71,33 +72,52 @@ class Endpoint:
         )
 
     async def send(self, event_id: str, body: bytes) -> None:
-        """Send one event, again after growing waits where that may help.
+        """Send one event, again after growing waits where that may help: long where nobody answers.
 
         Raises:
             Refused: it was not taken.
         """
-        attempts = self._settings.attempts
-        wait_s, why = self._settings.first_wait_s, ""
-        for attempt in range(attempts):
-            if attempt:
-                await self._sleep(wait_s)
-                wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
-            try:
-                # The client bounds each step of an answer; a receiver may take many small ones.
-                async with self._slots, asyncio.timeout(self._settings.timeout_s):
-                    answer = await self._client.post(
-                        self._url, content=body, headers=self.headers(event_id, body)
-                    )
-            except Exception as error:  # noqa: BLE001 - becomes a dead letter
-                why = _said(error)
-                continue
-            if answer.is_success:
+        settings = self._settings
+        tries, failures, taken = 0, 0, self._taken
+        waited_s, wait_s = 0.0, settings.first_wait_s
+        while True:
+            tries += 1
+            why, is_away, asked_s = await self._try(event_id, body)
+            if not why:
+                self._taken += 1
                 return
-            why = f"it answers {answer.status_code}"
-            if answer.status_code < 500 and answer.status_code not in _TRY_AGAIN:
-                raise Refused(why)
-            wait_s = max(wait_s, _asked_for(answer))
-        raise Refused(f"{why}, after {attempts} attempt{'s' * (attempts > 1)}")
+            # Who fails while others are taken is at fault itself, and not the endpoint away.
+            failures += not is_away or self._taken > taken
+            if failures >= settings.attempts or waited_s >= settings.patience_s:
+                raise Refused(f"{why}, after {tries} attempt{'s' * (tries > 1)}")
+            taken = self._taken
+            wait_s = max(wait_s, asked_s)
+            await self._sleep(wait_s)
+            waited_s, wait_s = waited_s + wait_s, min(2 * wait_s, _LONGEST_WAIT_S)
+
+    async def _try(self, event_id: str, body: bytes) -> tuple[str, bool, float]:
+        """Send one event once.
+
+        Returns why it was not taken, empty if it was; whether that is because the endpoint is away;
+        and for how many seconds it asks to be left alone.
+
+        Raises:
+            Refused: it was not, and would not be another time.
+        """
+        try:
+            # The client bounds each step of an answer; a receiver may take many small ones.
+            async with self._slots, asyncio.timeout(self._settings.timeout_s):
+                answer = await self._client.post(
+                    self._url, content=body, headers=self.headers(event_id, body)
+                )
+        except Exception as error:  # noqa: BLE001 - becomes a dead letter
+            return _said(error), isinstance(error, (httpx.TransportError, TimeoutError)), 0.0
+        if answer.is_success:
+            return "", False, 0.0
+        why, code = f"it answers {answer.status_code}", answer.status_code
+        if code < 500 and code not in _AWAY:
+            raise Refused(why)
+        return why, code in _AWAY, _asked_for(answer)
 
     def headers(self, event_id: str, body: bytes) -> dict[str, str]:
         """Sign a request."""

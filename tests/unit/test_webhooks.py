@@ -35,10 +35,11 @@ def run(
 
     async def sleep(seconds: float) -> None:
         waits.append(seconds)
+        await asyncio.sleep(0)
 
     async def inside() -> None:
         async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
-            made = WebhooksSettings(attempts=4, timeout_s=0.1)
+            made = WebhooksSettings(attempts=4, timeout_s=0.1, patience_s=300)
             await use(Endpoint("soc", hook(**settings), made, client, sleep=sleep, now=lambda: at))
 
     asyncio.run(inside())
@@ -91,16 +92,45 @@ def test_what_will_not_pass_is_refused_at_once() -> None:
     assert run(lambda request: httpx.Response(410), use) == []
 
 
-def test_each_event_has_attempts_of_its_own_while_an_endpoint_is_down() -> None:
+def test_each_event_waits_by_itself_while_an_endpoint_is_away_and_not_for_ever() -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused")
 
     async def use(endpoint: Endpoint) -> None:
         for event in "ab":
-            with pytest.raises(Refused, match="ConnectError: refused, after 4 attempts"):
+            with pytest.raises(Refused, match="ConnectError: refused, after 11 attempts"):
                 await endpoint.send(event, BODY)
 
-    assert run(answer, use) == [1.0, 2.0, 4.0] * 2
+    growing = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0]
+    assert run(answer, use) == [*growing, *[60.0] * 4] * 2
+
+
+def test_an_endpoint_that_comes_back_after_minutes_has_lost_nothing() -> None:
+    left = iter([502] * 8)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(next(left, 200))
+
+    assert len(run(answer, lambda one: one.send("a", BODY))) == 8
+
+
+def test_an_event_that_gets_no_answer_while_others_are_taken_is_at_fault_itself() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.headers["webhook-id"] == "poison":
+            raise httpx.ReadError("closed")
+        return httpx.Response(200)
+
+    async def use(endpoint: Endpoint) -> None:
+        poison = asyncio.ensure_future(endpoint.send("poison", BODY))
+        for number in range(1000):
+            if poison.done():
+                break
+            await endpoint.send(str(number), BODY)
+            await asyncio.sleep(0)
+        with pytest.raises(Refused, match=r"closed, after [4-6] attempts"):
+            await poison
+
+    run(answer, use)
 
 
 def test_an_error_that_is_not_of_http_is_a_refusal_that_does_not_quote_it() -> None:
@@ -122,7 +152,7 @@ def test_an_answer_that_does_not_end_is_no_answer() -> None:
                 yield b"."
 
     async def use(endpoint: Endpoint) -> None:
-        with pytest.raises(Refused, match=r"^TimeoutError, after 4 attempts$"):
+        with pytest.raises(Refused, match=r"^TimeoutError, after 11 attempts$"):
             await endpoint.send("a", BODY)
 
     run(lambda request: httpx.Response(200, stream=Drip()), use)
