@@ -133,8 +133,7 @@ class WebhooksSettings(Section):
     """By name."""
 
     attempts: Annotated[int, Field(ge=1, le=10)] = 6
-    """At an event that is answered with an error, or not at all while others are taken; then it is a
-    dead letter."""
+    """At an event that is answered with an error, or not at all while others are taken."""
 
     patience_s: Seconds = 86_400.0
     """How long an event waits for an endpoint that is away; then it is a dead letter too."""

@@ -14,7 +14,7 @@ import hypothesis
 import pytest
 import redis
 import schemathesis
-from schemathesis.specs.openapi.checks import positive_data_acceptance
+from schemathesis.specs.openapi.checks import ignored_auth, positive_data_acceptance
 
 from streams.dashboard import letters
 from streams.dashboard.access.users import hash_password, new_token
@@ -386,6 +386,18 @@ def test_the_api_does_what_its_document_says(dashboard: Dashboard) -> None:
     document = schemathesis.openapi.from_url(f"{dashboard.address}/api/openapi.json")
     committed = ROOT / "docs" / "reference" / "openapi.json"
     assert document.raw_schema == json.loads(committed.read_text())
+    does_as_it_says(document, ignored_auth)  # nobody has to say who they are
+
+
+def test_the_api_does_so_too_where_one_has_to_log_in(guarded: Dashboard) -> None:
+    bearer = {"authorization": f"Bearer {TOKEN}"}
+    document = schemathesis.openapi.from_url(f"{guarded.address}/api/openapi.json", headers=bearer)
+    does_as_it_says(document, examples=2, headers=bearer)
+
+
+def does_as_it_says(
+    document: Any, *excluded: Any, examples: int = 5, headers: dict[str, str] | None = None
+) -> None:
     operations = [found.ok() for found in document.get_all_operations()]
     assert len(operations) >= 15
 
@@ -394,7 +406,7 @@ def test_the_api_does_what_its_document_says(dashboard: Dashboard) -> None:
             continue
 
         @hypothesis.settings(
-            max_examples=5,
+            max_examples=examples,
             deadline=None,
             derandomize=True,
             database=None,
@@ -402,6 +414,8 @@ def test_the_api_does_what_its_document_says(dashboard: Dashboard) -> None:
         )
         @hypothesis.given(case=operation.as_strategy())
         def check(case: schemathesis.Case) -> None:
-            case.call_and_validate(excluded_checks=[positive_data_acceptance])
+            case.call_and_validate(
+                excluded_checks=[positive_data_acceptance, *excluded], headers=headers
+            )
 
         check()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Security
 from fastapi.responses import JSONResponse
+from fastapi.security import APIKeyCookie, HTTPBearer
 from starlette.types import Lifespan
 
+from streams.dashboard.access.guard import COOKIE
 from streams.dashboard.api import (
     alerts,
     cameras,
@@ -18,6 +20,7 @@ from streams.dashboard.api import (
     session,
     suppressions,
 )
+from streams.dashboard.api.bodies import Error
 from streams.errors import BrokerError, NotFound, Outdated, SettingsError, StoreError, TocsinError
 
 _STATUS: Final[tuple[tuple[type[TocsinError], int], ...]] = (
@@ -28,6 +31,26 @@ _STATUS: Final[tuple[tuple[type[TocsinError], int], ...]] = (
     (StoreError, 503),
     (TocsinError, 409),
 )
+
+_KNOWN: Final = [
+    Security(HTTPBearer(auto_error=False, description="A program's token.")),
+    Security(
+        APIKeyCookie(
+            name=COOKIE,
+            auto_error=False,
+            description="A session; what changes anything also sends its `x-csrf-token`.",
+        )
+    ),
+]
+"""How one says who one is, for the document: the guard in front of the app looks at it."""
+
+_REFUSED: Final[dict[int | str, dict[str, Any]]] = {
+    401: {"model": Error, "description": "log in first"},
+    403: {"model": Error, "description": "not with this role, or from another site"},
+    413: {"model": Error, "description": "a body that is too large"},
+    421: {"model": Error, "description": "for a host that is not in `dashboard.hosts`"},
+}
+"""What the guard answers, whatever is asked."""
 
 
 def new_app(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
@@ -41,8 +64,9 @@ def new_app(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
     )
-    for module in (alerts, suppressions, dead_letters, cameras, rules, health, events, session):
-        app.include_router(module.router, prefix="/api")
+    for module in (alerts, suppressions, dead_letters, cameras, rules, health, events):
+        app.include_router(module.router, prefix="/api", dependencies=_KNOWN, responses=_REFUSED)
+    app.include_router(session.router, prefix="/api", responses=_REFUSED)
     rules.describe(app)
     app.add_exception_handler(TocsinError, _answer)
 
