@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 import statistics
 import threading
 import time
+import urllib.parse
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+import socketio
 
 from streams.bench.procfs import cpu_s, rss_mib
 from streams.bench.systems import fresh, measure
@@ -28,38 +33,79 @@ VIEWERS = 50
 SECONDS = 15.0
 BATCH, EVERY_S = 10, 0.45
 PAIRS, EVENTS = 7, 800_000
+ALERT = re.compile(r"transactions:0:\d+:fraud")
 LEAST_RATIO = 0.95
 """Of a worker's throughput with viewers to that without."""
 
 
-async def look_on(address: str, viewers: int, gone: threading.Event) -> list[int]:
-    """Alerts that each of them was told of, until `gone`."""
-    told = [0] * viewers
+Look = Callable[[str, list[str]], Coroutine[Any, Any, None]]
+"""Looks on at an address for ever, and notes which alerts it is told of."""
 
-    async def one(place: int) -> None:
-        async with (
-            httpx.AsyncClient(timeout=None) as client,
-            client.stream("GET", f"{address}/api/events") as answer,
-        ):
-            async for line in answer.aiter_lines():
-                told[place] += line.startswith("event: alert")
 
-    tasks = [asyncio.create_task(one(place)) for place in range(viewers)]
+async def by_events(address: str, told: list[str]) -> None:
+    """A program that follows the API's events."""
+    async with (
+        httpx.AsyncClient(timeout=None) as client,
+        client.stream("GET", f"{address}/api/events") as answer,
+    ):
+        async for line in answer.aiter_lines():
+            if line.startswith("data: ") and "id" in (data := json.loads(line[6:])):
+                told.append(data["id"])
+
+
+async def by_page(address: str, told: list[str]) -> None:
+    """An open page, as its dashboard sees it: all that a browser would be sent to draw."""
+    async with httpx.AsyncClient(base_url=address, timeout=60) as client:
+        page = (await client.get("/")).text
+    (found,) = re.findall(r"query: (\{.*\}),$", page, re.MULTILINE)
+    tab = str(uuid.uuid4())
+    query = {**json.loads(found), "tab_id": tab, "document_id": tab, "implicit_handshake": "true"}
+    socket = socketio.AsyncClient(reconnection=False)
+
+    async def drawn(event: str, *data: Any) -> None:
+        del event
+        for name in ALERT.findall(json.dumps(data)):
+            if name not in told:  # a row names it several times
+                told.append(name)
+
+    socket.on("*", drawn)
+    await socket.connect(
+        f"{address}?{urllib.parse.urlencode(query)}",
+        {"origin": address},
+        socketio_path="/_nicegui_ws/socket.io",
+        transports=["websocket"],
+    )
+    try:
+        await socket.wait()
+    finally:
+        await socket.disconnect()
+
+
+async def look_on(
+    look: Look, address: str, viewers: int, gone: threading.Event
+) -> list[Sequence[str]]:
+    """Alerts that each of so many was told of, until `gone`."""
+    told = [list[str]() for _ in range(viewers)]
+    tasks = [asyncio.create_task(look(address, one)) for one in told]
     await asyncio.to_thread(gone.wait)
+    ended = [task for task in tasks if task.done()]
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    return told
+    assert not ended, ended[0].exception()
+    return list(told)
 
 
-@pytest.mark.parametrize("viewers", [0, VIEWERS])
-def test_viewers(viewers: int, real_stack: Stack, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("look", "viewers"), [(by_page, 0), (by_events, VIEWERS), (by_page, VIEWERS)]
+)
+def test_viewers(look: Look, viewers: int, real_stack: Stack, tmp_path: Path) -> None:
     name = f"v{uuid.uuid4().hex[:8]}"
     bed = dashboard_bed(real_stack.bootstrap, real_stack.redis_url, name, tmp_path)
     with serving(bed) as dashboard:
-        gone, told = threading.Event(), list[int]()
+        gone, told = threading.Event(), list[Sequence[str]]()
         watching = threading.Thread(
-            target=lambda: told.extend(asyncio.run(look_on(dashboard.address, viewers, gone)))
+            target=lambda: told.extend(asyncio.run(look_on(look, dashboard.address, viewers, gone)))
         )
         watching.start()
         dashboard.until(
@@ -76,16 +122,20 @@ def test_viewers(viewers: int, real_stack: Stack, tmp_path: Path) -> None:
         time.sleep(2.0)
         gone.set()
         watching.join()
-    print(f"{viewers} viewers, {sent / took:.0f} alerts/s: {cores:.3f} cores, {rss:.0f} MiB")
-    assert told == [sent] * viewers  # nobody missed one, nobody got one twice
+    print(
+        f"{viewers} viewers {look.__name__.replace('_', ' ')}, {sent / took:.0f} alerts/s: "
+        f"{cores:.3f} cores, {rss:.0f} MiB"
+    )
+    all_of_them = sorted(a_fraud(number).id for number in range(sent))
+    assert [sorted(one) for one in told] == [all_of_them] * viewers  # none missed one
 
 
 @contextmanager
 def looked_at(dashboard: Dashboard, viewers: int) -> Iterator[None]:
-    """So many look on during the block."""
+    """So many have the page open during the block."""
     gone = threading.Event()
     watching = threading.Thread(
-        target=lambda: asyncio.run(look_on(dashboard.address, viewers, gone))
+        target=lambda: asyncio.run(look_on(by_page, dashboard.address, viewers, gone))
     )
     watching.start()
     try:
