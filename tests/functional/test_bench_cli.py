@@ -38,7 +38,7 @@ def test_without_apache_kafka_it_says_in_one_line_how_to_get_it(
     assert "make kafka" in said[0] or "java" in said[0]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_three_systems_raise_the_same_alerts_and_are_put_side_by_side(
     real_stack: Stack, tmp_path: Path
 ) -> None:

@@ -132,6 +132,7 @@ def test_an_endpoint_that_is_away_delays_no_other(bed: Bed, receiver: Receiver) 
         assert bed.lag(f"{alerts}-hooks-pager", alerts) == 3
 
 
+@pytest.mark.long
 def test_what_was_refused_is_buried_though_that_fails_at_first(
     real_stack: Stack, namespace: str, receiver: Receiver, tmp_path: Path
 ) -> None:
