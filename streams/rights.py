@@ -120,8 +120,12 @@ def _reads_and_writes(settings: Settings) -> dict[Role, tuple[list[str], list[st
             [topics.frames, topics.alerts],
             [topics.alerts, dead[topics.frames], *tracks],
         ),
+        # Transactions and scores, for what else a card paid.
         "dashboard": (
-            [topics.alerts, topics.labels, topics.audit, topics.frames, *dead.values(), *journals],
+            [
+                *(topics.alerts, topics.labels, topics.audit, topics.frames, topics.transactions),
+                *(*scores, *dead.values(), *journals),
+            ],
             [topics.audit, *ways_back],
         ),
         "webhooks": ([topics.alerts], [dead[topics.alerts]]),

@@ -80,7 +80,7 @@ def prepared(
         scratch = Path(stack.enter_context(folder))
         overrides: Overrides = {
             "dashboard": {"clock": "event"},
-            "fraud": {"max_future_s": _ANY_FUTURE_S},
+            "fraud": {"max_future_s": _ANY_FUTURE_S, "publish_scores": True},
             "health": {"host": "127.0.0.1"},
             "kafka": {},
             "labels": {},

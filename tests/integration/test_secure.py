@@ -16,8 +16,9 @@ from typer.testing import CliRunner, Result
 from streams.admin import connect
 from streams.cli.main import app
 from streams.connection import start_producer
+from streams.dashboard.payments import CardPayments
 from streams.errors import BrokerError, StoreRefused
-from streams.schemas import decode_alert
+from streams.schemas import Source, decode_alert
 from streams.settings import Settings
 from streams.state.pictures import open_pictures
 from streams.state.redis import RedisStateStore
@@ -155,6 +156,24 @@ def test_the_dashboard_shows_decides_and_sends_back(secure: Secure, tmp_path: Pa
         (name,) = [one["name"] for one in letters if one["reason"].startswith("amount 3 EUR")]
         answer = ask.post("/api/dead-letters/replay", json={"letters": [name]})
         assert answer.json() == {"fates": {"sent": 1}}
+
+
+def test_the_dashboard_reads_what_else_a_card_paid(secure: Secure, tmp_path: Path) -> None:
+    topic = secure.settings("payments").topics.transactions
+    payments = [one for one in paid(20) if one.key == b"c1"]
+    secure.bed("payments", tmp_path).produce(topic, payments)
+    settings = secure.settings("dashboard")
+    with connect(secure.administrator().kafka) as admin:
+        ends = admin.ends(topic)
+
+    async def read() -> int:
+        found = 0
+        for partition, end in ends.items():
+            source = Source(topic, partition, max(end - 1, 0))
+            found += len((await CardPayments(settings).around("c1", source)).found)
+        return found
+
+    assert asyncio.run(read()) >= len(payments) > 0
 
 
 def test_webhooks_forward_and_bury(secure: Secure, tmp_path: Path) -> None:

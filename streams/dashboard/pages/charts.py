@@ -67,13 +67,24 @@ Dots = Sequence[tuple[int, float]]
 """(ms, value)."""
 
 
-def timeline_chart(dots: Mapping[str, tuple[str, int, Dots]], said: str) -> ui.echart:
+def timeline_chart(
+    dots: Mapping[str, tuple[str, int, Dots]], said: str, scores: Dots = ()
+) -> ui.echart:
     """Show single amounts over time; the scale is logarithmic, and less than a cent counts as one.
 
     Args:
         dots: by name in the legend: colour, size in pixels, and where they are.
         said: what is to be seen, in words.
+        scores: from 0 to 1, as bars from the ground on a scale of their own, at the right.
     """
+    bars = {
+        "type": "bar",
+        "name": "score",
+        "yAxisIndex": 1,
+        "barWidth": 5,
+        "itemStyle": {"color": INK, "opacity": 0.55},
+        "data": [[at, round(score, 3)] for at, score in scores],
+    }
     options = {
         "animation": False,
         "grid": {"left": 8, "right": 16, "top": 34, "bottom": 4, "containLabel": True},
@@ -86,19 +97,23 @@ def timeline_chart(dots: Mapping[str, tuple[str, int, Dots]], said: str) -> ui.e
         },
         "tooltip": {"trigger": "item"},
         "xAxis": {"type": "time", **_AXIS, "splitLine": {"show": False}},
-        "yAxis": {
-            "type": "log",
-            **_AXIS,
-        },
+        "yAxis": [
+            {"type": "log", **_AXIS},
+            {"type": "value", "min": 0, "max": 1, **_AXIS, "splitLine": {"show": False}}
+            | {"show": bool(scores)},
+        ],
         "series": [
-            {
-                "type": "scatter",
-                "name": name,
-                "symbolSize": size,
-                "itemStyle": {"color": colour},
-                "data": [[at, round(max(value, 0.01), 2)] for at, value in found],
-            }
-            for name, (colour, size, found) in dots.items()
+            *([bars] if scores else []),
+            *(
+                {
+                    "type": "scatter",
+                    "name": name,
+                    "symbolSize": size,
+                    "itemStyle": {"color": colour},
+                    "data": [[at, round(max(value, 0.01), 2)] for at, value in found],
+                }
+                for name, (colour, size, found) in dots.items()
+            ),
         ],
     }
     return _chart(options, said, 220)

@@ -92,6 +92,7 @@ def _timeline(alert: Alert, around: Around, payments: Sequence[Payment]) -> None
     read = {one.event_time for one in payments} | shown
     large = () if around.card is None else around.card.large
     remembered = [(at, times * usual) for at, times in large if at not in read]
+    scores = [(one.event_time, one.score) for one in payments if one.score is not None]
     timeline_chart(
         {
             "payment": (ACCENT, 8, plain),
@@ -100,7 +101,8 @@ def _timeline(alert: Alert, around: Around, payments: Sequence[Payment]) -> None
             "this one": (ALARM, 16, [(alert.event_time, _amount(alert))]),
         },
         f"Amounts over time: {len(plain)} payments, {len(remembered)} large ones from memory, "
-        f"{len(others)} others with an alert, and this one",
+        f"{len(others)} others with an alert, and this one, with {len(scores)} scores",
+        scores,
     )
 
 
