@@ -87,7 +87,10 @@ async def _record(settings: Settings, group: str, cards: Sequence[str], erasure:
 
 
 async def recall(agent: Agent, kafka: KafkaSettings, topic_id: str | None) -> None:
-    """Tell an agent's table what is forgotten of the topic that it reads.
+    """Tell an agent's table what is forgotten of the topic that it reads, in whatever group.
+
+    A card is forgotten in the group that comes after the one that was asked to, too, and in the one
+    before that is gone back to.
 
     Raises:
         BrokerError: the topic of erasures cannot be read.
@@ -95,16 +98,18 @@ async def recall(agent: Agent, kafka: KafkaSettings, topic_id: str | None) -> No
     if agent.table is None or not agent.erasures:
         return
     found: dict[tuple[int, bytes], int] = {}
-    group, where = agent.group.encode(), (agent.topic, topic_id)
+    where = agent.topic, topic_id
     async for records in read_topic(kafka, agent.erasures, from_beginning=True, follow=False):
         for record in records:
-            owner, _, name = (record.key or b"").rpartition(b":")
+            _, _, name = (record.key or b"").rpartition(b":")
             try:
                 erasure = msgspec.json.decode(record.value or b"", type=Erasure)
                 card = bytes.fromhex(name.decode())
             except DECODE_ERRORS:
                 log.exception("offset %d of %s is no erasure", record.offset, agent.erasures)
                 continue
-            if owner == group and (erasure.topic, erasure.topic_id) == where:
-                found.update({(p, card): offset - 1 for p, offset in erasure.offsets.items()})
+            if (erasure.topic, erasure.topic_id) == where:
+                for partition, offset in erasure.offsets.items():
+                    key = partition, card
+                    found[key] = max(found.get(key, -1), offset - 1)
     agent.table.forgotten = found

@@ -51,6 +51,7 @@ async def read_topic(
             **client_options(kafka),
             group_id=None,
             enable_auto_commit=False,
+            auto_offset_reset="earliest",  # where retention has overtaken it
             fetch_max_wait_ms=_FETCH_MS,
             max_partition_fetch_bytes=kafka.max_partition_fetch_bytes,
         )
@@ -67,10 +68,10 @@ async def read_topic(
             left = {partition for partition in ends if starts[partition] < ends[partition]}
             while follow or left:
                 fetched = await consumer.getmany(timeout_ms=_WAIT_MS)
-                for partition, records in fetched.items():
+                for records in fetched.values():
                     yield records
-                    if records[-1].offset + 1 >= ends[partition]:
-                        left.discard(partition)
+                # By position: behind the last record may lie transaction markers, or a gap.
+                left = {one for one in left if await consumer.position(one) < ends[one]}
         finally:
             await consumer.stop()
 

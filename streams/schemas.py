@@ -233,6 +233,10 @@ class Action(Struct, gc=False, frozen=True, omit_defaults=True, kw_only=True):
     """The reason, the note, or what was done."""
 
 
+CUT_HEADERS: Final = ("tocsin-cut-bytes", "tocsin-cut-sha256")
+"""On a dead letter that was too large for its topic, which is without its value: that one's size
+and checksum. They are ours: a sender's of the same name are not kept."""
+
 DEAD_LETTER_HEADERS: Final = (
     "tocsin-reason",
     "tocsin-step",
@@ -269,7 +273,8 @@ class DeadLetter(Struct, frozen=True):
 
         Headers of ours on the original (it was buried before) give way to the new ones.
         """
-        kept = [header for header in self.headers if header[0] not in DEAD_LETTER_HEADERS]
+        own = {*DEAD_LETTER_HEADERS, *CUT_HEADERS}
+        kept = [header for header in self.headers if header[0] not in own]
         ours = (
             self.reason,
             self.step,

@@ -9,7 +9,7 @@ from streams.dead_letters.fate import Fate
 from streams.dead_letters.index import Letter
 from streams.dead_letters.journal import Journal
 from streams.errors import SettingsError, TocsinError, TopicMissing
-from streams.pipeline.publish import CUT_HEADER
+from streams.schemas import CUT_HEADERS
 from streams.settings import Settings
 from streams.topics import dead_topic, replayable, replayed_topic, topic_table
 
@@ -42,7 +42,7 @@ class Route:
         content = letter.content
         if self.journal is None:
             return self.why_none
-        if any(name == CUT_HEADER for name, _ in content.headers):
+        if any(name in CUT_HEADERS for name, _ in content.headers):
             return "larger than its dead-letter topic takes: its bytes are not there"
         if content.topic != self.topic:
             return f"it names another topic than {self.topic}"

@@ -67,8 +67,8 @@ class Assignment:
         delivery: told where each partition begins, and to let go of it.
         publisher: takes what was left pending.
         metrics: count what is gone.
-        recall: awaited before anything is read again that was processed before; may raise
-            `BrokerError`, which is waited out.
+        recall: awaited once, before the first partition is read; may raise `BrokerError`, which is
+            waited out.
         status: told what is waited for, and when the group has been joined.
         resume: for an agent with an outbox, whose state is not rebuilt from the topic.
         fail: ends the process.
@@ -90,6 +90,7 @@ class Assignment:
         self._topic, self._store, self._delivery = topic, store, delivery
         self._publisher, self._status, self._resume = publisher, status, resume
         self._metrics, self._recall = metrics, recall
+        self._has_recalled = False
         self._fail = fail
         self._positions = delivery.positions
         self._claimed: set[int] = set()
@@ -146,8 +147,9 @@ class Assignment:
         """Start from min(commit, marker + 1); what lies before the commit is applied quietly."""
         earliest = await self._topic.earliest(committed.keys())
         ends = await self._patiently(self._topic.ends)
-        if self._recall is not None and any(self._reads_again(*one) for one in committed.items()):
+        if self._recall is not None and not self._has_recalled:
             await self._patiently(self._recall)
+            self._has_recalled = True  # who forgets a card stops the workers first
         starts = {}
         for partition, commit in committed.items():
             if partition not in self._claimed:  # any more
@@ -173,11 +175,6 @@ class Assignment:
             starts[partition] = start
         self._status.joined()
         return starts
-
-    def _reads_again(self, partition: int, commit: int | None) -> bool:
-        """Whether a partition starts before something that may have been processed."""
-        marker = self._positions.markers.get(partition)
-        return marker is None or (commit is not None and commit != marker + 1)
 
     def gone(self, partition: int, first: int, end: int) -> None:
         """Say that offsets from `first` to before `end`, if any, can never be read; any thread."""

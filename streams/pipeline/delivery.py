@@ -75,7 +75,7 @@ class Delivery:
         self._running = 0
         self._sequence = 0
         self._is_started = False
-        self._unflushed = 0
+        self._unflushed = self._unflushed_bytes = 0
         self._broken = False
         self._room = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -101,10 +101,17 @@ class Delivery:
         self.positions.take(event.value)
         self._backlog.add(event)
         self._unflushed += records
+        self._unflushed_bytes += event.value.size
         self._pump()
-        while self._unflushed > self._limits.max_unflushed:
+        while self._is_full():
             self._room.clear()
             await self._room.wait()
+
+    def _is_full(self) -> bool:
+        return (
+            self._unflushed > self._limits.max_unflushed
+            or self._unflushed_bytes > self._limits.max_unflushed_bytes
+        )
 
     def close_silent(self, silent: Mapping[CameraKey, float]) -> None:
         """Have silent cameras closed by a batch without records, which goes the way of any other.
@@ -282,6 +289,7 @@ class Delivery:
     def _progressed(self, jobs: list[Job]) -> None:
         count = sum(len(job.batch.records) for job in jobs)
         self._unflushed -= count
+        self._unflushed_bytes -= sum(event.value.size for job in jobs for event in job.events)
         self._room.set()
         self._metrics.acknowledged.inc(count)
         self._metrics.progress_at.set(time.time())

@@ -43,6 +43,9 @@ class Limits:
     batch_wait_s: float = 0.0
     """While a batch is under way, one that is not full waits this long for more records."""
 
+    max_unflushed_bytes: int = 256 * 2**20
+    """As `max_unflushed`, in bytes of values: records may be small or large."""
+
 
 def joined(events: list[Any], sequence: int, positions: Positions) -> Job:
     """Join waiting partition batches into one batch."""

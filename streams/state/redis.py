@@ -296,7 +296,9 @@ class RedisStateStore(StateStore):
     @override
     def clear(self) -> int:
         with translated():
-            return self._unlink(f"{self._namespace}:*".encode())
+            # Markers first: where this is cut short, rows that are gone must not look processed.
+            markers = self._unlink(f"{self._namespace}:{{*}}:marker:*".encode())
+            return markers + self._unlink(f"{self._namespace}:*".encode())
 
     def _unlink(self, pattern: bytes, *, but: bytes = b"") -> int:
         keys = [key for key in self._client.scan_iter(pattern, count=10_000) if key != but]

@@ -64,7 +64,8 @@ class EntityTable:
         self.record = row_dtype(blank.dtype)
         self.evicted = self.hits = self.misses = self.strays = 0
         self.forgotten: Mapping[tuple[int, bytes], int] = {}
-        """By partition and digest: up to which offset an entity without a row has had its fate."""
+        """By partition and digest: up to which offset an entity is forgotten. It has had its fate
+        until then, and a row that is no newer is as good as none."""
         self._store = store
         self._blank = blank
         self.tail_bytes = tail_bytes
@@ -147,9 +148,7 @@ class EntityTable:
         if values:
             records[present], tail[present] = parse_rows(values, self.record, self.tail_bytes)
         if self.forgotten:
-            for place in np.flatnonzero(~present).tolist():
-                known_as = int(homes[place]), keys[place].tobytes()
-                records["offset"][place] = self.forgotten.get(known_as, -1)
+            self._forget_loaded(homes, keys, records, tail)
         self._records[rows] = records
         self._partition[rows] = homes
         self._digest[rows] = keys
@@ -158,6 +157,17 @@ class EntityTable:
             self._entity[row] = entity
         self.misses += len(rows)
         return Loaded(rows, tail)
+
+    def _forget_loaded(
+        self, homes: NDArray[np.int32], keys: Bytes2D, records: Records, tail: Bytes2D
+    ) -> None:
+        """Make blank what is forgotten; a store that went back in time may have it again."""
+        for place, home in enumerate(homes.tolist()):
+            gone = self.forgotten.get((home, keys[place].tobytes()), -1)
+            if gone >= 0 and records["offset"][place] <= gone:
+                records["offset"][place] = gone
+                records["state"][place] = self._blank[0]
+                tail[place] = 0
 
     def _take_home(self, entities: Sequence[Entity], partitions: NDArray[np.int32]) -> None:
         """Make strays whose first row has gone the first: the store may hold an older one."""

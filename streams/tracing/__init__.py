@@ -19,6 +19,8 @@ if TYPE_CHECKING:  # an extra, which brings the library
     from streams.tracing.spans import Spans
 
 TRACE_CONTEXT: Final = ("traceparent", "tracestate")
+_LONGEST: Final = 512
+"""Bytes of a header."""
 
 TraceHeaders = list[tuple[str, bytes | None]]
 
@@ -28,8 +30,17 @@ _TRACEPARENT: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16
 
 
 def trace_context(headers: Sequence[tuple[str, bytes | None]]) -> TraceHeaders:
-    """Give the headers that go on to what a record brings about."""
-    return [header for header in headers if header[0] in TRACE_CONTEXT]
+    """Give the headers that go on to what a record brings about, each once.
+
+    One that is longer than W3C asks to be passed on is left out: an alert that is too large for its
+    topic could never be sent.
+    """
+    found = {
+        name: value
+        for name, value in reversed(headers)
+        if name in TRACE_CONTEXT and len(value or b"") <= _LONGEST
+    }
+    return [(name, found[name]) for name in TRACE_CONTEXT if name in found]
 
 
 def traceparent_of(headers: Sequence[tuple[str, bytes | None]]) -> str | None:

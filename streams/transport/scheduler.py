@@ -51,7 +51,9 @@ class BatchScheduler:
                 move=fetched.move,
             )
             self._ledger.enter(tp, offset)
-            batches.append(RecordBatch(tp, records, offset))
+            values = [record.value for record in records]
+            size = sum(map(len, filter(None, values)))
+            batches.append(RecordBatch(tp, records, offset, size))
         if not fetched:
             self._ledger.enter_empty(tp, fetched.next_offset, fetched.move)
         return batches

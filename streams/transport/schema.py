@@ -25,6 +25,8 @@ class RecordBatch:
     tp: TP
     records: list[Record]
     offset: BatchOffset
+    size: int
+    """Bytes of all values."""
 
     def __len__(self) -> int:
         return len(self.records)

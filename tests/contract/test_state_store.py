@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -323,6 +324,35 @@ def test_clear_empties_the_namespace_so_that_anyone_may_begin_again(bed: Bed) ->
     other.identify(b"two")
     assert other.claim([0], 1) == {0: None}
     assert load(other, ["a"]) == [None]
+
+
+def test_clear_that_is_cut_short_leaves_no_marker_over_rows_that_are_gone(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, other = bed.worker(), bed.worker()
+    if isinstance(store, MemoryStateStore):
+        return  # it is one step there
+    assert isinstance(store, RedisStateStore)
+    store.identify(b"one")
+    store.claim([0, 1], 9)
+    for partition in (0, 1):
+        store.flush(snapshot(["a", "b"], 1, 3, partition=partition))
+
+    class Cut(Exception):
+        pass
+
+    unlink, calls = store._client.unlink, list[int]()
+
+    def cut_short(*keys: bytes) -> Any:
+        calls.append(len(keys))
+        if len(calls) > 1:
+            raise Cut
+        return unlink(*keys)
+
+    monkeypatch.setattr(store._client, "unlink", cut_short)
+    with pytest.raises(Cut):
+        store.clear()
+    assert other.claim([0, 1], 10) == {0: None, 1: None}
 
 
 def test_the_version_of_a_shared_namespace_changes_with_every_flush_by_anyone(bed: Bed) -> None:

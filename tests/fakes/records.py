@@ -67,6 +67,10 @@ class FakePartitionBatch:
         return self.records[-1].offset
 
     @property
+    def size(self) -> int:
+        return sum(len(record.value or b"") for record in self.records)
+
+    @property
     def next_offset(self) -> int:
         return self.last_offset + 1
 

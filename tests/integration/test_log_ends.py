@@ -9,7 +9,7 @@ from confluent_kafka import Producer
 
 from streams.admin import connect, log_ends
 from streams.devstack import KafkaBroker
-from streams.reading import holds_records
+from streams.reading import holds_records, read_topic
 from streams.settings import KafkaSettings
 from streams.topics import TopicSpec
 
@@ -41,6 +41,12 @@ def test_transaction_markers_are_told_from_records(
     assert holds(1, 3)
     assert holds(0, 1)
     assert not holds(4, 4)
+
+    async def read() -> list[bytes]:
+        batches = read_topic(kafka, topic_name, from_beginning=True, follow=False)
+        return [record.value async for batch in batches for record in batch]
+
+    assert asyncio.run(asyncio.wait_for(read(), 60)) == [b"0", b"2"]  # and comes to its end
 
 
 @pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])

@@ -81,6 +81,38 @@ def test_a_card_that_is_forgotten_stays_so_when_the_state_is_rebuilt(bed: Bed) -
     assert json.loads(erasure.value).keys() == {"topic", "topic_id", "offsets", "at"}
 
 
+def test_a_card_that_is_forgotten_stays_so_in_the_group_that_comes_after_and_in_the_one_before(
+    bed: Bed,
+) -> None:
+    topics, old = bed.settings.topics, bed.settings.fraud.group
+    sent = [record for record in bed.read(topics.transactions) if record.key != b"x"]
+    (first, _), (second, _) = Counter(one.key.decode() for one in sent).most_common(2)
+    everybody = cards_of(bed)
+    assert tocsin(bed, "forget", first, "--yes").returncode == 0
+
+    # 1. Another group rebuilds everything, but not that card.
+    fraud = bed.settings.fraud.model_copy(update={"group": f"{old}-new"})
+    after = Bed(bed.settings.model_copy(update={"fraud": fraud}), bed.folder)
+    assert tocsin(after, "adopt", old).returncode == 0
+    with after.worker() as worker:
+        worker.until_ready()
+        worker.until(lambda: cards_of(after) == everybody - {digest(first)}, "the other cards")
+        assert worker.stop() == 0
+
+    # 2. What is forgotten there is so here too, though its row is from before.
+    assert tocsin(after, "forget", second, "--yes").returncode == 0
+    assert digest(second) in cards_of(bed)
+    again = next(record for record in sent if record.key.decode() == second)
+    with bed.worker() as worker:
+        worker.until_ready()
+        bed.produce(topics.transactions, [Produced(again.value, again.key)])
+        worker.until(lambda: bed.lag(old, topics.transactions) == 0, "commit of everything")
+        assert worker.stop() == 0
+    status, (told,) = check(bed)
+    assert status == 0, told
+    assert f"{len(everybody) - 1} right, 0 wrong" in told
+
+
 def test_without_a_card_nothing_is_forgotten(bed: Bed) -> None:
     before = cards_of(bed)
     for words in (["forget"], ["forget", "", "--yes"], ["forget", "somebody"]):

@@ -37,6 +37,8 @@ LONG_MIN = 15.0
 """Of a shorter life nothing can be said about its memory."""
 
 MORE_THREADS, MORE_FILES = 3, 10
+KEYS_BESIDE, KEYS_ALWAYS = 0.02, 1_000
+"""Of Redis: for each card's row, and for markers, cameras, pictures and figures."""
 
 
 @pytest.fixture
@@ -140,7 +142,10 @@ def test_nothing_is_lost_doubled_or_invented_and_nothing_grows(
     check(objects, people.passed)
     late = [one for one in recoveries if one.within_s and one.seconds > one.within_s]
     assert not late
+    most_keys = len(truth.counts) * (1 + KEYS_BESIDE) + KEYS_ALWAYS
+    assert story.redis_keys <= most_keys, f"more than {most_keys:,.0f} for the cards"
     for one in longest:
+        assert one.minutes >= LONG_MIN or minutes < 3 * LONG_MIN, "nobody lived long enough"
         if one.minutes >= LONG_MIN:
             assert one.slope_mib_per_min <= MOST_MIB_PER_MIN, one
             assert one.threads[1] <= one.threads[0] + MORE_THREADS, one

@@ -242,7 +242,8 @@ def test_no_more_batches_than_the_depth_are_under_way() -> None:
     run(scenario)
 
 
-def test_back_pressure_bounds_what_is_not_flushed() -> None:
+@pytest.mark.parametrize("limits", [{}, {"max_unflushed": 10_000, "max_unflushed_bytes": 54}])
+def test_back_pressure_bounds_what_is_not_flushed(limits: dict[str, int]) -> None:
     async def scenario(bed: Bed) -> None:
         bed.publisher.gate.clear()
         events = [event_of(values(4 * i, 4), first=4 * i) for i in range(30)]
@@ -253,9 +254,9 @@ def test_back_pressure_bounds_what_is_not_flushed() -> None:
         bed.publisher.gate.set()
         await accepting
         await bed.settled(*events)
-        assert bed.delivery._unflushed == 0
+        assert bed.delivery._unflushed == bed.delivery._unflushed_bytes == 0
 
-    run(scenario)
+    run(scenario, **limits)
 
 
 def test_the_event_loop_is_free_while_a_batch_computes() -> None:

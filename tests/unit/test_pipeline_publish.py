@@ -196,7 +196,7 @@ def test_only_the_message_that_is_too_large_is_cut_and_the_order_stays(
     headers = [("trace", b"1"), ("tocsin-reason", b"why"), ("tocsin-offset", b"7")]
     letters = [
         Message("dead", b"k", b"1", headers),
-        Message("dead", b"k", giant, headers),
+        Message("dead", b"k", giant, [("tocsin-of-a-sender", giant), *headers]),
         Message("dead", b"k", b"2", headers),
     ]
     published(letters)

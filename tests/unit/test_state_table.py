@@ -50,19 +50,19 @@ def flush(table: EntityTable, store: MemoryStateStore, sequence: int) -> None:
     table.flushed(sequence)
 
 
-def test_what_is_forgotten_of_an_entity_without_a_row_has_had_its_fate(
+def test_what_is_forgotten_has_had_its_fate_whatever_an_older_row_says(
     store: MemoryStateStore,
 ) -> None:
     table = table_on(store)
-    count(table, ["kept"], 7)
+    count(table, ["back", "newer"], 7)  # "back": as a Redis that went back in time has it
     flush(table, store, 7)
     table.drop()
-    gone, kept = (digests([name])[0].tobytes() for name in ("gone", "kept"))
-    table.forgotten = {(0, gone): 40, (1, gone): 50, (0, kept): 60}
+    gone, back, newer = (digests([name])[0].tobytes() for name in ("gone", "back", "newer"))
+    table.forgotten = {(0, gone): 40, (1, gone): 50, (0, back): 60, (0, newer): 6}
 
-    rows, _ = table.find(["gone", "other", "kept"], np.zeros(3, np.int32), 8)
-    assert table.offsets(rows).tolist() == [40, -1, 7]  # a row knows better
-    assert table.state(rows)["count"].tolist() == [0, 0, 1]
+    rows, _ = table.find(["gone", "other", "back", "newer"], np.zeros(4, np.int32), 8)
+    assert table.offsets(rows).tolist() == [40, -1, 60, 7]
+    assert table.state(rows)["count"].tolist() == [0, 0, 0, 1]
 
 
 def test_an_empty_batch_finds_nothing_and_asks_for_nothing(store: MemoryStateStore) -> None:

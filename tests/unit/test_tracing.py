@@ -24,6 +24,7 @@ from streams.tracing import (
     NoTraces,
     TraceHeaders,
     open_spans,
+    trace_context,
     traceparent_of,
     traces_of_batches,
     verdict_headers,
@@ -245,3 +246,15 @@ def test_a_log_record_outside_of_any_span_carries_no_ids() -> None:
     assert stamp(record)
     assert "trace_id" not in JsonFormatter().format(record)
     assert TextFormatter().format(record).endswith(": hello")
+
+
+def test_trace_headers_that_no_topic_would_take_do_not_go_on_and_none_goes_on_twice() -> None:
+    parent, other = b"00-" + b"1" * 55, b"00-" + b"2" * 55
+    given = [
+        ("traceparent", parent),
+        ("tracestate", b"x" * 513),
+        ("a", b"b"),
+        ("traceparent", other),
+    ]
+    assert trace_context(given) == [("traceparent", parent)]
+    assert trace_context([("tracestate", b"x" * 512)]) == [("tracestate", b"x" * 512)]

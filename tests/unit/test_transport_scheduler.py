@@ -18,7 +18,7 @@ LEFT, RIGHT, PLAIN = TP("transactions", 0), TP("transactions", 1), TP("audit", 0
 
 def fetched(*offsets: int, next_offset: int | None = None, move: int = 0) -> FetchedRecords:
     return FetchedRecords(
-        [SimpleNamespace(offset=offset) for offset in offsets],  # type: ignore[misc]
+        [SimpleNamespace(offset=offset, value=b"four") for offset in offsets],  # type: ignore[misc]
         start=offsets[0] if offsets else 0,
         next_offset=offsets[-1] + 1 if next_offset is None else next_offset,
         move=move,
@@ -53,6 +53,7 @@ def test_records_are_cut_into_batches_that_take_turns_by_partition() -> None:
 def test_a_batch_ends_where_the_next_one_starts() -> None:
     items = [item for _, item in scheduler(BatchLedger()).iterate({LEFT: fetched(0, 3, 5)})]
     assert [item.offset.next_offset for item in items] == [4, 6]
+    assert [item.size for item in items] == [8, 4]
     (last,) = [
         item for _, item in scheduler(BatchLedger()).iterate({LEFT: fetched(9, next_offset=30)})
     ]
