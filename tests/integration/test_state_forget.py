@@ -87,16 +87,19 @@ def test_a_card_that_is_forgotten_stays_so_in_the_group_that_comes_after_and_in_
     topics, old = bed.settings.topics, bed.settings.fraud.group
     sent = [record for record in bed.read(topics.transactions) if record.key != b"x"]
     (first, _), (second, _) = Counter(one.key.decode() for one in sent).most_common(2)
-    everybody = cards_of(bed)
+    others = cards_of(bed) & {digest(one.key.decode()) for one in sent} - {digest(first)}
     assert tocsin(bed, "forget", first, "--yes").returncode == 0
 
     # 1. Another group rebuilds everything, but not that card.
     fraud = bed.settings.fraud.model_copy(update={"group": f"{old}-new"})
-    after = Bed(bed.settings.model_copy(update={"fraud": fraud}), bed.folder)
+    folder = bed.folder / "after"
+    folder.mkdir()
+    after = Bed(bed.settings.model_copy(update={"fraud": fraud}), folder)
     assert tocsin(after, "adopt", old).returncode == 0
     with after.worker() as worker:
         worker.until_ready()
-        worker.until(lambda: cards_of(after) == everybody - {digest(first)}, "the other cards")
+        worker.until(lambda: others <= cards_of(after), "the other cards")
+        assert digest(first) not in cards_of(after)
         assert worker.stop() == 0
 
     # 2. What is forgotten there is so here too, though its row is from before.
@@ -110,7 +113,7 @@ def test_a_card_that_is_forgotten_stays_so_in_the_group_that_comes_after_and_in_
         assert worker.stop() == 0
     status, (told,) = check(bed)
     assert status == 0, told
-    assert f"{len(everybody) - 1} right, 0 wrong" in told
+    assert f"{len(others)} right, 0 wrong" in told
 
 
 def test_without_a_card_nothing_is_forgotten(bed: Bed) -> None:
