@@ -305,6 +305,28 @@ def test_the_oldest_leave_first_and_what_is_open_outlasts_its_days(
     in_view(use)
 
 
+def test_an_old_end_closes_what_is_held_and_brings_nothing_else(
+    in_view: InView, settings: Settings
+) -> None:
+    now = round(time.time() * 1000)
+    old = now - 15 * DAY_MS
+    opened = replace(an_object(1), processed_at=old)
+    ended = replace(an_object(1, 1, status="end"), processed_at=old + 1)
+    unknown = replace(an_object(2, 1, status="end"), processed_at=old)
+
+    async def use(store: ViewStore) -> None:
+        await store.put_ends([])
+        await store.put_alerts([opened])
+        await store.put_ends([unknown, ended])
+        assert not (await one(store, opened.id)).is_open
+        assert await store.count("open") == 0
+        assert await store.get([unknown.id]) == [None]
+        await sweep(store, settings.dashboard, now)
+        assert await store.count() == 0
+
+    in_view(use)
+
+
 def test_who_looks_on_is_told_and_one_that_is_slow_is_told_to_load_anew(in_view: InView) -> None:
     async def use(store: ViewStore) -> None:
         changes = Changes(store)

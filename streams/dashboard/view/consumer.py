@@ -22,7 +22,7 @@ from streams.dashboard.view.records import LONGEST_SUPPRESSION_MS, is_open
 from streams.dashboard.view.store import LOST, ViewStore
 from streams.errors import StoreError, TocsinError
 from streams.joining import Joining
-from streams.schemas import DECODE_ERRORS, decode_action, decode_alert, decode_label
+from streams.schemas import DECODE_ERRORS, Alert, decode_action, decode_alert, decode_label
 from streams.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -169,10 +169,9 @@ class ViewConsumer:
         topics = self._settings.topics
         if topic == topics.alerts:
             oldest = round(time.time() * 1000) - self._keep_ms
-            alerts = [alert for alert, _ in _decoded(records, decode_alert)]
-            await self._store.put_alerts(
-                [alert for alert in alerts if alert.processed_at >= oldest or is_open(alert)]
-            )
+            wanted, ends = sorted_out([one for one, _ in _decoded(records, decode_alert)], oldest)
+            await self._store.put_alerts(wanted)
+            await self._store.put_ends(ends)
         elif topic == topics.labels:
             await self._store.put_labels(_decoded(records, decode_label))
         else:
@@ -181,6 +180,23 @@ class ViewConsumer:
 
     def _name(self, topic: str, partition: int) -> str:
         return f"{self._ids[topic]}:{partition}"
+
+
+def sorted_out(alerts: Iterable[Alert], oldest: int) -> tuple[list[Alert], list[Alert]]:
+    """Tell what the view takes in from what only ends an alert that it may hold already.
+
+    Taken in is what was processed since `oldest` (ms), and what is older and goes on, unless an
+    end of it is among `alerts`.
+    """
+    wanted, ends = list[Alert](), dict[str, Alert]()
+    for alert in alerts:
+        if alert.processed_at >= oldest or is_open(alert):
+            wanted.append(alert)
+        elif alert.revision > 0:  # one that is complete from the start ends nothing
+            ends[alert.id] = alert
+    return [one for one in wanted if one.processed_at >= oldest or one.id not in ends], list(
+        ends.values()
+    )
 
 
 def _decoded(records: Iterable[Any], decode: Any) -> list[tuple[Any, int]]:

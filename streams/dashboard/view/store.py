@@ -87,10 +87,7 @@ class ViewStore:
         with translated():
             async with self._pipeline() as pipe:
                 for alert in alerts:
-                    keys = [self._alert(alert.id), self.changes_key]
-                    args = [self._prefix, alert.id, "alert", alert.revision, 0, encode(alert)]
-                    args += [alert.processed_at, CHANGES, *facets_of(alert)]
-                    await self._put(keys=keys, args=args, client=pipe)
+                    await self._put_alert(pipe, alert, alert.processed_at)
                 newest = {a.id: a.event_time for a in alerts if a.kind == "fraud"}
                 if newest:
                     await pipe.zadd(self._newest, {"event_time": max(newest.values())}, gt=True)
@@ -102,6 +99,21 @@ class ViewStore:
             await self.put_labels(early)
             await self._waiting.forget(label.tx_id for label, _ in early)
         return sum(answer == 1 for answer in answers[: len(alerts)])
+
+    async def put_ends(self, alerts: Sequence[Alert]) -> None:
+        """Apply messages to alerts that are held; what they bring of others is left out."""
+        if not alerts:
+            return
+        with translated():
+            async with self._pipeline() as pipe:
+                for alert in alerts:
+                    await self._put_alert(pipe, alert, "")
+                await pipe.execute()
+
+    async def _put_alert(self, pipe: Any, alert: Alert, opened: int | str) -> None:
+        keys = [self._alert(alert.id), self.changes_key]
+        args = [self._prefix, alert.id, "alert", alert.revision, 0, encode(alert)]
+        await self._put(keys=keys, args=[*args, opened, CHANGES, *facets_of(alert)], client=pipe)
 
     async def put_labels(
         self, labels: Sequence[tuple[TransactionLabel | ObjectLabel, int]]
