@@ -257,7 +257,8 @@ def test_a_suppression_hides_what_opens_while_it_lasts(in_view: InView) -> None:
 
     async def use(store: ViewStore) -> None:
         await store.put_alerts([before, within, after_lift])
-        await store.put_actions([suppress, lift, suppress])
+        again = replace(lift, id="l2", at=now + 60)
+        await store.put_actions([suppress, lift, suppress, again])
         shown = await page_of(store, Filters())
         assert {one.alert.id for one in shown.alerts} == {before.id, after_lift.id}
         everything = await page_of(store, Filters(suppressed=True))

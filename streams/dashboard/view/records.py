@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from streams.schemas import Action, Alert, ObjectLabel, TransactionLabel
 
@@ -48,6 +49,10 @@ class Suppression(Struct, frozen=True, omit_defaults=True):
         """Whether an alert that opened at `at` is hidden by it."""
         end = self.until if self.lifted_at is None else min(self.until, self.lifted_at)
         return self.kind == kind and self.entity == entity and self.since <= at < end
+
+    def lifted(self, at: int) -> Suppression:
+        """End it at `at`; the first end counts, for what opened after it has been shown."""
+        return replace(self, lifted_at=at if self.lifted_at is None else min(at, self.lifted_at))
 
     def is_active(self, now: int) -> bool:
         """Whether it hides what opens at `now`."""

@@ -204,14 +204,8 @@ class ViewStore:
         elif action.action == "lift":
             held = await self._client.hget(self._suppressions, action.of)
             if held is not None:
-                made = decode_suppression(held)
-                lifted = Suppression(
-                    *(made.id, made.kind, made.entity, made.since, made.until),
-                    by=made.by,
-                    reason=made.reason,
-                    lifted_at=action.at,
-                )
-                await self._client.hset(self._suppressions, made.id, encode(lifted))
+                lifted = decode_suppression(held).lifted(action.at)
+                await self._client.hset(self._suppressions, lifted.id, encode(lifted))
 
     # -- positions ----------------------------------------------------------------------------
     async def positions(self) -> dict[str, int]:
