@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
 from msgspec.structs import replace
 
-from streams.dashboard.view.consumer import sorted_out
+from streams.dashboard.view import consumer as reading
+from streams.dashboard.view.consumer import ViewConsumer, sorted_out
+from streams.settings import Settings
 from tests.dashboard import a_fraud, an_object
 
 OLDEST = 1_000
@@ -30,3 +38,82 @@ def test_what_is_old_is_taken_in_while_it_goes_on_and_its_end_only_ends_it() -> 
     # The end may come with a later fetch, or with the same.
     assert sorted_out([ended], OLDEST) == ([], [ended])
     assert sorted_out([begun, going_on, ended], OLDEST) == ([going_on], [ended])
+
+
+class Log:
+    """Partitions that begin at these offsets, as a consumer sees them."""
+
+    def __init__(self, starts: dict[TopicPartition, int]) -> None:
+        self.starts = starts
+        self.places: dict[TopicPartition, int] = {}
+        self.held: set[TopicPartition] = set()
+
+    async def beginning_offsets(
+        self, partitions: Iterable[TopicPartition]
+    ) -> dict[TopicPartition, int]:
+        return {one: self.starts[one] for one in partitions}
+
+    async def offsets_for_times(self, times: Iterable[TopicPartition]) -> dict[Any, None]:
+        return dict.fromkeys(times)
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        self.places[partition] = offset
+
+    def paused(self) -> set[TopicPartition]:
+        return set(self.held)
+
+    def resume(self, *partitions: TopicPartition) -> None:
+        self.held -= set(partitions)
+
+    def assignment(self) -> set[TopicPartition]:
+        return set(self.starts)
+
+
+class Places:
+    """The positions of a view."""
+
+    def __init__(self, held: dict[str, int]) -> None:
+        self.held = held
+
+    async def positions(self) -> dict[str, int]:
+        return dict(self.held)
+
+    async def advance(self, name: str, since: int, offset: int) -> None:
+        assert self.held[name] >= since
+        self.held[name] = max(self.held[name], offset)
+
+    async def begin(self, positions: dict[str, int]) -> None:
+        self.held = {**positions, **self.held}
+
+
+def test_a_view_whose_next_records_were_deleted_goes_on_behind_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = Settings()
+    alerts, labels, fresh = (
+        TopicPartition(topic, number)
+        for topic, number in (
+            (settings.topics.alerts, 0),
+            (settings.topics.labels, 0),
+            (settings.topics.labels, 1),
+        )
+    )
+    log, store = Log({alerts: 9, labels: 2, fresh: 4}), Places({"alerts:0": 5, "labels:0": 3})
+    made: Any = store
+    view = ViewConsumer(settings, made)
+    view._ids = {name: name for name in (alerts.topic, labels.topic)}
+
+    async def ends(*_: object) -> dict[int, int]:
+        return {0: 9}  # nothing is left of it
+
+    monkeypatch.setattr(reading, "log_ends", ends)
+
+    async def use() -> None:
+        log.held = set(await view.begin(log, [alerts, labels, fresh]))
+        await view._step(log, {})
+
+    asyncio.run(use())
+    assert log.places == {alerts: 9, labels: 3, fresh: 4}
+    assert store.held == {"alerts:0": 9, "labels:0": 3, "labels:1": 4}
+    assert log.held == set()
+    assert view.waiting_for is None

@@ -92,14 +92,20 @@ class ViewConsumer:
     ) -> list[TopicPartition]:
         """Begin where the view ends; where it knows nothing, as far back as it reaches.
 
-        Verdicts wait for the alerts that were there before them.
+        What retention has deleted after that counts as read: where nothing follows it, the view
+        would wait for it for ever. Verdicts wait for the alerts that were there before them.
         """
         self._ends = {}
         names = {one: self._name(one.topic, one.partition) for one in partitions}
+        starts = await consumer.beginning_offsets(list(names))
         known = await self._store.positions()
+        for one, name in names.items():
+            if (place := known.get(name)) is not None and place < starts[one]:
+                await self._store.advance(name, place, starts[one])
+                known[name] = starts[one]
         fresh = [one for one, name in names.items() if name not in known]
         if fresh:
-            begin = await self._beginnings(consumer, fresh)
+            begin = await self._beginnings(consumer, fresh, starts)
             await self._store.begin({names[one]: place for one, place in begin.items()})
             known = await self._store.positions()
             if not known.keys() >= set(names.values()):
@@ -113,7 +119,10 @@ class ViewConsumer:
         return [one for one in names if one.topic != alerts] if self._ends else []
 
     async def _beginnings(
-        self, consumer: Any, partitions: list[TopicPartition]
+        self,
+        consumer: Any,
+        partitions: list[TopicPartition],
+        starts: dict[TopicPartition, int],
     ) -> dict[TopicPartition, int]:
         """Find where the view begins; of what people did, where the longest suppression may."""
         now, audit = round(time.time() * 1000), self._settings.topics.audit
@@ -122,7 +131,6 @@ class ViewConsumer:
             for one in partitions
         }
         found = await consumer.offsets_for_times({one: now - ms for one, ms in reach.items()})
-        starts = await consumer.beginning_offsets(partitions)
         # Nothing so young: to read what is older changes nothing, and no record is missed.
         return {
             one: starts[one] if (at := found.get(one)) is None else at.offset for one in partitions
