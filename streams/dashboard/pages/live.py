@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import time
 from collections.abc import Sequence
 from typing import Final
@@ -19,9 +20,13 @@ from streams.dashboard.pages.grid import AFTER, RING, STEP, grid_for
 from streams.dashboard.pages.rows import Rows, Steps
 from streams.dashboard.view.changes import Subscription
 from streams.dashboard.view.query import Filters, page_of
+from streams.errors import StoreError
 
 _FIRST: Final = 200
 _PAGE: Final = 500
+_AGAIN_S: Final = 2.0
+"""From a first page that could not be read to the next attempt."""
+
 _TICK_S: Final = 0.25
 """News are drawn this often at most, together."""
 
@@ -38,6 +43,7 @@ class LiveList:
         self._rows = Rows()
         self._shown: str | None = None
         self._is_loading = asyncio.Lock()
+        self._load_at = math.inf  # when to try again, by the monotonic clock
         self._decider = Decider(visit, self._chosen, self._next)
         self._paused = self._is_loud = False
 
@@ -124,29 +130,40 @@ class LiveList:
 
     # -- rows ---------------------------------------------------------------------------------
     async def load(self) -> None:
-        """Begin anew with the first page; older ones follow as one scrolls."""
+        """Begin anew with the first page; older ones follow as one scrolls.
+
+        A page that cannot be read is tried again until it is there: what comes meanwhile alone
+        would look like all there is.
+        """
         async with self._is_loading:
+            self._load_at = math.inf
             self._rows.clear()
             self._cursor = None
             self._subscription.take()
             self._subscription.lost = False
             self._grid.run_grid_method("flushAsyncTransactions")  # none may come after
             self._grid.run_grid_method("setGridOption", "rowData", [])
-            await self._load_page(_FIRST)
+            if not await self._load_page(_FIRST):
+                self._load_at = time.monotonic() + _AGAIN_S
 
-    async def _load_page(self, limit: int) -> None:
-        """Take the next page in; a page of none, for it cost too much, is not the end."""
+    async def _load_page(self, limit: int) -> bool:
+        """Take the next page in, if it can be read; False where it cannot.
+
+        A page of none, for it cost too much, is not the end.
+        """
+        store = self._visit.services.store
         while True:
-            page = await self._visit.trying(
-                page_of(self._visit.services.store, self._filters, limit=limit, cursor=self._cursor)
-            )
-            if page is None:
-                self._status.set_text("The list cannot be loaded now: Redis does not answer")
-                return
+            try:
+                page = await page_of(store, self._filters, limit=limit, cursor=self._cursor)
+            except StoreError as error:
+                self._status.set_text(f"The list cannot be loaded now, and is tried again: {error}")
+                self._empty.set_visibility(False)
+                return False
             self._cursor = page.cursor
             if page.alerts or page.cursor is None:
                 break
         self._apply(self._rows.older(page.alerts))
+        return True
 
     async def _scrolled(self) -> None:
         if self._cursor is None or self._rows.is_full or self._is_loading.locked():
@@ -160,11 +177,18 @@ class LiveList:
                 await self._load_page(_PAGE)
 
     async def _tick(self) -> None:
-        if not (self._paused or self._is_loading.locked() or self._decider.is_sending):
+        if self._is_loading.locked() or self._decider.is_sending:
+            return
+        if self._load_at != math.inf:
+            if time.monotonic() >= self._load_at:
+                await self.load()
+        elif not self._paused:
             await self._take_news()
 
     async def _take_news(self) -> None:
         """Draw what came since the last time, all at once."""
+        if self._load_at != math.inf:
+            return  # the list itself comes first
         if self._subscription.lost:
             await self.load()
             return

@@ -1,0 +1,121 @@
+"""A list shows what its filters take, or says that it cannot."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from streams.dashboard.pages import live
+from streams.dashboard.pages.live import LiveList
+from streams.dashboard.view.changes import Change, Subscription
+from streams.dashboard.view.query import Page
+from streams.dashboard.view.records import ViewedAlert
+from streams.errors import StoreUnavailable
+from tests.dashboard import a_fraud
+
+
+class Part:
+    """A part of the page that keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.said: list[Any] = []
+        self.is_shown = True
+
+    def set_text(self, text: str) -> None:
+        self.said.append(text)
+
+    def set_visibility(self, shown: bool) -> None:
+        self.is_shown = shown
+
+    def run_grid_method(self, name: str, *args: Any) -> None:
+        self.said.append((name, *args))
+
+    @property
+    def rows(self) -> list[str]:
+        """Ids in the grid, as its transactions leave them."""
+        found: list[str] = []
+        for said in self.said:
+            if said[0] == "setGridOption":
+                found = []
+            elif said[0] == "applyTransactionAsync":
+                gone = {row["id"] for row in said[1].get("remove", ())}
+                found = [name for name in found if name not in gone]
+                found += [row["id"] for row in said[1].get("add", ())]
+        return found
+
+
+def a_list(subscription: Subscription | None = None) -> tuple[LiveList, Part, Part]:
+    """One with its grid and its status line."""
+    visit: Any = SimpleNamespace(services=SimpleNamespace(store=None), is_narrow=False)
+    made: Any = LiveList(visit, subscription or Subscription())
+    made._grid, made._status, made._empty = grid, status, _ = Part(), Part(), Part()
+    return made, grid, status
+
+
+def viewed(number: int, opened: int = 1) -> ViewedAlert:
+    return ViewedAlert(a_fraud(number), opened, None, (), suppressed=False)
+
+
+def giving(answers: list[Any]) -> Any:
+    """What reads a page: these, one after the other."""
+
+    async def page_of(*_: Any, **__: Any) -> Page:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        assert isinstance(answer, Page)
+        return answer
+
+    return page_of
+
+
+def told(subscription: Subscription, alerts: Sequence[ViewedAlert]) -> None:
+    for one in alerts:
+        subscription.offer(Change("1-0", one))
+
+
+def test_a_first_page_that_cannot_be_read_is_tried_again_before_news_are_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers: list[Any] = [StoreUnavailable("cannot reach Redis"), Page([viewed(1)], None)]
+
+    monkeypatch.setattr(live, "page_of", giving(answers))
+    monkeypatch.setattr(live, "_AGAIN_S", 0.05)
+    subscription = Subscription()
+    one, grid, status = a_list(subscription)
+
+    async def use() -> None:
+        await one.load()
+        assert "cannot be loaded now" in status.said[-1]
+        told(subscription, [viewed(2)])
+        await one._tick()
+        await one._next([])
+        assert grid.rows == []
+        await asyncio.sleep(0.06)
+        await one._tick()
+        assert grid.rows == [viewed(1).alert.id]
+        await one._tick()
+
+    asyncio.run(use())
+    assert status.said[-1] == "1 alerts"
+    assert answers == []
+
+
+def test_a_list_that_is_paused_is_loaded_nevertheless(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers: list[Any] = [StoreUnavailable("cannot reach Redis"), Page([viewed(1)], None)]
+
+    monkeypatch.setattr(live, "page_of", giving(answers))
+    monkeypatch.setattr(live, "_AGAIN_S", 0.0)
+    one, grid, _ = a_list()
+    one._paused = True
+
+    async def use() -> None:
+        await one.load()
+        await one._tick()
+
+    asyncio.run(use())
+    assert grid.rows == [viewed(1).alert.id]
