@@ -11,6 +11,7 @@ from streams.dashboard.pages.decide import Decider
 from streams.dashboard.pages.detail import draw_alert
 from streams.dashboard.pages.evidence import around_of
 from streams.dashboard.pages.frame import Visit, empty
+from streams.dashboard.pages.keys import Keys
 from streams.dashboard.view.changes import Subscription
 
 _TICK_S: Final = 0.5
@@ -27,7 +28,7 @@ class AlertPage:
     async def build(self) -> None:
         """Draw it, then anew whenever it changes."""
         await self._draw()
-        ui.keyboard(self._key, ignore=["input", "select", "textarea"])
+        Keys(self._key)
         ui.timer(_TICK_S, self._tick)
 
     async def _chosen(self) -> list[str]:

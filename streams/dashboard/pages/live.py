@@ -17,6 +17,7 @@ from streams.dashboard.pages.detail import draw_alert
 from streams.dashboard.pages.evidence import around_of
 from streams.dashboard.pages.frame import ANSWER_S, Visit, empty
 from streams.dashboard.pages.grid import AFTER, RING, STEP, grid_for
+from streams.dashboard.pages.keys import Keys
 from streams.dashboard.pages.rows import Rows, Steps
 from streams.dashboard.view.changes import Subscription
 from streams.dashboard.view.query import Filters, page_of
@@ -68,7 +69,7 @@ class LiveList:
                     self._detail = ui.column().classes("sheet")
                     with self._detail:
                         empty("ads_click", "No alert chosen", "Click one, or press j.")
-        ui.keyboard(self._key, ignore=["input", "select", "textarea"])
+        Keys(self._key)
         ui.timer(_TICK_S, self._tick)
 
     def _toolbar(self) -> None:
