@@ -11,7 +11,8 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from streams.dashboard.access.users import Principal
@@ -39,7 +40,15 @@ MOST: Final = 500
 """Alerts that are decided at once."""
 
 Step = dict[str, bool | None]
-"""What had been decided on each alert before: what an undo says again."""
+"""What is decided on each alert."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What had been decided on each alert before, and what was said of it now."""
+
+    before: Step
+    said: Mapping[str, Verdict]
 
 
 class Desk:
@@ -58,10 +67,8 @@ class Desk:
 
     async def judge(
         self, ids: Sequence[str], outcome: bool | None, who: Principal, text: str = ""
-    ) -> Step:
+    ) -> Decided:
         """Say what alerts turned out to be: True confirmed, False dismissed, None withdrawn.
-
-        Returns what had been decided on each.
 
         Raises:
             NotFound: one is not in the view; nothing was sent.
@@ -70,11 +77,33 @@ class Desk:
         """
         return await self.decide(dict.fromkeys(ids, outcome), who, text)
 
-    async def decide(self, outcomes: Step, who: Principal, text: str = "") -> Step:
+    async def decide(self, outcomes: Step, who: Principal, text: str = "") -> Decided:
         """Say it of each alert by itself, as `judge`."""
         if not 1 <= len(outcomes) <= MOST:
             raise SettingsError(f"name 1 to {MOST} alerts")
-        found = await self._find(list(outcomes))
+        return await self._say(await self._find(list(outcomes)), outcomes, who, text)
+
+    async def take_back(self, decided: Decided, who: Principal) -> Step:
+        """Say again what had been decided before, where nobody has said anything since.
+
+        Returns what was said again; the others stand.
+
+        Raises:
+            TocsinError: as `judge`; nothing was sent.
+        """
+        found = [
+            viewed
+            for viewed in await self._find(list(decided.before))
+            if not _is_later(viewed.verdict, decided.said[viewed.alert.id])
+        ]
+        again = {viewed.alert.id: decided.before[viewed.alert.id] for viewed in found}
+        if found:
+            await self._say(found, again, who, "undone")
+        return again
+
+    async def _say(
+        self, found: Sequence[ViewedAlert], outcomes: Step, who: Principal, text: str
+    ) -> Decided:
         now = self._now()
         base = now if self._settings.dashboard.clock == "wall" else await self._store.newest_event()
         labels, verdicts, actions = [], dict[str, Verdict](), list[Action]()
@@ -91,10 +120,8 @@ class Desk:
         traces = verdict_headers([one.alert.traceparent for one in found], topic, self._spans)
         await self._sender.send(topic, records, traces)
         await _shown(self._store.put_actions(actions), self._store.put_verdicts(verdicts))
-        return {
-            viewed.alert.id: None if viewed.verdict is None else viewed.verdict.outcome
-            for viewed in found
-        }
+        were = {one.alert.id: None if one.verdict is None else one.verdict.outcome for one in found}
+        return Decided(were, verdicts)
 
     async def note(self, alert_id: str, who: Principal, text: str) -> Action:
         """Write something down about an alert.
@@ -206,6 +233,13 @@ class Desk:
 
     def _now(self) -> int:
         return round(self._clock() * 1000)
+
+
+def _is_later(verdict: Verdict | None, ours: Verdict) -> bool:
+    """Whether somebody said something after us; what we said may not be shown yet."""
+    if verdict is None or verdict.at < ours.at:
+        return False
+    return (verdict.at, verdict.by) != (ours.at, ours.by)
 
 
 async def _shown(*showing: Awaitable[None]) -> None:

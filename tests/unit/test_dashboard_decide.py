@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from streams.dashboard.access.users import LOCAL, Principal
-from streams.dashboard.desk import Desk, Step
+from streams.dashboard.desk import Decided, Desk, Step
 from streams.dashboard.pages import decide
 from streams.dashboard.pages.decide import Decider
-from streams.dashboard.view.records import ViewedAlert
+from streams.dashboard.view.records import Verdict, ViewedAlert
 from streams.errors import BrokerError, StoreError, TocsinError
-from streams.schemas import decode_action, decode_label
+from streams.schemas import Alert, decode_action, decode_label
 from streams.settings import Settings
 from tests.dashboard import a_fraud
 
@@ -43,15 +44,19 @@ class Visit:
     def say(self, text: str, undo: Callable[[], Awaitable[None]] | None = None) -> None:
         self.said.append(text)
 
-    async def judge(self, ids: Sequence[str], outcome: bool | None, *_: Any) -> Step:
-        return await self.decide(dict.fromkeys(ids, outcome))
+    async def judge(self, ids: Sequence[str], outcome: bool | None, *_: Any) -> Decided:
+        await self._say(dict.fromkeys(ids, outcome))
+        return Decided(dict.fromkeys(ids), {})
 
-    async def decide(self, outcomes: Step, *_: Any) -> Step:
+    async def take_back(self, decided: Decided, *_: Any) -> Step:
+        await self._say(decided.before)
+        return decided.before
+
+    async def _say(self, outcomes: Step) -> None:
         await asyncio.sleep(0.01)
         if self.fails:
             raise BrokerError("no broker")
         self.decided.append(outcomes)
-        return dict.fromkeys(outcomes)
 
 
 def decider(visit: Visit) -> tuple[Any, list[list[str]]]:
@@ -139,6 +144,22 @@ class Store:
     put_verdicts = put_actions
 
 
+class Memory:
+    """A view that shows what it is told."""
+
+    def __init__(self, alerts: Sequence[Alert]) -> None:
+        self.viewed = {one.id: ViewedAlert(one, 1, None, (), suppressed=False) for one in alerts}
+
+    async def get(self, ids: Sequence[str]) -> list[ViewedAlert]:
+        return [self.viewed[name] for name in ids]
+
+    async def put_actions(self, actions: object) -> None: ...
+
+    async def put_verdicts(self, verdicts: Mapping[str, Verdict]) -> None:
+        for name, verdict in verdicts.items():
+            self.viewed[name] = replace(self.viewed[name], verdict=verdict)
+
+
 class Sender:
     """Keeps what is sent."""
 
@@ -160,7 +181,7 @@ def test_what_went_out_is_decided_though_it_cannot_be_shown_at_once(
     desk = Desk(Settings(), store, sender)
 
     async def use() -> None:
-        assert await desk.judge([alert.id], True, WHO) == {alert.id: None}
+        assert (await desk.judge([alert.id], True, WHO)).before == {alert.id: None}
         await desk.note(alert.id, WHO, "called")
 
     asyncio.run(use())
@@ -168,3 +189,46 @@ def test_what_went_out_is_decided_though_it_cannot_be_shown_at_once(
     assert label.is_fraud
     assert [decode_action(one).action for one in sender.sent["audit"]] == ["verdict", "note"]
     assert "shown later: Redis does not answer" in caplog.text
+
+
+def test_an_undo_leaves_what_somebody_has_decided_since() -> None:
+    alerts = [a_fraud(number) for number in range(3)]
+    store, sender = Memory(alerts), Sender()
+    view: Any = store
+    outlet: Any = sender
+    desk = Desk(Settings(), view, outlet)
+    ours, theirs, not_shown = (alert.id for alert in alerts)
+
+    async def use() -> Step:
+        decided = await desk.judge([ours, theirs, not_shown], True, WHO)
+        await desk.judge([theirs], False, Principal("bob", "analyst"))
+        store.viewed[not_shown] = replace(store.viewed[not_shown], verdict=None)
+        return await desk.take_back(decided, WHO)
+
+    assert asyncio.run(use()) == {ours: None, not_shown: None}
+    outcomes = [(viewed.verdict and viewed.verdict.outcome) for viewed in store.viewed.values()]
+    assert outcomes == [None, False, None]
+    assert len(sender.sent["labels"]) == 6
+
+
+def test_an_undo_that_takes_nothing_back_says_so_and_sends_nothing() -> None:
+    alert = a_fraud(1)
+    store, sender = Memory([alert]), Sender()
+    view: Any = store
+    outlet: Any = sender
+    desk = Desk(Settings(), view, outlet)
+    visit = Visit()
+    one, _ = decider(visit)
+
+    async def use() -> None:
+        decided = await desk.judge([alert.id], True, WHO)
+        await desk.judge([alert.id], False, Principal("bob", "analyst"))
+        one._last = decided
+        visit.services.desk = desk
+        await one.undo()
+
+    asyncio.run(use())
+    assert visit.said == [
+        "Nothing was taken back: on 1 alert somebody has decided since, and that stands"
+    ]
+    assert len(sender.sent["labels"]) == 2

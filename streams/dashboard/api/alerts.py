@@ -100,8 +100,8 @@ async def add_note(alert_id: str, note: NoteIn, has: Has, who: Analyst) -> Actio
 @router.post("/verdicts", responses={404: {"model": Error}, 409: {"model": Error}})
 async def decide(verdict: VerdictIn, has: Has, who: Analyst) -> Decided:
     """Decide alerts: all of them, or none."""
-    before = await has.desk.judge(verdict.alerts, DECISIONS[verdict.decision], who, verdict.text)
-    return Decided(before={name: OUTCOMES[outcome] for name, outcome in before.items()})
+    said = await has.desk.judge(verdict.alerts, DECISIONS[verdict.decision], who, verdict.text)
+    return Decided(before={name: OUTCOMES[outcome] for name, outcome in said.before.items()})
 
 
 @router.get("/alerts/{alert_id:path}", responses={404: {"model": Error}})

@@ -9,7 +9,7 @@ from typing import Final
 
 from nicegui import events, ui
 
-from streams.dashboard.desk import Step
+from streams.dashboard.desk import Decided
 from streams.dashboard.pages.dialog import buttons, dialog
 from streams.dashboard.pages.frame import Visit
 from streams.dashboard.pages.words import DISMISSALS
@@ -41,7 +41,7 @@ class Decider:
         self, visit: Visit, chosen: Callable[[], Awaitable[Sequence[str]]], done: Done
     ) -> None:
         self._visit, self._chosen, self._done = visit, chosen, done
-        self._before: Step = {}
+        self._last: Decided | None = None
         self._asked: ui.dialog | None = None
         self._one = asyncio.Lock()
         self._pressed_at = -TWICE_S
@@ -108,17 +108,21 @@ class Decider:
             buttons(opened, "Dismiss", send)
 
     async def undo(self) -> None:
-        """Say again what was said before the last decision; it can be tried again if that fails."""
+        """Say again what was said before the last decision; it can be tried again if that fails.
+
+        Where somebody has decided since, that stands.
+        """
         async with self._one:
-            before = self._before
-            who = await self._visit.acting() if before else None
-            if who is None:
+            last = self._last
+            who = None if last is None else await self._visit.acting()
+            if last is None or who is None:
                 return
-            undoing = self._visit.services.desk.decide(before, who, "undone")
-            if await self._visit.trying(undoing) is None:
+            undoing = self._visit.services.desk.take_back(last, who)
+            taken = await self._visit.trying(undoing)
+            if taken is None:
                 return
-            self._before = {}
-            self._visit.say(f"Took back {_count(list(before))}")
+            self._last = None
+            self._visit.say(_taken_back(len(taken), len(last.before) - len(taken)))
             await self._done([])
 
     async def suppress(self, alert: Alert) -> None:
@@ -174,14 +178,26 @@ class Decider:
         if not ids or (who := await self._visit.acting()) is None:
             return
         judged = self._visit.services.desk.judge(ids, outcome, who, text)
-        before = await self._visit.trying(judged)
-        if before is None:
+        decided = await self._visit.trying(judged)
+        if decided is None:
             return
-        self._before = before
+        self._last = decided
         word = "Confirmed" if outcome else "Dismissed"
         self._visit.say(f"{word} {_count(ids)}", self.undo)
         await self._done(ids)
 
 
+def _taken_back(count: int, left: int) -> str:
+    """Say how many decisions were taken back, and how many stand for somebody's later one."""
+    said = f"Took back {_alerts(count)}" if count else "Nothing was taken back"
+    if left:
+        said += f": on {_alerts(left)} somebody has decided since, and that stands"
+    return said
+
+
 def _count(ids: Sequence[str]) -> str:
-    return f"{len(ids)} alert{'s' * (len(ids) != 1)}"
+    return _alerts(len(ids))
+
+
+def _alerts(count: int) -> str:
+    return f"{count} alert{'s' * (count != 1)}"
