@@ -7,6 +7,7 @@ that reaches depends on how many there are: it is told, and no more is read.
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_right
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -25,7 +26,10 @@ BEFORE: Final = 20_000
 
 AFTER: Final = 5_000
 MOST: Final = 60
-"""Transactions of the card that are given: the newest."""
+"""Transactions of the card that are given."""
+
+_SHARE_AFTER: Final = 4
+"""One in so many of them lies after the one that is asked about, where there are enough before."""
 
 _WITHIN_S: Final = 5.0
 _LEAD_MS: Final = 60_000
@@ -50,7 +54,7 @@ class Payments:
     """What was found, in order of the topic.
 
     Attributes:
-        found: of the card, the newest `MOST`.
+        found: of the card, `MOST` at most around the one that was asked about; see `near`.
         looked: records that were looked through; 0 where the topic is gone.
         is_all_before: whether they reach back to where the topic begins.
     """
@@ -90,7 +94,7 @@ class CardPayments:
             if found and self._settings.fraud.publish_scores:
                 scores = await self._scores(consumer, where, mine)
                 found = [replace(one, score=scores.get(one.tx_id)) for one in found]
-        return Payments(found[-MOST:], len(records), begin == first)
+        return Payments(near(found, source.offset, MOST), len(records), begin == first)
 
     async def _scores(
         self, consumer: Any, source: TopicPartition, mine: list[Any]
@@ -136,6 +140,17 @@ class CardPayments:
                 yield consumer
             finally:
                 await consumer.stop()
+
+
+def near(payments: Sequence[Payment], offset: int, most: int) -> Sequence[Payment]:
+    """Choose `most` at most: those up to and including the one at `offset`, then some after it.
+
+    `payments` are in order of the topic, and so is what is chosen. Where few lie on one side, more
+    are taken of the other.
+    """
+    until = bisect_right([one.offset for one in payments], offset)
+    after = min(len(payments) - until, max(most // _SHARE_AFTER, most - until))
+    return payments[max(until - (most - after), 0) : until + after]
 
 
 async def _bounds(consumer: Any, where: TopicPartition) -> tuple[int, int]:

@@ -63,6 +63,13 @@ def test_no_more_is_read_than_is_said(bed: Bed, monkeypatch: pytest.MonkeyPatch)
     assert [one.offset for one in found.found] == [17, 20]
 
 
+def test_of_a_hot_card_the_one_that_is_asked_about_is_given(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "MOST", 4)
+    assert [one.offset for one in around(bed, "ann", 6).found] == [0, 3, 6, 9]
+
+
 def test_a_card_or_a_topic_that_is_not_there_has_none(bed: Bed) -> None:
     assert around(bed, "nobody", 20).found == []
     assert around(bed, "ann", 20, topic=f"{bed.settings.topics.transactions}-gone").looked == 0

@@ -11,7 +11,7 @@ from nicegui import ui
 from streams.dashboard.cards import Card
 from streams.dashboard.pages.charts import ACCENT, ALARM, CALM, INK, WARM, timeline_chart
 from streams.dashboard.pages.frame import Visit
-from streams.dashboard.payments import Payment, Payments
+from streams.dashboard.payments import Payment, Payments, near
 from streams.dashboard.services import Services
 from streams.dashboard.terminals import Terminal
 from streams.dashboard.view.query import Filters, page_of
@@ -107,13 +107,13 @@ def _timeline(alert: Alert, around: Around, payments: Sequence[Payment]) -> None
 
 
 def _listed(visit: Visit, alert: Alert, found: Payments, *, has_scores: bool) -> None:
-    """List the newest payments, and say in words what is not to be seen."""
+    """List the payments around this one, and say in words what is not to be seen."""
     if not found.looked:
         ui.label("The topic that they were on holds nothing of them any more.").classes("hint")
         return
     with ui.element("table").classes("payments"):
         _row("th", ("When", "Amount", "Terminal", "Score"))
-        for one in reversed(found.found[-_LISTED:]):
+        for one in reversed(near(found.found, alert.source.offset, _LISTED)):
             is_this = one.offset == alert.source.offset
             score = alert.score if is_this else one.score
             cells = (
