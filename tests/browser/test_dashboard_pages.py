@@ -324,8 +324,13 @@ def test_nobody_gets_in_without_a_password_and_a_viewer_cannot_decide(
     assert len(bed.read(bed.settings.topics.labels)) == before
     page.get_by_role("button", name="Log out").click()
     expect(page).to_have_url(f"{guarded.address}/login", timeout=WAIT_MS)
+    # A link that somebody was given leads there, by way of the login.
     page.goto(f"{guarded.address}/health")
-    expect(page).to_have_url(f"{guarded.address}/login")
+    expect(page).to_have_url(f"{guarded.address}/login?to=%2Fhealth")
+    page.get_by_label("Name").fill("vic")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    expect(page).to_have_url(f"{guarded.address}/health")
 
 
 def test_every_page_of_who_logs_out_leaves(page: Page, guarded: Dashboard) -> None:

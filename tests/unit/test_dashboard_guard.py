@@ -59,6 +59,15 @@ def post(body: Any, **headers: str) -> httpx.Response:
     return asyncio.run(ask())
 
 
+def get(path: str, sessions: Any = None, **headers: str) -> httpx.Response:
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(guarded(echo, sessions))
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            return await client.get(path, headers=headers)
+
+    return asyncio.run(ask())
+
+
 async def chunks(count: int) -> AsyncIterator[bytes]:
     for _ in range(count):
         yield b"x" * 1024
@@ -68,6 +77,18 @@ def test_a_body_arrives_whole() -> None:
     assert post(b"").text == "0"
     assert post(chunks(3)).text == "3072"
     assert post(b"x" * 1024 * 1024, **BEARER).text == str(1024 * 1024)
+
+
+def test_whoever_has_to_log_in_comes_back_to_the_page_that_was_wanted() -> None:
+    def sent_to(path: str) -> str:
+        answer = get(path, accept="text/html")
+        assert answer.status_code == 303
+        return answer.headers["location"]
+
+    assert sent_to("/") == "/login"
+    assert sent_to("/alerts/a%2Fb?x=1") == "/login?to=%2Falerts%2Fa%252Fb%3Fx%3D1"
+    assert sent_to("//evil.example") == "/login"
+    assert get("/api/alerts", accept="text/html").status_code == 401
 
 
 @pytest.mark.parametrize(("kib", "headers"), [(17, {}), (1025, BEARER)])

@@ -25,6 +25,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streams.dashboard.access.bind import allowed_hosts, is_allowed
 from streams.dashboard.access.policy import security_headers, with_nonce
 from streams.dashboard.access.sessions import Sessions
+from streams.dashboard.access.target import login_address, wanted_of
 from streams.dashboard.access.users import LOCAL, Principal, Users
 from streams.errors import StoreError
 from streams.settings import DashboardSettings
@@ -134,7 +135,7 @@ class Guard:
         is_open = path in _OPEN_PATHS or path.startswith(_OPEN_PREFIXES)
         if state["principal"] is None and not is_open:
             if scope["type"] == "http" and _wants_page(headers, path):
-                return RedirectResponse("/login", 303)
+                return RedirectResponse(login_address(wanted_of(scope)), 303)
             return _refuse(401, "log in first", {"www-authenticate": "Bearer"})
         # 4. CSRF.
         session = state["session"]

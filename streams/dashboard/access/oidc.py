@@ -46,6 +46,9 @@ class Attempt(Struct, frozen=True):
     back: str
     """Where the provider sends it."""
 
+    to: str = "/"
+    """Where it goes then; the browser says so, so look at it again."""
+
 
 class Identity(Struct, frozen=True):
     """Somebody whom the provider knows, in a role of ours; with the token that says so."""

@@ -11,6 +11,7 @@ from nicegui import ui
 
 from streams.dashboard.access.guard import LOOK_S
 from streams.dashboard.access.sessions import Session
+from streams.dashboard.access.target import LOGIN, login_address, wanted_of
 from streams.dashboard.access.users import Principal
 from streams.dashboard.pages.login import own_address
 from streams.dashboard.pages.words import Clock
@@ -35,6 +36,9 @@ class Visit:
     services: Services
     principal: Principal
     cookie: str | None
+    login: str = LOGIN
+    """Where who is logged out goes, to come back here."""
+
     clock: Clock = field(default_factory=Clock)
     is_narrow: bool = False
     _toast: Any = None
@@ -46,7 +50,7 @@ class Visit:
             found = await self.services.sessions.find(self.cookie)
             principal = None if found is None else found[0]
         if principal is None:
-            ui.navigate.to("/login")
+            ui.navigate.to(self.login)
             return None
         if not principal.may_act:
             self.say("A viewer looks on; deciding takes the role analyst")
@@ -80,7 +84,8 @@ class Visit:
 async def begin(request: Request, services: Services, title: str) -> Visit:
     """Draw the bar, ask the browser for its zone and size, and make the place for messages."""
     state = request.state
-    visit = Visit(services, state.principal, state.cookie)
+    login = login_address(wanted_of(request.scope))
+    visit = Visit(services, state.principal, state.cookie, login)
     ui.page_title(f"{title} - Tocsin")
     dark = ui.dark_mode(None)
     ui.context.client.content.classes("page").props('role="main"')
@@ -115,7 +120,7 @@ async def begin(request: Request, services: Services, title: str) -> Visit:
 
         async def leave_when_logged_out() -> None:
             if not await is_known():
-                ui.navigate.to("/login")
+                ui.navigate.to(visit.login)
 
         ui.timer(LOOK_S, leave_when_logged_out)
     return visit
@@ -131,12 +136,12 @@ async def _flip(dark: ui.dark_mode) -> None:
 
 async def _log_out(visit: Visit, session: Session | None, address: str) -> None:
     """End the session, and the provider's own if it vouched for who this is."""
-    services, target = visit.services, "/login"
+    services, target = visit.services, LOGIN
     if visit.cookie is not None:
         await services.sessions.end(visit.cookie)
         await services.desk.record(visit.principal.name, "logout")
     if session is not None and session.id_token and services.provider is not None:
-        ending = services.provider.end(session.id_token, f"{address}/login")
+        ending = services.provider.end(session.id_token, f"{address}{LOGIN}")
         target = await visit.trying(ending) or target
     ui.navigate.to(target)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from html import escape
 
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
+from streams.dashboard.access.target import HOME, LOGIN, login_address, target_of
 from streams.dashboard.api.bodies import LoginIn
 from streams.dashboard.api.session import log_in
 from streams.dashboard.services import Services
@@ -25,6 +27,7 @@ _PAGE = """<!doctype html>
 {message}
 {provider}
 {form}
+{target}
 </form></main></body></html>
 """
 
@@ -34,28 +37,32 @@ _FORM = """<label>Name<input name="user" autocomplete="username" autofocus></lab
 <label>Token<input name="token" type="password" autocomplete="off"></label></details>
 <button type="submit">Log in</button>"""
 
-_PROVIDER = '<a class="button" href="/login/oidc">Log in with your organisation</a>'
+_PROVIDER = '<a class="button" href="/login/oidc{query}">Log in with your organisation</a>'
+
+_PART = re.compile(r"\{(provider|form|target|message)\}")
 
 
 @router.get("/login")
 async def show(request: Request) -> Response:
     """Show the form; who is known goes on."""
+    target = target_of(request.query_params.get("to", ""))
     if request.state.principal is not None:
-        return RedirectResponse("/", 303)
-    return HTMLResponse(page_of(request.app.state.services))
+        return RedirectResponse(target, 303)
+    return HTMLResponse(page_of(request.app.state.services, target))
 
 
 @router.post("/login")
 async def submit(request: Request) -> Response:
-    """Log in as the API does, and go to the list."""
+    """Log in as the API does, and go to the page that was wanted."""
     form = await request.form()
+    target = target_of(str(form.get("to") or ""))
     given = {name: str(form.get(name) or "")[:1024] for name in ("user", "password", "token")}
     login = LoginIn(**{**given, "user": given["user"][:128]})
-    response, services = RedirectResponse("/", 303), request.app.state.services
+    response, services = RedirectResponse(target, 303), request.app.state.services
     try:
         await log_in(login, request, response, services)
     except HTTPException as error:
-        page = page_of(services, str(error.detail))
+        page = page_of(services, target, str(error.detail))
         return HTMLResponse(page, error.status_code, error.headers)
     return response
 
@@ -66,14 +73,13 @@ def own_address(request: Request, has: Services) -> str:
     return f"{scheme}://{request.headers['host']}"
 
 
-def page_of(services: Services, message: str = "") -> str:
-    """Write the login page, with the ways in that there are, and why it is shown again."""
+def page_of(services: Services, target: str = HOME, message: str = "") -> str:
+    """Write the login page: the ways in that there are, to `target`, and why it is shown again."""
+    query = login_address(target).removeprefix(LOGIN)
     parts = {
-        "provider": _PROVIDER if services.provider is not None else "",
+        "provider": _PROVIDER.replace("{query}", query) if services.provider is not None else "",
         "form": _FORM if services.users else "",
-        "message": f'<p role="alert">{escape(message)}</p>' if message else "",  # may name a part
+        "target": f'<input type="hidden" name="to" value="{escape(target)}">',
+        "message": f'<p role="alert">{escape(message)}</p>' if message else "",
     }
-    page = _PAGE
-    for name, text in parts.items():
-        page = page.replace(f"{{{name}}}", text, 1)
-    return page
+    return _PART.sub(lambda found: parts[found[1]], _PAGE)  # once: a part may name another

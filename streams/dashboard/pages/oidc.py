@@ -9,9 +9,11 @@ from typing import Annotated, Final
 import msgspec
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from msgspec.structs import replace
 
 from streams.dashboard.access.guard import cookie_of
 from streams.dashboard.access.oidc import Attempt, Provider
+from streams.dashboard.access.target import HOME, target_of
 from streams.dashboard.access.users import NOBODY
 from streams.dashboard.api.session import enter
 from streams.dashboard.pages.login import own_address, page_of
@@ -29,14 +31,15 @@ Word = Annotated[str, Query(max_length=4096)]
 
 
 @router.get("/login/oidc")
-async def go(request: Request) -> Response:
+async def go(request: Request, to: Word = "") -> Response:
     """Send the browser to the provider; it keeps what it must bring back in a cookie."""
     has: Services = request.app.state.services
     back = f"{own_address(request, has)}{CALLBACK}"
     try:
         address, attempt = await _provider(has).begin(back)
     except TocsinError as error:
-        return _refusal(error, has)
+        return _refusal(error, has, target_of(to))
+    attempt = replace(attempt, to=target_of(to))
     response = RedirectResponse(address, 303)
     response.set_cookie(
         _COOKIE,
@@ -64,11 +67,12 @@ async def back(
     provider = _provider(has)
     address = request.client.host if request.client else ""
     if wait := await has.attempts.begin(None, address):
-        page = page_of(has, f"too many attempts: try again in {wait} s")
+        page = page_of(has, message=f"too many attempts: try again in {wait} s")
         return HTMLResponse(page, 429, {"retry-after": str(wait)})
+    attempt = _attempt(request.cookies.get(_COOKIE, ""))
+    target = HOME if attempt is None else target_of(attempt.to)
     try:
         # 1. It must be the browser that went there, with the login that it began.
-        attempt = _attempt(request.cookies.get(_COOKIE, ""))
         if attempt is None or not hmac.compare_digest(attempt.state.encode(), state.encode()):
             raise LoginRefused("this login was not begun here, or took too long: log in again")
         # 2. The provider's word.
@@ -77,11 +81,11 @@ async def back(
         identity = await provider.finish(code, attempt)
     except TocsinError as refusal:
         await has.desk.record(NOBODY, "login refused", f"from {address}, by OpenID: {refusal}")
-        response = _refusal(refusal, has)
+        response = _refusal(refusal, has, target)
     else:
-        # 3. A session like any other.
+        # 3. A session like any other, on the page that was wanted.
         await has.attempts.succeeded(None, address)
-        response = RedirectResponse("/", 303)
+        response = RedirectResponse(target, 303)
         before = cookie_of(request.headers)
         await enter(has, response, identity.principal, before, id_token=identity.id_token)
     response.delete_cookie(_COOKIE, path="/login/oidc")
@@ -101,6 +105,6 @@ def _attempt(cookie: str) -> Attempt | None:
         return None
 
 
-def _refusal(error: TocsinError, has: Services) -> Response:
+def _refusal(error: TocsinError, has: Services, target: str) -> Response:
     status = 403 if isinstance(error, LoginRefused) else 503
-    return HTMLResponse(page_of(has, str(error)), status)
+    return HTMLResponse(page_of(has, target, str(error)), status)
