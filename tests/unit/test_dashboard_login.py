@@ -15,7 +15,7 @@ from streams.dashboard.access.oidc import Attempt, Identity
 from streams.dashboard.access.sessions import Session
 from streams.dashboard.access.users import Principal, Users, hash_password
 from streams.dashboard.pages import login, oidc
-from streams.errors import TocsinError
+from streams.errors import BrokerError, StoreUnavailable, TocsinError
 from streams.settings import DashboardSettings
 
 PASSWORD = "correct horse battery"
@@ -130,3 +130,43 @@ def test_a_target_that_names_parts_of_the_page_is_text() -> None:
     page = Site().asked("GET", "/login", params={"to": "/{message}{form}<"}).text
     assert 'value="/{message}{form}&lt;"' in page
     assert page.count('name="password"') == 1
+
+
+@pytest.mark.parametrize(
+    ("redis", "kafka"),
+    [(StoreUnavailable("no Redis & no rows"), None), (None, BrokerError("no Redis & no rows"))],
+)
+@pytest.mark.parametrize("held", [{}, {"tocsin_session": "held"}])
+def test_while_a_server_is_away_the_form_says_so(
+    redis: TocsinError | None, kafka: TocsinError | None, held: dict[str, str]
+) -> None:
+    site = Site()
+    cookies = {**dict(site.asked("GET", "/login/oidc").cookies), **held}
+    site.redis, site.kafka = redis, kafka
+    by_name = site.asked("POST", "/login", data={**FITS, "to": "/health"}, cookies=held)
+    back = {"state": "state", "code": "code"}
+    by_provider = site.asked("GET", "/login/oidc/callback", params=back, cookies=cookies)
+    for answer in (by_name, by_provider):
+        assert answer.status_code == 503
+        assert answer.headers["content-type"].startswith("text/html")
+        assert "nobody can log in now: no Redis &amp; no rows" in answer.text
+    assert 'name="to" value="/health"' in by_name.text
+
+
+def test_the_form_is_there_while_redis_is_away_and_other_pages_say_so() -> None:
+    site = Site()
+    site.redis = StoreUnavailable("no Redis")
+    held = {"tocsin_session": "held"}
+    assert 'name="password"' in site.asked("GET", "/login", cookies=held).text
+    assert site.asked("GET", "/health", cookies=held).status_code == 503
+
+
+def test_a_form_of_before_another_tab_logged_in_logs_in_anew() -> None:
+    site, held = Site(), {"tocsin_session": "held"}
+    answer = site.asked("POST", "/login", data=FITS, cookies=held)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    assert (site.begun, site.ended) == (["ann"], ["held"])
+    foreign = {"origin": "https://evil.example"}
+    answer = site.asked("POST", "/login", data=FITS, cookies=held, headers=foreign)
+    assert answer.status_code == 403
+    assert site.asked("POST", "/api/verdicts", cookies=held).status_code == 403

@@ -3,7 +3,8 @@
 1. The ``Host`` must be one of ours. 2. What changes something, and a websocket, must come from a
 page of ours. 3. Whoever asks must be known, but for the login page and what it is made of; a
 websocket lasts no longer than that. 4. A browser that changes something must bring its session's
-CSRF token. 5. A body must fit. 6. Answers carry the policy.
+CSRF token, but for the login's form, which has none. 5. A body must fit. 6. Answers carry the
+policy.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streams.dashboard.access.bind import allowed_hosts, is_allowed
 from streams.dashboard.access.policy import security_headers, with_nonce
 from streams.dashboard.access.sessions import Sessions
-from streams.dashboard.access.target import login_address, wanted_of
+from streams.dashboard.access.target import LOGIN, is_login, login_address, wanted_of
 from streams.dashboard.access.users import LOCAL, Principal, Users
 from streams.errors import StoreError
 from streams.settings import DashboardSettings
@@ -129,18 +130,23 @@ class Guard:
         # 3. Who it is.
         state = scope.setdefault("state", {})
         state.update(principal=None, session=None, cookie=None)
-        await self._identify(state, headers)
-        state["is_known"] = partial(self._is_known, state["cookie"])
         path = scope["path"]
+        try:
+            await self._identify(state, headers)
+        except StoreError:
+            if not is_login(path):
+                raise
+            # A stranger: the form says what is away when it is sent.
+        state["is_known"] = partial(self._is_known, state["cookie"])
         is_open = path in _OPEN_PATHS or path.startswith(_OPEN_PREFIXES)
         if state["principal"] is None and not is_open:
             if scope["type"] == "http" and _wants_page(headers, path):
                 return RedirectResponse(login_address(wanted_of(scope)), 303)
             return _refuse(401, "log in first", {"www-authenticate": "Bearer"})
-        # 4. CSRF.
+        # 4. CSRF; a form that was open when another tab logged in logs in anew.
         session = state["session"]
         by_browser = session is not None and scope["type"] == "http" and changes
-        if by_browser and not session.allows(headers.get(CSRF_HEADER)):
+        if by_browser and path != LOGIN and not session.allows(headers.get(CSRF_HEADER)):
             return _refuse(403, f"{CSRF_HEADER} is missing, or not this session's")
         return None
 

@@ -23,7 +23,7 @@ def target_of(text: str) -> str:
     before they look.
     """
     is_path = len(text) <= _LONGEST and _PATH.fullmatch(text) is not None
-    if not is_path or "//" in text or "\\" in text or _is_login(text):
+    if not is_path or "//" in text or "\\" in text or is_login(re.split("[?#]", text)[0]):
         return HOME
     return text
 
@@ -42,6 +42,6 @@ def wanted_of(scope: Mapping[str, Any]) -> str:
     return wanted.decode("latin-1")
 
 
-def _is_login(text: str) -> bool:
-    path = text.partition("?")[0].partition("#")[0]
+def is_login(path: str) -> bool:
+    """Whether a path is the login page's, or of what belongs to it."""
     return path == LOGIN or path.startswith(f"{LOGIN}/")

@@ -12,6 +12,7 @@ from streams.dashboard.access.target import HOME, LOGIN, login_address, target_o
 from streams.dashboard.api.bodies import LoginIn
 from streams.dashboard.api.session import log_in
 from streams.dashboard.services import Services
+from streams.errors import TocsinError
 
 router = APIRouter(include_in_schema=False)
 
@@ -64,7 +65,15 @@ async def submit(request: Request) -> Response:
     except HTTPException as error:
         page = page_of(services, target, str(error.detail))
         return HTMLResponse(page, error.status_code, error.headers)
+    except TocsinError as error:
+        return unavailable(services, target, error)
     return response
+
+
+def unavailable(services: Services, target: str, error: TocsinError) -> Response:
+    """Show the form again, and why nobody can come in now."""
+    said = f"nobody can log in now: {error}"
+    return HTMLResponse(page_of(services, target, said), 503, {"retry-after": "2"})
 
 
 def own_address(request: Request, has: Services) -> str:
