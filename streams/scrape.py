@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
@@ -128,7 +128,11 @@ def histogram_quantile(samples: Samples, name: str, q: float, **labels: str) -> 
     Linear within a bucket, as Prometheus' function of the same name; what lies beyond the last
     finite bound counts as that bound.
     """
-    buckets = samples.buckets(name, **labels)
+    return quantile_of(samples.buckets(name, **labels), q)
+
+
+def quantile_of(buckets: Sequence[tuple[float, float]], q: float) -> float:
+    """Estimate a quantile as `histogram_quantile`, from buckets as `Samples.buckets` lists them."""
     if not buckets or not buckets[-1][1]:
         return math.nan
     rank = q * buckets[-1][1]

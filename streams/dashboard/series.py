@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import asyncio
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+from streams.dashboard.readings import Point, Readings
 from streams.dashboard.servers import Figures, Servers
 from streams.dashboard.workers import Watched
-from streams.scrape import Samples, histogram_quantile
 
-Points = list[tuple[float, float]]
-"""(epoch seconds, value)."""
+Points = list[Point]
 
 _DRIFTS: Final = 3
 """Inputs of a worker that the chart of drift follows."""
 
-_SPAN: Final = 5
-"""Answers that a rate or a percentile is taken over: ten seconds."""
+FRESH_S: Final = 2.0
+"""Pages that ask within so many seconds get the same figures: workers are asked no oftener."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,23 +31,56 @@ class Figure:
     lines: dict[str, Points]
 
 
-def figures_of(workers: Sequence[Watched]) -> list[Figure]:
-    """Give what the health view charts, of every worker that answers."""
+class Charts:
+    """What the health view charts of workers and servers, worked out once for all pages."""
+
+    def __init__(self, workers: Sequence[Watched], servers: Servers) -> None:
+        self._readings, self._servers = [Readings(one) for one in workers], servers
+        self._figures: list[Figure] = []
+        self._made_at = -FRESH_S
+
+    async def keep_up(self) -> None:
+        """Work out each answer soon after it came, so that no page has to wait for all of them.
+
+        Runs until cancelled.
+        """
+        while True:
+            for one in self._readings:
+                one.update()
+            await asyncio.sleep(FRESH_S)
+
+    def now(self) -> list[Figure]:
+        """Give all figures; those of a moment ago where somebody asked then."""
+        now = time.monotonic()
+        if now - self._made_at >= FRESH_S:
+            self._figures = [*figures_of(self._readings), *server_figures(self._servers)]
+            self._made_at = now
+        return self._figures
+
+
+def figures_of(readings: Sequence[Readings]) -> list[Figure]:
+    """Give the figures of every worker that answers."""
+    for one in readings:
+        one.update()
+    named = list(zip(names_of([one.worker for one in readings]), readings, strict=True))
+
+    def each(figure: str, label: str = "") -> dict[str, Points]:
+        lines = {f"{name}{label}": one.line(figure) for name, one in named}
+        return {name: points for name, points in lines.items() if points}
+
+    drifts = {
+        f"{name} {line}": points
+        for name, one in named
+        for line, points in one.drifts(_DRIFTS).items()
+        if points
+    }
     return [
-        Figure("Throughput", "events/s", _each(workers, _rate("tocsin_events_total"))),
-        Figure("Lag", "records", _each(workers, _gauge("tocsin_lag_records"))),
-        Figure(
-            "Latency to alert",
-            "ms",
-            {
-                f"{name} {label}": points
-                for q, label in ((0.5, "p50"), (0.99, "p99"))
-                for name, points in _each(workers, _latency(q)).items()
-            },
-        ),
-        Figure("Batch fill", "records", _each(workers, _mean("tocsin_batch_size"))),
-        Figure("Dead letters", "per s", _each(workers, _rate("tocsin_dead_letters_total"))),
-        Figure("Drift", "PSI of the inputs that drift most", _drifts(workers)),
+        Figure("Throughput", "events/s", each("Throughput")),
+        Figure("Lag", "records", each("Lag")),
+        Figure("Latency to alert", "ms", each("p50", " p50") | each("p99", " p99")),
+        Figure("Batch fill", "records", each("Batch fill")),
+        Figure("Dead letters", "per s", each("Dead letters")),
+        Figure("Drift", "PSI of the inputs that drift most", drifts),
     ]
 
 
@@ -105,65 +138,6 @@ def _agent_of(worker: Watched) -> str:
         if name == "tocsin_ready":
             return dict(labels).get("agent", worker.address)
     return worker.address
-
-
-Take = Callable[[Samples, Samples, float], float]
-"""A figure out of an earlier answer, a later one, and the seconds between; nan for none."""
-
-
-def _each(workers: Sequence[Watched], take: Take) -> dict[str, Points]:
-    named = zip(names_of(workers), workers, strict=True)
-    lines = {name: list(_points(worker, take)) for name, worker in named}
-    return {name: points for name, points in lines.items() if points}
-
-
-def _points(worker: Watched, take: Take) -> Iterator[tuple[float, float]]:
-    answers = list(worker.answers)
-    for (then, before), (now, after) in zip(answers, answers[_SPAN:], strict=False):
-        value = take(before, after, now - then)
-        if math.isfinite(value) and now > then:
-            yield now, value
-
-
-def _rate(name: str) -> Take:
-    return lambda before, after, s: max(after.get(name) - before.get(name), 0.0) / max(s, 1e-3)
-
-
-def _gauge(name: str) -> Take:
-    return lambda before, after, s: after.get(name)
-
-
-def _latency(q: float) -> Take:
-    name = "tocsin_alert_latency_seconds"
-    return lambda before, after, s: 1000 * histogram_quantile(after.since(before), name, q)
-
-
-def _mean(name: str) -> Take:
-    def take(before: Samples, after: Samples, _: float) -> float:
-        step = after.since(before)
-        count = step.get(f"{name}_count")
-        return step.get(f"{name}_sum") / count if count else math.nan
-
-    return take
-
-
-def _drifts(workers: Sequence[Watched]) -> dict[str, Points]:
-    """Follow the inputs of each worker that have drifted most by now."""
-    lines: dict[str, Points] = {}
-    for worker_name, worker in zip(names_of(workers), workers, strict=True):
-        found = {
-            dict(labels)["input"]: value
-            for (name, labels), value in worker.latest.values.items()
-            if name == "tocsin_drift_psi" and math.isfinite(value)
-        }
-        for name in sorted(found, key=lambda name: -found[name])[:_DRIFTS]:
-            take = _labelled("tocsin_drift_psi", input=name)
-            lines[f"{worker_name} {name}"] = list(_points(worker, take))
-    return {name: points for name, points in lines.items() if points}
-
-
-def _labelled(name: str, **labels: str) -> Take:
-    return lambda before, after, s: after.get(name, **labels)
 
 
 def _named(answers: Iterable[tuple[float, Figures]], lines: Mapping[str, str]) -> dict[str, Points]:

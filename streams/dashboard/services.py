@@ -17,6 +17,7 @@ from streams.dashboard.frames import LastFrames
 from streams.dashboard.payments import CardPayments
 from streams.dashboard.rules.editor import RuleEditor
 from streams.dashboard.sender import Sender
+from streams.dashboard.series import Charts
 from streams.dashboard.servers import Servers
 from streams.dashboard.tasks import Tasks
 from streams.dashboard.terminals import Terminals
@@ -46,6 +47,7 @@ class Services:
     pictures: PictureStore | None
     workers: Workers
     servers: Servers
+    charts: Charts
     frames: LastFrames
     cards: Cards
     terminals: Terminals
@@ -64,6 +66,7 @@ class Services:
         """
         store, sender = ViewStore(settings), Sender(settings.kafka)
         users = Users(settings.dashboard.users)
+        workers, servers = Workers(settings.dashboard.workers), Servers(settings)
         desk = Desk(settings, store, sender, spans=open_spans(settings.tracing, "dashboard"))
         return cls(
             settings=settings,
@@ -76,8 +79,9 @@ class Services:
             sessions=Sessions(store.client, settings.dashboard, users),
             attempts=Attempts(store.client, settings.dashboard),
             pictures=open_pictures(settings),
-            workers=Workers(settings.dashboard.workers),
-            servers=Servers(settings),
+            workers=workers,
+            servers=servers,
+            charts=Charts(workers.all, servers),
             frames=LastFrames(settings),
             cards=Cards(settings),
             terminals=Terminals(settings),
@@ -103,6 +107,7 @@ class Services:
             "the sweep": partial(sweep_for_ever, self.store, self.settings.dashboard),
             "asking workers": self.workers.watch,
             "asking Redis and Kafka": self.servers.watch,
+            "figures over time": self.charts.keep_up,
             "last pictures": self.frames.close_when_idle,
         }
         try:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from typing import Any
 
+import pytest
 from prometheus_client import generate_latest
 
-from streams.dashboard.series import figures_of, model_of, names_of, server_figures
+from streams.dashboard import readings, series
+from streams.dashboard.readings import Readings
+from streams.dashboard.series import Charts, figures_of, model_of, names_of, server_figures
 from streams.dashboard.servers import Answers, redis_figures
-from streams.dashboard.workers import SILENT, Camera, Watched, Workers
+from streams.dashboard.workers import KEPT, SILENT, Camera, Watched, Workers
 from streams.frame_metrics import FrameMetrics
 from streams.metrics import Metrics
 from streams.scrape import Samples, parse
@@ -82,7 +87,7 @@ def test_a_worker_names_its_network_and_the_inputs_that_drift_most() -> None:
     samples = samples_of(metrics)
     worker.answers.extend((second, samples) for second in range(8))
     assert model_of(worker) == "fraud 2 (abcdef01)"
-    assert lines_of(figures_of([worker]), "Drift") == {
+    assert lines_of(figures_of([Readings(worker)]), "Drift") == {
         "fraud b": 0.4,
         "fraud c": 0.3,
         "fraud d": 0.2,
@@ -97,11 +102,70 @@ def test_workers_of_one_agent_have_a_line_each() -> None:
         metrics.ready.set(1)
         metrics.set_lag(0, 5)
         worker.answers.extend((second, samples_of(metrics)) for second in range(8))
-    assert lines_of(figures_of(workers), "Lag") == {
+    assert lines_of(figures_of([Readings(one) for one in workers]), "Lag") == {
         "fraud host:1": 5.0,
         "fraud host:2": 5.0,
         "labels": 5.0,
     }
+
+
+def answering(count: int) -> tuple[Watched, Callable[[], None]]:
+    """A worker that has answered so often, and what makes it answer once more, a second later."""
+    metrics, worker, seconds = Metrics("fraud"), Watched("http://a:1"), itertools.count()
+    metrics.ready.set(1)
+
+    def answer() -> None:
+        second = next(seconds)
+        metrics.events.inc(100 + second)
+        metrics.batch_size.observe(10)
+        metrics.latency.observe(0.02)
+        metrics.drift("amount").set(second)
+        worker.answers.append((float(second), samples_of(metrics)))
+
+    for _ in range(count):
+        answer()
+    return worker, answer
+
+
+def test_lines_that_grow_are_those_that_are_made_at_once() -> None:
+    worker, answer = answering(0)
+    growing = Readings(worker)
+    assert [figure.lines for figure in figures_of([growing])] == [{}] * 6
+    for _ in range(KEPT + 20):
+        answer()
+        growing.update()
+    grown = figures_of([growing])
+    assert grown == figures_of([Readings(worker)])
+    assert lines_of(grown, "Throughput") == {"fraud": 100 + KEPT + 17}
+    assert lines_of(grown, "Batch fill") == {"fraud": 10}
+    for figure in grown:
+        for points in figure.lines.values():
+            assert len(points) == KEPT - 5
+            assert points[0][0] == 25
+
+
+def test_an_answer_is_worked_out_once_whoever_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[float] = []
+
+    def counted(at: float, samples: Samples) -> readings.Reading:
+        made.append(at)
+        return reading_of(at, samples)
+
+    reading_of = readings.reading_of
+    monkeypatch.setattr(readings, "reading_of", counted)
+    monkeypatch.setattr(series, "FRESH_S", 0.0)
+    worker, answer = answering(8)
+    servers: Any = Both({}, {})
+    charts = Charts([worker], servers)
+    for _ in range(3):
+        charts.now()
+    answer()
+    charts.now()
+    assert made == list(range(9))
+    monkeypatch.setattr(series, "FRESH_S", 60.0)
+    answer()
+    assert charts.now() is charts.now()
+    assert len(made) == 9
 
 
 def test_cameras_of_a_worker_that_does_not_answer_are_down() -> None:

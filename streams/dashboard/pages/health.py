@@ -12,7 +12,7 @@ from streams.dashboard.pages.charts import figures_chart, show_figures
 from streams.dashboard.pages.dialog import buttons, dialog
 from streams.dashboard.pages.frame import Visit, empty
 from streams.dashboard.pages.words import ago
-from streams.dashboard.series import Figure, figures_of, model_of, names_of, server_figures
+from streams.dashboard.series import model_of, names_of
 from streams.dashboard.servers import Figures
 from streams.dead_letters.fate import Fate
 from streams.dead_letters.index import Letter, Wanted
@@ -33,7 +33,7 @@ class Health:
         ui.label("Health").classes("visually-hidden").props('role="heading" aria-level="1"')
         self._tiles = ui.row().classes("tiles")
         with ui.element("div").classes("charts"):
-            for figure in self._figures():
+            for figure in self._visit.services.charts.now():
                 with ui.element("section").classes("panel"):
                     unit = f" ({figure.unit})" if figure.unit else ""
                     ui.label(f"{figure.name}{unit}").classes("title")
@@ -57,7 +57,7 @@ class Health:
 
     async def _refresh(self) -> None:
         services = self._visit.services
-        for figure in self._figures():
+        for figure in services.charts.now():
             show_figures(self._charts[figure.name], figure.lines)
         counts = await self._visit.trying(self._counts())
         self._tiles.clear()
@@ -78,10 +78,6 @@ class Health:
                 said = "; ".join(worker.reasons) or "ready"
                 model = model_of(worker)
                 _tile(name, said, is_well=not worker.reasons, about=model)
-
-    def _figures(self) -> list[Figure]:
-        services = self._visit.services
-        return [*figures_of(services.workers.all), *server_figures(services.servers)]
 
     async def _counts(self) -> dict[str, str]:
         store = self._visit.services.store
