@@ -195,6 +195,13 @@ def test_suppress_note_and_share(page: Page, bed: Bed, dashboard: Dashboard) -> 
         lambda: not any(one["active"] for one in dashboard.client.get("/api/suppressions").json()),
         "the end of the suppression",
     )
+    # What somebody else does is seen on the open page.
+    expect(page.locator(".suppressed")).to_have_count(0)
+    wanted = {"kind": "fraud", "entity": "elsewhere", "minutes": 5}
+    made = dashboard.client.post("/api/suppressions", json=wanted).json()
+    expect(page.locator(".suppressed")).to_contain_text("elsewhere")
+    dashboard.client.delete(f"/api/suppressions/{made['id']}").raise_for_status()
+    expect(page.locator(".suppressed")).to_have_count(0)
 
 
 def test_the_page_of_an_alert_is_live_and_has_the_keys_of_the_list(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any, Final
 
 from nicegui import ui
@@ -14,6 +15,7 @@ from streams.dashboard.pages.frame import Visit, empty
 from streams.dashboard.pages.words import ago
 from streams.dashboard.series import model_of, names_of
 from streams.dashboard.servers import Figures
+from streams.dashboard.view.records import Suppression
 from streams.dead_letters.fate import Fate
 from streams.dead_letters.index import Letter, Wanted
 
@@ -27,6 +29,7 @@ class Health:
     def __init__(self, visit: Visit) -> None:
         self._visit = visit
         self._charts: dict[str, Any] = {}
+        self._active: list[Suppression] | None = None  # as they are drawn
 
     async def build(self) -> None:
         """Draw everything, then keep it up to date."""
@@ -51,7 +54,6 @@ class Health:
             ui.label("Suppressions").classes("title")
             self._hidden = ui.column().classes("letters")
         await self._refresh()
-        await self._suppressions()
         ui.timer(EVERY_S, self._refresh)
         ui.timer(0.1, self._letters, once=True)
 
@@ -78,6 +80,8 @@ class Health:
                 said = "; ".join(worker.reasons) or "ready"
                 model = model_of(worker)
                 _tile(name, said, is_well=not worker.reasons, about=model)
+
+        await self._suppressions()
 
     async def _counts(self) -> dict[str, str]:
         store = self._visit.services.store
@@ -158,9 +162,17 @@ class Health:
             self._visit.say(said)
 
     async def _suppressions(self) -> None:
+        """Draw them anew where one was made, lifted or ended since."""
         now = round(time.time() * 1000)
         found = await self._visit.trying(self._visit.services.store.suppressions())
-        active = [one for one in found or () if one.is_active(now)]
+        if found is None:
+            return
+        active = [one for one in found if one.is_active(now)]
+        if active != self._active:
+            self._active = active
+            self._draw_suppressions(active)
+
+    def _draw_suppressions(self, active: Sequence[Suppression]) -> None:
         self._hidden.clear()
         with self._hidden:
             if not active:
