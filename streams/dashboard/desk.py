@@ -39,6 +39,9 @@ log = logging.getLogger(__name__)
 MOST: Final = 500
 """Alerts that are decided at once."""
 
+LONGEST_TEXT: Final = 2_000
+"""Characters of the text of a record on `audit`."""
+
 Step = dict[str, bool | None]
 """What is decided on each alert."""
 
@@ -201,7 +204,7 @@ class Desk:
             action=action,
             kind="object" if camera else "",
             entity=camera,
-            text=text[:2000],
+            text=text[:LONGEST_TEXT],
         )
         await self._record(made)
 

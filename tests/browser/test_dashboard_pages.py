@@ -287,7 +287,10 @@ def test_a_dead_letter_is_looked_into_tried_and_sent_back(
     page.get_by_role("button", name="Send back").click()
     expect(page.get_by_role("dialog")).to_contain_text("replayed before", timeout=WAIT_MS)
     said = [decode_action(record.value) for record in bed.read(topics.audit)]
-    assert [one.text for one in said if one.action == "replay"] == [f"1 sent: {dead}:0:0"]
+    assert [one.text for one in said if one.action == "replay"] == [
+        f"to send back: {dead}:0:0",
+        "done: 1 sent",
+    ]
 
 
 def test_a_new_alert_sounds_where_one_asked_for_it(

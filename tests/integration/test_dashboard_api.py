@@ -335,6 +335,10 @@ def test_dead_letters_are_looked_into_and_sent_back_once(
         answer = dashboard.client.post("/api/dead-letters/replay", json={"letters": [name]})
         assert answer.json() == {"fates": {fate: 1}}
     assert [record.value for record in bed.read(topics.transactions)] == [b'{"tx_id": 1}']
+    assert [one.text for one in actions(bed) if one.action == "replay"] == [
+        *(f"to send back: {name}", "done: 1 sent"),
+        *(f"to send back: {name}", "done: 1 replayed before"),
+    ]
     missing = dashboard.client.get(f"/api/dead-letters/{dead}:0:99")
     assert missing.status_code in {404, 409}
     # Of more than it reads for one answer it reads the newest.

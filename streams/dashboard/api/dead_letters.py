@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 
 from streams.dashboard.api.bodies import Error, LetterOut, Letters, Replayed, ReplayIn, letter_out
 from streams.dashboard.api.requests import Analyst, Has
-from streams.dashboard.letters import newest_letters, send_back
+from streams.dashboard.letters import newest_letters, send_back, send_back_on_record
 from streams.dead_letters.index import Wanted, find_letter
 
 router = APIRouter(
@@ -43,9 +43,8 @@ async def get_letter(name: str, has: Has) -> LetterOut:
 @router.post("/dead-letters/replay", responses={404: {"model": Error}, 409: {"model": Error}})
 async def replay_letters(wanted: ReplayIn, has: Has, who: Analyst) -> Replayed:
     """Send letters back to where they came from; what was sent before is not sent again."""
-    fates = await send_back(has.settings, wanted.letters, dry_run=wanted.dry_run)
     if wanted.dry_run:
-        return Replayed(fates=dict(fates))
-    said = ", ".join(f"{count} {fate}" for fate, count in fates.items())
-    await has.desk.record(who.name, "replay", f"{said}: {' '.join(wanted.letters)}")
+        fates = await send_back(has.settings, wanted.letters, dry_run=True)
+    else:
+        fates = await send_back_on_record(has.settings, has.desk, wanted.letters, who)
     return Replayed(fates=dict(fates))

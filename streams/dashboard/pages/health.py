@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from nicegui import ui
 
-from streams.dashboard.letters import newest_letters, send_back
+from streams.dashboard.letters import newest_letters, send_back, send_back_on_record
 from streams.dashboard.pages.charts import figures_chart, show_figures
 from streams.dashboard.pages.dialog import buttons, dialog
 from streams.dashboard.pages.frame import Visit, empty
@@ -153,13 +153,10 @@ class Health:
         if (who := await self._visit.acting()) is None:
             return
         services = self._visit.services
-        fates = await self._visit.trying(send_back(services.settings, [letter.name]))
+        work = send_back_on_record(services.settings, services.desk, [letter.name], who)
+        fates = await self._visit.trying(work)
         if fates is not None:
-            said = ", ".join(f"{count} {fate}" for fate, count in fates.items())
-            await self._visit.trying(
-                services.desk.record(who.name, "replay", f"{said}: {letter.name}")
-            )
-            self._visit.say(said)
+            self._visit.say(", ".join(f"{count} {fate}" for fate, count in fates.items()))
 
     async def _suppressions(self) -> None:
         """Draw them anew where one was made, lifted or ended since."""
