@@ -12,7 +12,7 @@ import pytest
 from streams.dashboard.pages import live
 from streams.dashboard.pages.live import LiveList
 from streams.dashboard.view.changes import Change, Subscription
-from streams.dashboard.view.query import Page
+from streams.dashboard.view.query import Filters, Page
 from streams.dashboard.view.records import ViewedAlert
 from streams.errors import StoreUnavailable
 from tests.dashboard import a_fraud
@@ -112,6 +112,54 @@ def test_a_list_that_is_paused_is_loaded_nevertheless(monkeypatch: pytest.Monkey
     monkeypatch.setattr(live, "_AGAIN_S", 0.0)
     one, grid, _ = a_list()
     one._paused = True
+
+    async def use() -> None:
+        await one.load()
+        await one._tick()
+
+    asyncio.run(use())
+    assert grid.rows == [viewed(1).alert.id]
+
+
+def test_a_span_of_time_goes_on_with_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    minute, asked = 60_000, list[int | None]()
+    now = 100 * minute
+
+    async def page_of(store: object, filters: Filters, **_: Any) -> Page:
+        asked.append(filters.since)
+        return Page([viewed(1, 99 * minute), viewed(2, 86 * minute)], None)
+
+    monkeypatch.setattr(live, "page_of", page_of)
+    monkeypatch.setattr(live, "_SLIDE_S", 0.0)
+    monkeypatch.setattr("time.time", lambda: now / 1000)
+    subscription = Subscription()
+    one, grid, status = a_list(subscription)
+    made: Any = one
+    made._minutes = 15
+
+    async def use() -> None:
+        nonlocal now
+        await one.load()
+        await one._tick()
+        assert grid.rows == [viewed(1).alert.id, viewed(2).alert.id]
+        now = 102 * minute
+        await one._tick()
+        assert grid.rows == [viewed(1).alert.id]
+        assert status.said[-1] == "1 alerts"
+        # A list that is loaded anew begins where the span begins by then, and takes in no older.
+        await one.load()
+        told(subscription, [viewed(3, 80 * minute)])
+        await one._tick()
+        assert viewed(3).alert.id not in grid.rows
+
+    asyncio.run(use())
+    assert asked == [85 * minute, 87 * minute]
+
+
+def test_a_list_without_a_span_keeps_what_is_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "page_of", giving([Page([viewed(1)], None)]))
+    monkeypatch.setattr(live, "_SLIDE_S", 0.0)
+    one, grid, _ = a_list()
 
     async def use() -> None:
         await one.load()

@@ -7,6 +7,7 @@ import json
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 from urllib.parse import quote
 
@@ -31,6 +32,9 @@ _AGAIN_S: Final = 2.0
 _TICK_S: Final = 0.25
 """News are drawn this often at most, together."""
 
+_SLIDE_S: Final = 5.0
+"""How often what is too old for the span of time is looked for: it is a look at every row."""
+
 _SPANS: Final = {0: "Any time", 15: "Last 15 min", 60: "Last hour", 1440: "Last day"}
 
 
@@ -40,6 +44,8 @@ class LiveList:
     def __init__(self, visit: Visit, subscription: Subscription) -> None:
         self._visit, self._subscription = visit, subscription
         self._filters = Filters(decision="undecided")
+        self._minutes = 0  # alerts that opened since; 0 for any time
+        self._slid_at = 0.0
         self._cursor: str | None = None
         self._rows = Rows()
         self._shown: str | None = None
@@ -113,8 +119,7 @@ class LiveList:
             )
 
         async def changed() -> None:
-            minutes = span.value
-            since = round(time.time() * 1000) - minutes * 60_000 if minutes else None
+            self._minutes = span.value
             self._filters = Filters(
                 kind=kind.value or None,
                 severity=severity.value or None,
@@ -122,7 +127,6 @@ class LiveList:
                 open=True if going_on.value else None,
                 decision=decision.value or None,
                 suppressed=suppressed.value,
-                since=since,
             )
             await self.load()
 
@@ -155,7 +159,7 @@ class LiveList:
         store = self._visit.services.store
         while True:
             try:
-                page = await page_of(store, self._filters, limit=limit, cursor=self._cursor)
+                page = await page_of(store, self._wanted(), limit=limit, cursor=self._cursor)
             except StoreError as error:
                 self._status.set_text(f"The list cannot be loaded now, and is tried again: {error}")
                 self._empty.set_visibility(False)
@@ -194,13 +198,29 @@ class LiveList:
             await self.load()
             return
         changed = [change.viewed for change in self._subscription.take()]
-        steps = self._rows.news(changed, self._filters)
+        filters = self._wanted()
+        steps = self._rows.news(changed, filters)
         if steps["add"]:
             self._ring()
         if any(steps.values()):
             self._apply(steps)
+        self._let_slide(filters)
         if self._shown in {viewed.alert.id for viewed in changed}:
             await self._draw(self._shown)
+
+    def _wanted(self) -> Filters:
+        """Give the filters as of now: a span of time goes on with the clock."""
+        since = round(time.time() * 1000) - self._minutes * 60_000 if self._minutes else None
+        return replace(self._filters, since=since)
+
+    def _let_slide(self, filters: Filters) -> None:
+        """Take out what has become too old for the span."""
+        if filters.since is None or time.monotonic() - self._slid_at < _SLIDE_S:
+            return
+        self._slid_at = time.monotonic()
+        steps = self._rows.past(filters.since)
+        if steps["remove"]:
+            self._apply(steps)
 
     def _apply(self, steps: Steps) -> None:
         self._grid.run_grid_method("applyTransactionAsync", steps)

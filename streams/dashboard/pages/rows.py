@@ -65,6 +65,13 @@ class Rows:
         rows = [{"id": name} for name in remove]
         return {"add": list(add.values()), "update": list(update.values()), "remove": rows}
 
+    def past(self, since: int) -> Steps:
+        """Let those go that opened before `since` (ms)."""
+        gone = [name for name, opened in self._opened.items() if opened < since]
+        for name in gone:
+            del self._opened[name]
+        return {"remove": [{"id": name} for name in gone]}
+
     def _surplus(self) -> list[str]:
         surplus = len(self) - self._most
         if surplus <= 0:
