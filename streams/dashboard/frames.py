@@ -17,10 +17,16 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streams.admin import describe
 from streams.connection import broker_errors, client_options
-from streams.errors import TopicMissing
+from streams.errors import BrokerError, TopicMissing
 from streams.settings import Settings
 
 EVERY_S: Final = 1.0
+AGAIN_S: Final = 5.0
+"""After a read that failed: those who ask meanwhile are told at once, not one after the other."""
+
+_WITHIN_S: Final = 10.0
+"""For one read; Kafka's client would wait for a broker that is away for most of a minute."""
+
 _BACK: Final = 32
 """Records before the end of each partition that are looked at: cameras share partitions."""
 
@@ -50,21 +56,34 @@ class LastFrames:
         self._frames: OrderedDict[str, Frame] = OrderedDict()
         self._lock = asyncio.Lock()
         self._consumer: Any = None
-        self._read_at = self._asked_at = 0.0
+        self._read_again_at = self._asked_at = 0.0
+        self._trouble: str | None = None
 
     async def get(self, camera: str) -> Frame | None:
         """Return a camera's last picture; None where the topic's end holds none, or there is none.
 
         Raises:
-            BrokerError: no broker answers.
+            BrokerError: no broker answers, or none did a moment ago.
         """
         self._asked_at = time.monotonic()
         async with self._lock:
-            if time.monotonic() - self._read_at >= EVERY_S:
-                with broker_errors(self._settings.kafka), suppress(TopicMissing):
-                    await self._read()
-                self._read_at = time.monotonic()
+            if time.monotonic() >= self._read_again_at:
+                await self._read_or_note()
+            if self._trouble is not None:
+                raise BrokerError(self._trouble)
         return self._frames.get(camera)
+
+    async def _read_or_note(self) -> None:
+        """Read, and note when to read again; later where it fails, which may take long."""
+        try:
+            with broker_errors(self._settings.kafka), suppress(TopicMissing):
+                await asyncio.wait_for(self._read(), _WITHIN_S)
+        except BrokerError as error:
+            self._trouble = str(error)
+            self._read_again_at = time.monotonic() + AGAIN_S
+        else:
+            self._trouble = None
+            self._read_again_at = time.monotonic() + EVERY_S
 
     async def close_when_idle(self) -> None:
         """Disconnect when nobody has asked for a while; runs until cancelled."""
@@ -93,7 +112,11 @@ class LastFrames:
                 fetch_max_wait_ms=100,
                 max_partition_fetch_bytes=self._settings.kafka.max_partition_fetch_bytes,
             )
-            await consumer.start()
+            try:
+                await consumer.start()
+            except BaseException:
+                await consumer.stop()
+                raise
             consumer.assign([TopicPartition(topic, number) for number in range(count)])
             self._consumer = consumer
         consumer = self._consumer
