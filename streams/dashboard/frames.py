@@ -37,10 +37,11 @@ _IDLE_S: Final = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A picture, JPEG or PNG, and when its record was sent (ms)."""
+    """A picture, JPEG or PNG; when its record was sent, and when it was taken (ms)."""
 
     data: bytes
     sent_at: int
+    taken_at: int
 
     @property
     def media_type(self) -> str:
@@ -136,7 +137,13 @@ class LastFrames:
         camera = record.key.decode(errors="replace")
         known = self._frames.get(camera)
         if known is None or known.sent_at <= record.timestamp:
-            self._frames[camera] = Frame(record.value, record.timestamp)
+            self._frames[camera] = Frame(record.value, record.timestamp, _taken_at(record))
             self._frames.move_to_end(camera)
         if len(self._frames) > _CAMERAS:
             self._frames.popitem(last=False)
+
+
+def _taken_at(record: Any) -> int:
+    """Read when a picture was taken; whoever does not say so sent it at once."""
+    said = dict(record.headers or ()).get("captured_at") or b""
+    return int(said) if said.isdigit() and len(said) < 16 else int(record.timestamp)

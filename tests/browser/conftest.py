@@ -156,7 +156,10 @@ def seeded(bed: Bed) -> list[Alert]:
     # The newest is one for which two things speak.
     found.sort(key=lambda alert: sum(reason.contribution for reason in alert.reasons[1:]))
     seen = evidence.objects(bed, CAMERAS)
-    frames = [Produced(shot, alert.entity.encode()) for alert, shot in seen]
+    frames = [
+        Produced(shot, alert.entity.encode(), [("captured_at", str(alert.event_time).encode())])
+        for alert, shot in seen
+    ]
     bed.produce(bed.settings.topics.frames, frames)
     half = len(found) // 2
     things = [alert for alert, _ in seen]

@@ -256,6 +256,40 @@ def test_cameras_and_health_are_shown_and_accessible(
     accessible(page)
 
 
+def test_a_tile_says_what_its_picture_does_not_show(page: Page, bed: Bed) -> None:
+    """No picture; something that goes on and was not seen lately; a camera that is gone."""
+    picture = cv2.imencode(".jpg", np.zeros((48, 64, 3), np.uint8))[1].tobytes()
+    bed.produce(bed.settings.topics.frames, [Produced(picture, b"hall")])
+    long_ago = replace(an_object(8000, camera="hall"), event_time=1)
+    box = {"x1": 0.1, "y1": 0.1, "x2": 0.5, "y2": 0.5}
+    send_alerts(bed, [replace(long_ago, detail={**long_ago.detail, **box})])
+    vision, frames = Metrics("vision"), FrameMetrics()
+    frames.register(vision.registry)
+    for camera in ("hall", "attic"):
+        frames.seen(camera, round(time.time() * 1000), up=True)
+    vision.ready.set(1)
+    health = HealthServer(HealthSettings(port=0), Status(), vision.registry)
+    group = f"{bed.settings.dashboard.group}-tiles"
+    with (
+        health as server,
+        serving(bed, group=group, workers=[f"http://127.0.0.1:{server.port}"]) as running,
+    ):
+        running.until_alerts(1, "hall")
+        page.goto(f"{running.address}/cameras")
+        hall, attic = (page.locator(".tile", has_text=name) for name in ("hall", "attic"))
+        expect(hall.locator("img")).to_be_visible()
+        expect(hall.locator(".elsewhere")).to_have_text(
+            "Going on, not seen lately: A person entered 'gate'"
+        )
+        expect(hall.locator("rect.box")).to_have_count(0)
+        expect(attic).to_contain_text("No picture")
+        expect(attic.locator("img")).to_be_hidden()
+        accessible(page)
+        frames.forget(["attic"])
+        expect(attic).to_contain_text("no worker reports this camera any more")
+        expect(hall).to_contain_text("up")
+
+
 def test_a_dead_letter_is_looked_into_tried_and_sent_back(
     page: Page, bed: Bed, dashboard: Dashboard
 ) -> None:

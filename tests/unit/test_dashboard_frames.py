@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,7 +27,7 @@ class Reading:
         await asyncio.sleep(0.01)
         if self.error is not None:
             raise self.error
-        self.last._frames["yard"] = Frame(b"jpeg", 7)
+        self.last._frames["yard"] = Frame(b"jpeg", 7, 6)
 
     async def ask(self, times: int) -> list[Any]:
         asking = (self.last.get("yard") for _ in range(times))
@@ -45,7 +46,7 @@ def test_a_read_that_fails_is_told_to_all_and_not_repeated_by_each(
         assert reading.count == 1
         await asyncio.sleep(0.11)
         reading.error = None
-        assert await reading.ask(9) == [Frame(b"jpeg", 7)] * 9
+        assert await reading.ask(9) == [Frame(b"jpeg", 7, 6)] * 9
         assert reading.count == 2
 
     asyncio.run(use())
@@ -73,3 +74,21 @@ def test_without_the_topic_there_is_no_picture() -> None:
         assert reading.count == 1
 
     asyncio.run(use())
+
+
+@pytest.mark.parametrize(
+    ("headers", "taken_at"),
+    [
+        ([], 70),
+        ([("captured_at", b"60"), ("seq", b"1")], 60),
+        ([("captured_at", b"soon")], 70),
+        ([("captured_at", None)], 70),
+        ([("captured_at", b"9" * 40)], 70),
+    ],
+)
+def test_a_picture_is_of_when_it_was_taken(
+    headers: list[tuple[str, bytes | None]], taken_at: int
+) -> None:
+    last = LastFrames(Settings())
+    last._keep(SimpleNamespace(key=b"yard", value=b"jpeg", timestamp=70, headers=headers))
+    assert last._frames["yard"] == Frame(b"jpeg", 70, taken_at)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -10,12 +11,19 @@ from nicegui import ui
 
 from streams.dashboard.api.bodies import CameraOut
 from streams.dashboard.api.cameras import cameras_of
+from streams.dashboard.frames import Frame
 from streams.dashboard.pages.detail import box_of
 from streams.dashboard.pages.frame import Visit, empty
-from streams.dashboard.pages.words import ago
+from streams.dashboard.pages.words import ago, headline
 from streams.dashboard.view.query import Filters, page_of
+from streams.errors import BrokerError
+from streams.schemas import Alert
 
 EVERY_S: Final = 2.0
+NEAR_MS: Final = 2_000
+"""From an alert's last message to the picture: with more between them its box frames nothing."""
+
+_NAMED: Final = 3
 _DROPPED: Final = ("late", "stale", "too often", "rejected")
 
 
@@ -47,28 +55,53 @@ class Wall:
         page = await self._visit.trying(page_of(self._visit.services.store, wanted, limit=500))
         if cameras is None or page is None:
             return
-        boxes: dict[str, str] = {}
+        going_on: dict[str, list[Alert]] = {}
         for viewed in page.alerts:
-            name = viewed.alert.entity
-            boxes[name] = boxes.get(name, "") + box_of(viewed.alert)
-        self._none.set_visibility(not cameras)
+            going_on.setdefault(viewed.alert.entity, []).append(viewed.alert)
         for camera in cameras:
             if camera.id not in self._tiles:
                 with self._place:
                     self._tiles[camera.id] = _Tile(camera.id)
-            self._tiles[camera.id].show(camera, boxes.get(camera.id, ""))
+            frame, trouble = await self._picture(camera.id)
+            self._tiles[camera.id].show(camera, frame, trouble, going_on.get(camera.id, []))
+        for name in self._tiles.keys() - {camera.id for camera in cameras}:
+            self._tiles[name].say_gone()
+        self._none.set_visibility(not self._tiles)
+
+    async def _picture(self, camera: str) -> tuple[Frame | None, str]:
+        """Look up what the tile's picture will be; why there is none, where nobody can tell."""
+        try:
+            return await self._visit.services.frames.get(camera), ""
+        except BrokerError as error:
+            return None, str(error)
+
+
+def on_picture(alerts: Sequence[Alert], taken_at: int) -> tuple[list[Alert], list[Alert]]:
+    """Part alerts into those whose box belongs to a picture taken at `taken_at` (ms), and others.
+
+    An alert's box is where its object was at its last message, which may be long ago.
+    """
+    here = [alert for alert in alerts if abs(alert.event_time - taken_at) <= NEAR_MS]
+    return here, [alert for alert in alerts if alert not in here]
 
 
 class _Tile:
     def __init__(self, camera: str) -> None:
         self._camera = camera
         self._before: tuple[float, dict[str, float]] | None = None
+        self._source = ""
         with ui.element("article").classes("tile") as tile:
             tile.props["aria-label"] = f"Camera {camera}"  # as it is: a camera's name is hostile
             with ui.element("div").classes("frame"):
                 self._image = ui.element("img")
                 self._image.props["alt"] = f"Last picture of camera {camera}"
+                self._image.on("error", lambda: self._say_nothing("It could not be loaded."))
+                self._image.set_visibility(False)
                 self._boxes = ui.html("", sanitize=False).classes("boxes")  # numbers alone
+                self._nothing = ui.column().classes("nothing")
+                with self._nothing:
+                    empty("image_not_supported", "No picture", "")
+                    self._why = ui.label("").classes("hint")
             with ui.row().classes("caption"):
                 ui.label(camera).classes("name")
                 self._state = ui.label("").classes("pill")
@@ -78,14 +111,21 @@ class _Tile:
                 self._seen = ui.label("").classes("hint")
                 ui.space()
                 ui.link("Zones and rules", f"/cameras/{quote(camera, safe='')}/rules")
+            self._elsewhere = ui.label("").classes("hint elsewhere")
+            self._elsewhere.set_visibility(False)
 
-    def show(self, camera: CameraOut, boxes: str) -> None:
+    def show(
+        self, camera: CameraOut, frame: Frame | None, trouble: str, alerts: Sequence[Alert]
+    ) -> None:
         now = time.time()
-        self._image.props["src"] = (
-            f"/api/cameras/{quote(camera.id, safe='')}/picture?at={round(now)}"
-        )
-        self._image.update()
-        self._boxes.set_content(boxes)
+        if frame is None:
+            self._source = ""
+            self._say_nothing(trouble or "The end of the frames topic has none of this camera.")
+        else:
+            self._with_picture(frame)
+        here, others = ([], list(alerts)) if frame is None else on_picture(alerts, frame.taken_at)
+        self._boxes.set_content("".join(map(box_of, here)))
+        self._name(others)
         self._state.set_text("up" if camera.up else "down")
         self._state.classes(replace=f"pill {'up' if camera.up else 'down'}")
         self._figures.set_text(self._rates(camera.frames, now))
@@ -96,6 +136,39 @@ class _Tile:
         )
         going_on = f" · {camera.open_alerts} going on" if camera.open_alerts else ""
         self._seen.set_text(f"{seen}{going_on}")
+
+    def say_gone(self) -> None:
+        """Say that no worker names the camera any more; what was seen last stays."""
+        self._boxes.set_content("")
+        self._name([])
+        self._before = None
+        self._figures.set_text("")
+        self._state.set_text("gone")
+        self._state.classes(replace="pill down")
+        self._seen.set_text("no worker reports this camera any more")
+
+    def _with_picture(self, frame: Frame) -> None:
+        source = f"/api/cameras/{quote(self._camera, safe='')}/picture?at={frame.sent_at}"
+        if source == self._source:
+            return
+        self._source = source
+        self._image.props["src"] = source
+        self._image.update()
+        self._image.set_visibility(True)
+        self._nothing.set_visibility(False)
+
+    def _say_nothing(self, why: str) -> None:
+        self._image.set_visibility(False)
+        self._boxes.set_content("")
+        self._why.set_text(why)
+        self._nothing.set_visibility(True)
+
+    def _name(self, alerts: Sequence[Alert]) -> None:
+        """Name what goes on though its place on this picture is not known."""
+        named = [headline(alert) for alert in alerts[:_NAMED]]
+        more = f" and {len(alerts) - _NAMED} more" if len(alerts) > _NAMED else ""
+        self._elsewhere.set_text(f"Going on, not seen lately: {'; '.join(named)}{more}")
+        self._elsewhere.set_visibility(bool(alerts))
 
     def _rates(self, frames: dict[str, float], now: float) -> str:
         before, self._before = self._before, (now, frames)
