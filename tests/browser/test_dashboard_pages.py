@@ -145,6 +145,32 @@ def test_decisions_by_keyboard_several_at_once_and_taken_back(
     assert {one.note for one in mine} == {"", "Known customer or visitor", "undone"}
 
 
+def test_what_is_chosen_stays_after_a_reload_and_in_a_link(
+    page: Page, bed: Bed, dashboard: Dashboard
+) -> None:
+    alerts = [a_fraud(1200 + number, card="link") for number in range(2)]
+    send_alerts(bed, alerts)
+    dashboard.until_alerts(2, "link")
+    said = {"alerts": [alerts[0].id], "decision": "confirmed"}
+    dashboard.client.post("/api/verdicts", json=said).raise_for_status()
+    open_list(page, dashboard)
+    page.get_by_role("button", name="Fraud").click()
+    page.get_by_label("Card or camera").fill("link")
+    expect(page.locator(".status")).to_have_text("1 alerts")
+    page.get_by_label("Decision").click()
+    page.get_by_role("option", name="Confirmed").click()
+    expect(row(page, alerts[0].id)).to_have_count(1)
+    expect(page).to_have_url(f"{dashboard.address}/?kind=fraud&decision=confirmed#entity=link")
+    other = page.context.new_page()
+    page.reload()
+    other.goto(page.url)
+    for one in (page, other):
+        expect(row(one, alerts[0].id)).to_have_count(1)
+        expect(one.locator(".status")).to_have_text("1 alerts")
+        expect(one.get_by_label("Card or camera")).to_have_value("link")
+    other.close()
+
+
 def test_what_is_decided_is_what_is_shown_and_nothing_behind_a_dialog(
     page: Page, bed: Bed, dashboard: Dashboard
 ) -> None:
@@ -422,15 +448,15 @@ def test_a_restart_of_the_server_loses_and_doubles_nothing(page: Page, bed: Bed)
         send_alerts(bed, [a_fraud(4000, card="again")])
         row(page, a_fraud(4000).id).wait_for()
     send_alerts(bed, [a_fraud(4001, card="again")])
-    with serving(bed, group=group, port=port) as second:
+    with serving(bed, group=group, port=port):
         send_alerts(bed, [a_fraud(4002, card="again"), a_fraud(4000, card="again")])
         for number in (4000, 4001, 4002):
             expect(row(page, a_fraud(number).id)).to_have_count(1, timeout=WAIT_MS)
         # As one reads it, whatever the rows are called.
         cards = page.locator(f'{ROW} [col-id="entity"]')
         expect(cards.filter(has_text="again")).to_have_count(3)
-        in_view = len(second.alerts(decision="undecided"))
-        expect(page.locator(".status")).to_have_text(f"{in_view} alerts")
+        # The page was loaded anew, and kept its filter.
+        expect(page.locator(".status")).to_have_text("3 alerts")
 
 
 HOSTILE = 'a/<img src=x onerror="window.hurt = 1"> & \'"`'

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from streams.dashboard.pages import live
+from streams.dashboard.pages.choice import Choice
 from streams.dashboard.pages.live import LiveList
 from streams.dashboard.view.changes import Change, Subscription
 from streams.dashboard.view.query import Filters, Page
@@ -48,10 +49,12 @@ class Part:
         return found
 
 
-def a_list(subscription: Subscription | None = None) -> tuple[LiveList, Part, Part]:
+def a_list(
+    subscription: Subscription | None = None, choice: Choice | None = None
+) -> tuple[LiveList, Part, Part]:
     """One with its grid and its status line."""
     visit: Any = SimpleNamespace(services=SimpleNamespace(store=None), is_narrow=False)
-    made: Any = LiveList(visit, subscription or Subscription())
+    made: Any = LiveList(visit, subscription or Subscription(), choice or Choice())
     made._grid, made._status, made._empty = grid, status, _ = Part(), Part(), Part()
     return made, grid, status
 
@@ -133,9 +136,7 @@ def test_a_span_of_time_goes_on_with_the_clock(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(live, "_SLIDE_S", 0.0)
     monkeypatch.setattr("time.time", lambda: now / 1000)
     subscription = Subscription()
-    one, grid, status = a_list(subscription)
-    made: Any = one
-    made._minutes = 15
+    one, grid, status = a_list(subscription, Choice(minutes=15))
 
     async def use() -> None:
         nonlocal now

@@ -25,7 +25,8 @@ ANSWER_S: Final = 10.0
 
 _ASK_BROWSER: Final = """
 return {zone: Intl.DateTimeFormat().resolvedOptions().timeZone,
-        dark: localStorage.getItem('tocsin-dark'), width: window.innerWidth}
+        dark: localStorage.getItem('tocsin-dark'), width: window.innerWidth,
+        fragment: location.hash.slice(1)}
 """
 
 
@@ -38,6 +39,9 @@ class Visit:
     cookie: str | None
     login: str = LOGIN
     """Where who is logged out goes, to come back here."""
+
+    fragment: str = ""
+    """What stands after the # in the address: no server is told, but by the page itself."""
 
     clock: Clock = field(default_factory=Clock)
     is_narrow: bool = False
@@ -112,6 +116,7 @@ async def begin(request: Request, services: Services, title: str) -> Visit:
     await ui.context.client.connected(timeout=ANSWER_S)
     browser = await ui.run_javascript(_ASK_BROWSER, timeout=ANSWER_S)
     visit.clock = Clock(str(browser["zone"]))
+    visit.fragment = str(browser["fragment"])
     visit.is_narrow = int(browser["width"]) < 900
     if browser["dark"] is not None:
         dark.set_value(browser["dark"] == "1")

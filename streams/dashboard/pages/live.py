@@ -7,12 +7,13 @@ import json
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
 from urllib.parse import quote
 
 from nicegui import background_tasks, events, ui
 
+from streams.dashboard.access.target import login_address
+from streams.dashboard.pages.choice import Choice
 from streams.dashboard.pages.decide import Decider
 from streams.dashboard.pages.detail import draw_alert
 from streams.dashboard.pages.evidence import around_of
@@ -20,6 +21,7 @@ from streams.dashboard.pages.frame import ANSWER_S, Visit, empty
 from streams.dashboard.pages.grid import AFTER, RING, STEP, grid_for
 from streams.dashboard.pages.keys import Keys
 from streams.dashboard.pages.rows import Rows, Steps
+from streams.dashboard.pages.toolbar import draw_filters
 from streams.dashboard.view.changes import Subscription
 from streams.dashboard.view.query import Filters, page_of
 from streams.errors import StoreError
@@ -35,16 +37,13 @@ _TICK_S: Final = 0.25
 _SLIDE_S: Final = 5.0
 """How often what is too old for the span of time is looked for: it is a look at every row."""
 
-_SPANS: Final = {0: "Any time", 15: "Last 15 min", 60: "Last hour", 1440: "Last day"}
-
 
 class LiveList:
     """One list on one open page."""
 
-    def __init__(self, visit: Visit, subscription: Subscription) -> None:
+    def __init__(self, visit: Visit, subscription: Subscription, choice: Choice) -> None:
         self._visit, self._subscription = visit, subscription
-        self._filters = Filters(decision="undecided")
-        self._minutes = 0  # alerts that opened since; 0 for any time
+        self._choice = choice
         self._slid_at = 0.0
         self._cursor: str | None = None
         self._rows = Rows()
@@ -80,35 +79,7 @@ class LiveList:
 
     def _toolbar(self) -> None:
         with ui.row().classes("toolbar"):
-            kind = ui.toggle({"": "All", "fraud": "Fraud", "object": "Objects"}, value="")
-            kind.props('no-caps unelevated dense aria-label="Kind"')
-            decision = ui.select(
-                {
-                    "": "All",
-                    "undecided": "To decide",
-                    "confirmed": "Confirmed",
-                    "dismissed": "Dismissed",
-                },
-                value="undecided",
-            ).props('outlined dense options-dense aria-label="Decision"')
-            severity = ui.select(
-                {
-                    "": "Severity",
-                    "critical": "Critical",
-                    "high": "High",
-                    "medium": "Medium",
-                    "low": "Low",
-                },
-                value="",
-            ).props('outlined dense options-dense aria-label="Severity"')
-            span = ui.select(_SPANS, value=0).props(
-                'outlined dense options-dense aria-label="Time"'
-            )
-            entity = ui.input(placeholder="Card or camera").props(
-                'outlined dense clearable debounce=400 maxlength=128 aria-label="Card or camera"'
-            )
-            going_on = ui.checkbox("Going on").props("dense")
-            suppressed = ui.checkbox("Suppressed").props("dense")
+            draw_filters(self._choice, self._choose)
             ui.space()
             self._sound = ui.button(icon="volume_off", on_click=self._flip_sound).props(
                 'flat dense size=13px aria-label="Sound" aria-pressed=false'
@@ -118,20 +89,12 @@ class LiveList:
                 "flat dense no-caps size=13px"
             )
 
-        async def changed() -> None:
-            self._minutes = span.value
-            self._filters = Filters(
-                kind=kind.value or None,
-                severity=severity.value or None,
-                entity=(entity.value or "").strip() or None,
-                open=True if going_on.value else None,
-                decision=decision.value or None,
-                suppressed=suppressed.value,
-            )
-            await self.load()
-
-        for one in (kind, decision, severity, span, entity, going_on, suppressed):
-            one.on_value_change(changed)
+    async def _choose(self, choice: Choice) -> None:
+        """Show what is chosen, and say so in the address, for a reload and for whom it is shown."""
+        self._choice, address = choice, choice.address()
+        ui.run_javascript(f"history.replaceState(history.state, '', {json.dumps(address)})")
+        self._visit.login = login_address(address.partition("#")[0])
+        await self.load()
 
     # -- rows ---------------------------------------------------------------------------------
     async def load(self) -> None:
@@ -209,9 +172,7 @@ class LiveList:
             await self._draw(self._shown)
 
     def _wanted(self) -> Filters:
-        """Give the filters as of now: a span of time goes on with the clock."""
-        since = round(time.time() * 1000) - self._minutes * 60_000 if self._minutes else None
-        return replace(self._filters, since=since)
+        return self._choice.filters(round(time.time() * 1000))
 
     def _let_slide(self, filters: Filters) -> None:
         """Take out what has become too old for the span."""

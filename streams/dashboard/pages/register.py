@@ -12,6 +12,7 @@ from starlette.staticfiles import StaticFiles
 from streams.dashboard.pages import login, oidc
 from streams.dashboard.pages.alert import AlertPage
 from streams.dashboard.pages.cameras import Wall
+from streams.dashboard.pages.choice import choice_of
 from streams.dashboard.pages.frame import begin
 from streams.dashboard.pages.health import Health
 from streams.dashboard.pages.live import LiveList
@@ -34,7 +35,8 @@ def add_pages(app: FastAPI, services: Services) -> None:
     @ui.page("/", response_timeout=20)
     async def live(request: Request) -> None:
         visit = await begin(request, services, "Alerts")
-        found = LiveList(visit, _subscribed(services))
+        choice = choice_of(request.query_params, visit.fragment)
+        found = LiveList(visit, _subscribed(services), choice)
         found.build()
         await found.load()
 
