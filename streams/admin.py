@@ -101,13 +101,32 @@ def connect(kafka: KafkaSettings) -> Iterator[KafkaAdmin]:
     """
     options = client_options(kafka)
     with broker_errors(kafka):
-        client = KafkaAdminClient(
-            **options, bootstrap_timeout_ms=_CONNECT_MS, request_timeout_ms=_REQUEST_MS
+        client = _opened(
+            KafkaAdminClient,
+            **options,
+            bootstrap_timeout_ms=_CONNECT_MS,
+            request_timeout_ms=_REQUEST_MS,
         )
         try:
             yield KafkaAdmin(client, options)
         finally:
             client.close()
+
+
+def _opened(kind: Any, **options: Any) -> Any:
+    """Make a client of kafka-python; one that no broker answers leaves no thread behind.
+
+    Its constructor starts one, with three open files, before it looks for a broker, and leaves it
+    where there is none: that would be one for each question during an outage.
+    """
+    client: Any = kind.__new__(kind)
+    try:
+        client.__init__(**options)
+    except BaseException:
+        if hasattr(client, "_client"):
+            client._client.close()  # noqa: SLF001  it has no other way
+        raise
+    return client
 
 
 class KafkaAdmin:
@@ -169,7 +188,9 @@ class KafkaAdmin:
         """
         count = self.describe(topic).partitions
         partitions = [TopicPartition(topic, number) for number in range(count)]
-        consumer = KafkaConsumer(**self._options, fetch_max_wait_ms=100, enable_auto_commit=False)
+        consumer = _opened(
+            KafkaConsumer, **self._options, fetch_max_wait_ms=100, enable_auto_commit=False
+        )
         try:
             consumer.assign(partitions)
             for partition, about in consumer.end_offsets(partitions).items():
