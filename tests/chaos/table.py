@@ -22,9 +22,10 @@ What befell workers on a real Apache Kafka and a real Redis when each fault was 
 `make chaos`, what must happen, how the run saw that the fault hit, and what it found at the end. A
 fault that did not hit fails its test. The ones marked • are also played by `make test`.
 
-At the end of each the whole is compared with an independent computation, one event at a time:
-every record's fate, every row in Redis, every alert and dead letter, commits and markers at the
-log's end. *Repeated* are alerts that came again under the `event_id` that consumers drop.
+At the end the whole is compared with an independent computation, one event at a time: every
+record's fate, every row in Redis, every alert and dead letter, commits and markers at the log's
+end. Of cameras each alert is, from its start to its end, with what passed before them. *Repeated*
+are alerts that came again under the `event_id` that consumers drop.
 
 """
 
@@ -107,12 +108,13 @@ def pytest_runtest_makereport(
 def write(config: pytest.Config, path: Path) -> None:
     """Write what was played as a page; of what was not, the rows that are there stay."""
     rows = {row.split("|")[1]: row for row in _rows(path)}
-    rows |= {row.split("|")[1]: row for row in (one.row() for one in config.stash.get(PLAYED, []))}
+    played = config.stash.get(PLAYED, [])
+    rows |= {row.split("|")[1]: row for row in (one.row() for one in played)}
     where = f"Python {platform.python_version()}, Linux {platform.release()}"
     seed = config.getoption("chaos_seed")
     path.write_text(
         HEADER
-        + f"{len(rows)} faults, seed {seed}, {where}.\n\n"
+        + f"{len(rows)} faults. The last run played {len(played)}: seed {seed}, {where}.\n\n"
         + "| fault | must | it hit: | at the end | |\n|---|---|---|---|---|\n"
         + "".join(rows.values())
     )
