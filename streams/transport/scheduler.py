@@ -39,11 +39,11 @@ class BatchScheduler:
         return self._fresh(self._inner.iterate(sliced))
 
     def _enter(self, tp: TP, fetched: FetchedRecords) -> list[RecordBatch]:
-        size = self._max_records[tp.topic]
+        most = self._max_records[tp.topic]
         batches = []
-        for start in range(0, len(fetched), size):
-            records = fetched[start : start + size]
-            last = start + size >= len(fetched)
+        for start in range(0, len(fetched), most):
+            records = fetched[start : start + most]
+            last = start + most >= len(fetched)
             offset = BatchOffset(
                 records[-1].offset,
                 first=records[0].offset,

@@ -46,8 +46,9 @@ def test_a_fetch_without_records_moves_the_commit_all_the_same() -> None:
 
 
 def test_records_are_cut_into_batches_that_take_turns_by_partition() -> None:
-    items = scheduler(BatchLedger()).iterate({LEFT: fetched(0, 1, 5), RIGHT: fetched(3, 4, 6, 7)})
-    assert spans(items) == [(0, 0, 1), (1, 3, 4), (0, 5, 5), (1, 6, 7)]
+    right = fetched(3, 4, 6, 7, 8, 9)  # of three batches, each smaller than its bytes
+    items = scheduler(BatchLedger()).iterate({LEFT: fetched(0, 1, 5), RIGHT: right})
+    assert spans(items) == [(0, 0, 1), (1, 3, 4), (0, 5, 5), (1, 6, 7), (1, 8, 9)]
 
 
 def test_a_batch_ends_where_the_next_one_starts() -> None:
