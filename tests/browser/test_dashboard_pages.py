@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 import time
 from collections.abc import Callable
@@ -445,6 +446,7 @@ def test_a_restart_of_the_server_loses_and_doubles_nothing(page: Page, bed: Bed)
         open_list(page, first)
         page.get_by_label("Card or camera").fill("again")
         port = int(first.address.rpartition(":")[2])
+        expect(page).to_have_url(re.compile("again"))  # who is restarted now knows the filter
         send_alerts(bed, [a_fraud(4000, card="again")])
         row(page, a_fraud(4000).id).wait_for()
     send_alerts(bed, [a_fraud(4001, card="again")])
