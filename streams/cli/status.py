@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from rich.console import Console
 from rich.table import Table
 
 from streams.admin import KafkaAdmin, connect
 from streams.cli.start import start
+from streams.connection import KAFKA_ERRORS
 from streams.errors import BrokerError, WorkerError
 from streams.scrape import readiness
 from streams.topics import readers
@@ -33,15 +36,18 @@ def status() -> None:
 
 
 def _read(admin: KafkaAdmin, group: str, topic: str) -> tuple[str, str]:
-    """Give the members of `group` and its lag in records, or why nobody says."""
+    """Give the members of `group` and its lag in records, or why nobody says.
+
+    A broker that has just begun does not know of any group yet.
+    """
+    return _answer(lambda: admin.members(group)), _answer(lambda: admin.lag(group, topic))
+
+
+def _answer(ask: Callable[[], int]) -> str:
     try:
-        members = str(admin.members(group))
-    except BrokerError as error:
-        members = str(error)
-    try:
-        return members, f"{admin.lag(group, topic):,}"
-    except BrokerError as error:
-        return members, str(error)
+        return f"{ask():,}"
+    except (BrokerError, *KAFKA_ERRORS) as error:
+        return str(error)
 
 
 def _ready(address: str) -> str:

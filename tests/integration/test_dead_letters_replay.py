@@ -74,12 +74,13 @@ def bury(bed: Bed, numbers: Sequence[int]) -> tuple[str, str]:
 def test_letters_go_back_as_they_came_and_go_once(bed: Bed) -> None:
     topics = bed.settings.topics
     source, dead = bury(bed, range(5))
+    cut = letter(7, topic=source, value=None)
     bed.produce(
         dead,
         [
             letter(5, topic=source, key=None, partition=3, headers=()),
             letter(6, topic=source, value=None),
-            letter(7, topic=source, value=None, headers=CUT),
+            replace(cut, headers=[*cut.headers, *CUT]),
             letter(8, topic=topics.alerts),
             letter(9, topic=source, partition=4),
         ],

@@ -61,8 +61,7 @@ def test_status_says_who_reads_what_and_how_far_behind_they_are(settings: Settin
 
     async def send() -> None:
         async with KeyedProducer(settings.kafka) as producer:
-            for number in range(7):
-                await producer.send(settings.topics.labels, str(number).encode(), b"{}")
+            await producer.send_many(settings.topics.labels, [(b"%d" % n, b"{}") for n in range(7)])
 
     asyncio.run(send())
     told = run(app, ["status"], env={"COLUMNS": "200"})
