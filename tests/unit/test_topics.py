@@ -40,7 +40,7 @@ def test_retention_is_explicit_and_nothing_but_journals_and_what_is_forgotten_is
             assert (spec.partitions, spec.config["cleanup.policy"]) == (1, "compact")
             assert "retention.ms" not in spec.config
             continue
-        days = 6 / 24 if spec.name in {"frames", "tracks"} else 3
+        days = {"frames": 6 / 24, "tracks": 6 / 24, "audit": 400}.get(spec.name, 3)
         assert spec.config["retention.ms"] == str(round(days * 86_400_000))
         assert spec.config["cleanup.policy"] == "delete"
 
