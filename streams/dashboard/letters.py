@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from heapq import heappush, heappushpop
@@ -115,9 +115,13 @@ async def send_back_on_record(
         await _said_after(desk, who, f"could not be sent back: {error}")
         raise
     # 3.
-    said = ", ".join(f"{count} {fate}" for fate, count in fates.items())
-    await _said_after(desk, who, f"done: {said}")
+    await _said_after(desk, who, f"done: {counted(fates)}")
     return fates
+
+
+def counted(fates: Mapping[str, int]) -> str:
+    """Say how many letters had each fate."""
+    return ", ".join(f"{count} {fate}" for fate, count in fates.items())
 
 
 def told(names: Sequence[str]) -> list[str]:

@@ -90,7 +90,6 @@ class Assignment:
         self._topic, self._store, self._delivery = topic, store, delivery
         self._publisher, self._status, self._resume = publisher, status, resume
         self._metrics, self._recall = metrics, recall
-        self._has_recalled = False
         self._fail = fail
         self._positions = delivery.positions
         self._claimed: set[int] = set()
@@ -147,9 +146,9 @@ class Assignment:
         """Start from min(commit, marker + 1); what lies before the commit is applied quietly."""
         earliest = await self._topic.earliest(committed.keys())
         ends = await self._patiently(self._topic.ends)
-        if self._recall is not None and not self._has_recalled:
+        if self._recall is not None:
             await self._patiently(self._recall)
-            self._has_recalled = True  # who forgets a card stops the workers first
+            self._recall = None  # once: who forgets a card stops the workers first
         starts = {}
         for partition, commit in committed.items():
             if partition not in self._claimed:  # any more

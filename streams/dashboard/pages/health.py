@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from nicegui import ui
 
-from streams.dashboard.letters import newest_letters, send_back, send_back_on_record
+from streams.dashboard.letters import counted, newest_letters, send_back, send_back_on_record
 from streams.dashboard.pages.charts import figures_chart, show_figures
 from streams.dashboard.pages.dialog import buttons, dialog
 from streams.dashboard.pages.frame import Visit, empty
@@ -156,7 +156,7 @@ class Health:
         work = send_back_on_record(services.settings, services.desk, [letter.name], who)
         fates = await self._visit.trying(work)
         if fates is not None:
-            self._visit.say(", ".join(f"{count} {fate}" for fate, count in fates.items()))
+            self._visit.say(counted(fates))
 
     async def _suppressions(self) -> None:
         """Draw them anew where one was made, lifted or ended since."""
