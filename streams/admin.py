@@ -100,33 +100,46 @@ def connect(kafka: KafkaSettings) -> Iterator[KafkaAdmin]:
         SettingsError: the security settings contradict each other.
     """
     options = client_options(kafka)
-    with broker_errors(kafka):
-        client = _opened(
+    with (
+        broker_errors(kafka),
+        _client(
             KafkaAdminClient,
             **options,
             bootstrap_timeout_ms=_CONNECT_MS,
             request_timeout_ms=_REQUEST_MS,
-        )
-        try:
-            yield KafkaAdmin(client, options)
-        finally:
-            client.close()
+        ) as client,
+    ):
+        yield KafkaAdmin(client, options)
 
 
-def _opened(kind: Any, **options: Any) -> Any:
-    """Make a client of kafka-python; one that no broker answers leaves no thread behind.
+@contextmanager
+def _client(kind: Any, **options: Any) -> Iterator[Any]:
+    """Open a client of kafka-python and close it after the block, whole.
 
-    Its constructor starts one, with three open files, before it looks for a broker, and leaves it
-    where there is none: that would be one for each question during an outage.
+    Its constructor starts a thread, with three open files, before it looks for a broker, and leaves
+    it where there is none: that would be one for each question during an outage. Its `close` leaves
+    the socket of a connection that has a request unsent.
     """
     client: Any = kind.__new__(kind)
     try:
         client.__init__(**options)
     except BaseException:
         if hasattr(client, "_client"):
-            client._client.close()  # noqa: SLF001  it has no other way
+            client._client.close()  # noqa: SLF001 - it has no other way
         raise
-    return client
+    try:
+        yield client
+    finally:
+        sockets = _sockets(client)
+        client.close()
+        for socket in sockets:
+            socket.close()
+
+
+def _sockets(client: Any) -> list[Any]:
+    connections = list(client._client._manager._conns.values())  # noqa: SLF001 - as above
+    held = [one.transport._sock for one in connections if one.transport is not None]  # noqa: SLF001
+    return [socket for socket in held if socket is not None]
 
 
 class KafkaAdmin:
@@ -188,10 +201,9 @@ class KafkaAdmin:
         """
         count = self.describe(topic).partitions
         partitions = [TopicPartition(topic, number) for number in range(count)]
-        consumer = _opened(
+        with _client(
             KafkaConsumer, **self._options, fetch_max_wait_ms=100, enable_auto_commit=False
-        )
-        try:
+        ) as consumer:
             consumer.assign(partitions)
             for partition, about in consumer.end_offsets(partitions).items():
                 consumer.seek(partition, about)
@@ -201,8 +213,6 @@ class KafkaAdmin:
                     raise BrokerError(f"Kafka does not tell where topic {topic!r} ends")
                 consumer.poll(timeout_ms=100)
             return {at.partition: consumer.highwater(at) for at in partitions}
-        finally:
-            consumer.close()
 
     def lag(self, group: str, topic: str) -> int:
         """Count the records of `topic` that `group` has not committed.

@@ -63,6 +63,9 @@ class RulesPage:
                     source, events=["mousedown", "mouseup"], on_mouse=self._mouse, sanitize=False
                 ).classes("canvas")
                 self._image.on("loaded", self._loaded, ["width", "height"])
+                words = json.dumps(f"Last picture of camera {self._camera}, with its rules")
+                name = f"getHtmlElement({self._image.id}).querySelector('img').alt = {words}"
+                self._image.on("loaded", js_handler=f"() => {{ {name} }}")
                 self._hint = ui.label("").classes("hint")
             with ui.element("aside").classes("sheet").props('aria-label="Rules"'):
                 self._lists = ui.column().classes("body")
@@ -87,8 +90,6 @@ class RulesPage:
     # -- drawing ------------------------------------------------------------------------------
     def _loaded(self, event: events.GenericEventArguments) -> None:
         self._size = int(event.args["width"]), int(event.args["height"])
-        words = json.dumps(f"Last picture of camera {self._camera}, with its zones and lines")
-        ui.run_javascript(f"getHtmlElement({self._image.id}).querySelector('img').alt = {words}")
         self._show()
 
     def _mouse(self, event: events.MouseEventArguments) -> None:
