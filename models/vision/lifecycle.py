@@ -201,6 +201,7 @@ class Turn:
     def _tell(self, watch: Watch, subject: Subject, status: Literal["new", "update"]) -> None:
         self.events.append(
             tell(
+                self._book,
                 self._rule,
                 watch,
                 status,
@@ -215,6 +216,7 @@ class Turn:
     def _tell_end(self, watch: Watch, cause: Cause) -> None:
         self.events.append(
             tell_end(
+                self._book,
                 self._rule.name,
                 self._rule,
                 watch,

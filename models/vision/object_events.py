@@ -7,11 +7,13 @@ from typing import Literal
 import msgspec
 
 from models.vision.rule_state import Box, Watch
-from models.vision.rules_file import Count, Cross, Enter, Left, Loiter, Rule
+from models.vision.rules_file import NOWHERE, Count, Cross, Enter, Left, Loiter, Rule, RuleBook
+from models.vision.zones import Points
 
 Status = Literal["new", "update", "end"]
 Cause = Literal["left", "gone", "too long", "off schedule", "rule removed", "closed"]
 Evidence = dict[str, float | int | str]
+Track = tuple[tuple[float, float], ...]
 
 
 class ObjectEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +31,8 @@ class ObjectEvent(msgspec.Struct, frozen=True, kw_only=True):
         confidence: of the detector, in [0, 1].
         box: x1, y1, x2, y2 in shares of the frame, where it was seen last.
         path: where its foot was until now, in shares of the frame; none of a count.
+        place: name of the rule's zone or line; empty where it has none, or is gone.
+        outline: corners of the zone or ends of the line, in shares of the frame.
         quality: of this frame as a picture of it, in [0, 1]; 0 at the end.
         started_ms: time of the frame of `new`.
         updated_ms: time of this frame.
@@ -48,7 +52,9 @@ class ObjectEvent(msgspec.Struct, frozen=True, kw_only=True):
     class_name: str
     confidence: float
     box: Box
-    path: tuple[tuple[float, float], ...] = ()
+    path: Track = ()
+    place: str = ""
+    outline: Track = ()
     quality: float
     started_ms: int
     updated_ms: int
@@ -59,6 +65,7 @@ class ObjectEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def tell(
+    book: RuleBook,
     rule: Rule,
     watch: Watch,
     status: Literal["new", "update"],
@@ -72,6 +79,7 @@ def tell(
     """`new` or `update` of an open watch.
 
     Args:
+        book: where the rule's zone or line is.
         rule: that it belongs to.
         watch: as it is after this frame.
         status: what to tell.
@@ -83,6 +91,7 @@ def tell(
     """
     reason, evidence = _words(rule, watch, class_name, number, lasted_s)
     evidence["confidence"] = round(watch.confidence, 4)
+    place, outline = book.drawn(rule)
     return ObjectEvent(
         rule=rule.name,
         kind=type(rule).__name__.lower(),
@@ -95,6 +104,8 @@ def tell(
         confidence=watch.confidence,
         box=watch.box,
         path=_points(watch.path),
+        place=place,
+        outline=_corners(outline),
         quality=quality,
         started_ms=watch.started_ms,
         updated_ms=time_ms,
@@ -104,6 +115,7 @@ def tell(
 
 
 def tell_end(
+    book: RuleBook,
     name: str,
     rule: Rule | None,
     watch: Watch,
@@ -114,6 +126,7 @@ def tell_end(
     time_ms: int,
 ) -> ObjectEvent:
     """`end` of an open watch of the rule called `name`, which may be gone from the file."""
+    place, outline = book.drawn(rule) if rule else ("", NOWHERE)
     return ObjectEvent(
         rule=name,
         kind=type(rule).__name__.lower() if rule else None,
@@ -126,6 +139,8 @@ def tell_end(
         confidence=watch.confidence,
         box=watch.box,
         path=_points(watch.path),
+        place=place,
+        outline=_corners(outline),
         quality=0.0,
         started_ms=watch.started_ms,
         updated_ms=time_ms,
@@ -136,7 +151,11 @@ def tell_end(
     )
 
 
-def _points(path: bytes) -> tuple[tuple[float, float], ...]:
+def _corners(outline: Points) -> Track:
+    return tuple((round(x, 4), round(y, 4)) for x, y in outline.tolist())
+
+
+def _points(path: bytes) -> Track:
     shares = [round(at / 255, 3) for at in path]
     return tuple(zip(shares[::2], shares[1::2], strict=True))
 

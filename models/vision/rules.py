@@ -85,6 +85,7 @@ def _ends(
     rules = {rule.name: rule for rule in book.rules}
     return [
         tell_end(
+            book,
             name,
             rules.get(name),
             watch,

@@ -127,6 +127,9 @@ class RulesFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     time_zone: str = "UTC"
 
 
+NOWHERE: Points = np.empty((0, 2))
+
+
 class RuleBook(msgspec.Struct, frozen=True, kw_only=True):
     """The rules of all cameras.
 
@@ -148,6 +151,12 @@ class RuleBook(msgspec.Struct, frozen=True, kw_only=True):
         """Those that hold for one camera."""
         rules = tuple(rule for rule in self.rules if rule.holds_for(camera_id))
         return msgspec.structs.replace(self, rules=rules)
+
+    def drawn(self, rule: Rule) -> tuple[str, Points]:
+        """Name of the zone or line of a rule, and its corners or ends; empty where it has none."""
+        if isinstance(rule, Cross):
+            return rule.line, self.lines[rule.line]
+        return rule.zone, self.zones.get(rule.zone, NOWHERE)
 
     def class_name(self, class_id: int) -> str:
         """Of an object; its number where the detector that saw it had more classes."""

@@ -12,7 +12,7 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from models.vision.object_events import ObjectEvent
+from models.vision.object_events import ObjectEvent, Track
 from streams.alerts.envelope import Severity, alert_id, event_id
 from streams.schemas import Alert, ModelRef, Reason, Scalar, Source
 
@@ -120,8 +120,11 @@ def build_object_alert(
         "confidence": round(event.confidence, 4),
         **{name: round(at, 4) for name, at in zip(BOX_FIELDS, event.box, strict=True)},
     }
+    if event.outline:
+        detail["line" if event.kind == "cross" else "zone"] = event.place
+        detail["outline"] = _points(event.outline)
     if len(event.path) > 1:
-        detail["path"] = " ".join(f"{x:g},{y:g}" for x, y in event.path)
+        detail["path"] = _points(event.path)
     if event.cause is not None:
         detail["cause"] = event.cause
     return Alert(
@@ -146,6 +149,10 @@ def build_object_alert(
         detail=detail,
         traceparent=traceparent,
     )
+
+
+def _points(track: Track) -> str:
+    return " ".join(f"{x:g},{y:g}" for x, y in track)
 
 
 def end_of_lost(alert: Alert, processed_at: int) -> Alert:

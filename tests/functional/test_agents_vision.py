@@ -69,6 +69,8 @@ def test_who_walks_through_the_picture_is_one_alert_of_each_rule(rules: Path) ->
     assert first.entity == "gate"
     assert first.model == vision.MODEL
     assert first.reasons[0].code == "enter"
+    assert second.detail["zone"] == "right"
+    assert second.detail["outline"] == "0.5,0 1,0 1,1 0.5,1"
     assert 0 <= float(first.detail["x1"]) < float(first.detail["x2"]) <= 1  # type: ignore[arg-type]
 
 

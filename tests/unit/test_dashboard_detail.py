@@ -5,28 +5,34 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from streams.dashboard.pages.detail import path_of
+from streams.dashboard.pages.detail import scene_of
 from streams.schemas import Alert
 from tests.dashboard import an_object
 
 
-def with_path(path: str) -> Alert:
+def with_points(points: str, name: str = "path") -> Alert:
     alert = an_object(1)
-    return replace(alert, detail={**alert.detail, "path": path})
+    return replace(alert, detail={**alert.detail, name: points})
 
 
 def test_the_way_of_an_object_is_a_line_over_the_picture() -> None:
-    drawn = path_of(with_path("0.1,0.9 0.25,0.805 1,0"))
-    assert 'points="10.0,90.0 25.0,80.5 100.0,0.0"' in drawn
+    drawn = scene_of(with_points("0.1,0.9 0.25,0.805 1,0"))
+    assert '<polyline class="path" points="10.0,90.0 25.0,80.5 100.0,0.0"/>' in drawn
+
+
+def test_the_zone_of_its_rule_is_drawn_with_its_corners() -> None:
+    drawn = scene_of(with_points("0,0 0.5,0 0.5,1", "outline"))
+    assert '<polygon class="place" points="0.0,0.0 50.0,0.0 50.0,100.0"/>' in drawn
 
 
 @pytest.mark.parametrize(
-    "path",
+    "points",
     ["", "0.5,0.5", '"><script>alert(1)</script>', "nan,nan inf,1", "0.1,0.2x 0.3,0.4", "-1,2 3,4"],
 )
-def test_nothing_is_drawn_where_there_is_no_way(path: str) -> None:
-    assert path_of(with_path(path)) == ""
+@pytest.mark.parametrize("name", ["path", "outline"])
+def test_nothing_is_drawn_of_what_are_no_points(points: str, name: str) -> None:
+    assert scene_of(with_points(points, name)) == ""
 
 
-def test_an_alert_without_a_way_has_none() -> None:
-    assert path_of(an_object(1)) == ""
+def test_of_an_alert_without_a_zone_or_a_way_nothing_is_drawn() -> None:
+    assert scene_of(an_object(1)) == ""

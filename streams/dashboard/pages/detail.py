@@ -26,7 +26,7 @@ from streams.dashboard.pages.words import (
     value_of,
 )
 from streams.dashboard.view.records import OUTCOMES, ViewedAlert
-from streams.schemas import Action, Alert
+from streams.schemas import Action, Alert, Scalar
 
 _POINT: Final = re.compile(r"(?<![^ ])([01](?:\.\d{1,6})?),([01](?:\.\d{1,6})?)(?![^ ])")
 
@@ -91,19 +91,29 @@ def _picture(alert: Alert) -> None:
     what = f"{alert.detail.get('class')} before camera {alert.entity}"
     with ui.element("div").classes("picture"):
         ui.image(source).props["alt"] = what
-        ui.html(path_of(alert), sanitize=False).classes("boxes")  # numbers alone
+        ui.html(scene_of(alert), sanitize=False).classes("boxes")  # numbers alone
 
 
-def path_of(alert: Alert) -> str:
-    """Draw the way that an object took, in shares of the picture; nothing where it took none."""
-    points = _POINT.findall(str(alert.detail.get("path", "")))
-    if len(points) < 2:
+def scene_of(alert: Alert) -> str:
+    """Draw the rule's zone or line and the way that the object took, in shares of the picture."""
+    outline, way = (_drawn(alert.detail.get(name)) for name in ("outline", "path"))
+    shapes = [
+        f'<polygon class="place" points="{outline}"/>' if outline else "",
+        f'<polyline class="path" points="{way}"/>' if way else "",
+    ]
+    if not any(shapes):
         return ""
-    way = " ".join(f"{100 * float(x):.1f},{100 * float(y):.1f}" for x, y in points)
     return (
         '<svg viewBox="0 0 100 100" preserveAspectRatio="none" width="100%" height="100%">'
-        f'<polyline class="path" points="{way}"/></svg>'
+        f"{''.join(shapes)}</svg>"
     )
+
+
+def _drawn(points: Scalar) -> str:
+    """Points of an alert as SVG has them; nothing where there are fewer than two."""
+    found = _POINT.findall(str(points))
+    drawn = [f"{100 * float(x):.1f},{100 * float(y):.1f}" for x, y in found]
+    return " ".join(drawn) if len(drawn) > 1 else ""
 
 
 def box_of(alert: Alert) -> str:
@@ -155,6 +165,9 @@ def _facts(visit: Visit, viewed: ViewedAlert) -> None:
     else:
         facts["Began"] = visit.clock.moment(alert.started_at)
         facts["Ended"] = "goes on" if alert.ended_at is None else visit.clock.moment(alert.ended_at)
+        for name in ("zone", "line"):
+            if name in alert.detail:
+                facts[name.title()] = str(alert.detail[name])
         facts["Track"] = str(alert.detail.get("track") or alert.detail.get("tracker_id") or "")
     facts["Model"] = f"{alert.model.name} {alert.model.version} ({alert.model.sha256[:8]})"
     if alert.rebuilding:

@@ -66,6 +66,21 @@ def test_an_entry_is_told_at_once_and_ends_when_the_object_has_left() -> None:
     assert end.ended_ms == START_MS + 3000  # more than two seconds after it was inside
 
 
+def test_an_event_says_which_zone_or_line_it_is_about_and_where_that_is() -> None:
+    camera = Camera(book(ENTER, CROSS, LEFT))
+    told = camera.see(
+        [
+            both(tracks((1, x, 0.5)), tracks((9, OUTSIDE, 0.5), class_id=SUITCASE))
+            for x in (0.6, 0.6, *[0.4] * 20, *[0.6] * 20)
+        ]
+    )
+    places = {(e.rule, e.status): (e.place, e.outline) for e in told}
+    west = "west", ((0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0))
+    assert places["yard", "new"] == places["yard", "end"] == west
+    assert places["gate", "new"] == ("middle", ((0.5, 0.0), (0.5, 1.0)))
+    assert places["bag", "new"] == ("", ())
+
+
 def test_an_event_says_the_way_that_its_object_took_while_the_rule_applied() -> None:
     camera = Camera(book(ENTER))
     camera.see([tracks((7, OUTSIDE, 0.5))])
