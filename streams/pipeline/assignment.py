@@ -211,9 +211,10 @@ class Assignment:
     async def _is_lost(self, partition: int, marker: int | None, commit: int | None) -> bool:
         """Whether records were committed that the state has not seen.
 
-        A commit runs past transaction markers, of which nothing comes to the store.
+        A commit runs past transaction markers, of which nothing comes to the store. One at 0 is
+        that of a beginning.
         """
-        if commit is None or (marker is not None and marker + 1 >= commit):
+        if not commit or (marker is not None and marker + 1 >= commit):
             return False
         if marker is None:
             return True

@@ -203,6 +203,9 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is Any to mypy
         # 3. One seek each; nothing was delivered from anywhere else in between.
         await self._thread.restart_from(starts)
         self._placed = generation
+        # 4. Where a partition was begun is on record even if nothing ever comes: what retention
+        #    takes before it is read would be missed by nobody.
+        self._owed.update({tp: at for tp, at in starts.items() if committed[tp] is None})
         return committed
 
     async def _start_positions(self, committed: Mapping[TP, int | None]) -> Mapping[TP, int]:

@@ -386,6 +386,19 @@ def test_faust_seeks_through_seek_to_committed_and_keeps_the_commit_as_floor() -
     on_a_bench(scenario)
 
 
+def test_where_a_partition_was_begun_is_committed_though_nothing_comes() -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.consumer._placed = None  # a rebalance
+        bench.app.start_positions = start_at(0)
+        await bench.consumer.perform_seek()
+        await bench.consumer.commit()
+        assert bench.thread.commits == [{PARTITION: 0}]
+        await bench.consumer.commit()
+        assert len(bench.thread.commits) == 1
+
+    on_a_bench(scenario)
+
+
 def start_at(offset: int, asked: list[Any] | None = None) -> Any:
     async def start_positions(committed: Mapping[TP, int | None]) -> Mapping[TP, int]:
         if asked is not None:

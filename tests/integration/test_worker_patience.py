@@ -10,6 +10,7 @@ import pytest
 from kafka import KafkaAdminClient, TopicPartition
 
 from models.fraud.simulator import SimulatorConfig, simulate
+from streams.admin import connect
 from streams.devstack import KafkaBroker, RedisServer
 from streams.errors import RESTART
 from streams.producers.records import transaction_records
@@ -34,9 +35,9 @@ def payments(count: int) -> list[Produced]:
     return [Produced(value, key) for key, value in transaction_records(rows, "EUR")]
 
 
-def test_a_partition_whose_records_retention_deleted_is_no_standstill(bed: Bed) -> None:
+def delete_all(bed: Bed) -> None:
+    """Do what retention does."""
     topic = bed.settings.topics.transactions
-    bed.produce(topic, payments(200))
     admin = KafkaAdminClient(bootstrap_servers=bed.settings.kafka.bootstrap_servers)
     try:
         admin.delete_records(
@@ -45,12 +46,32 @@ def test_a_partition_whose_records_retention_deleted_is_no_standstill(bed: Bed) 
     finally:
         admin.close()
 
+
+def test_a_partition_whose_records_retention_deleted_is_no_standstill(bed: Bed) -> None:
+    bed.produce(bed.settings.topics.transactions, payments(200))
+    delete_all(bed)
     with bed.worker(TOCSIN_DELIVERY__STUCK_AFTER_S="2") as worker:
         worker.until_ready()
         time.sleep(5)
         assert worker.status is None, worker.log
         assert worker.metric("tocsin_lag_records") == 0
         assert worker.reasons() == []
+
+
+def test_the_first_records_of_all_are_missed_when_retention_takes_them_unread(bed: Bed) -> None:
+    topic, group = bed.settings.topics.transactions, bed.settings.fraud.group
+    with bed.worker() as worker, connect(bed.settings.kafka) as cluster:
+        worker.until_ready()
+        begun = dict.fromkeys(bed.ends(topic), 0)
+        worker.until(lambda: cluster.committed(group, topic) == begun, "a place to go on from")
+    bed.produce(topic, payments(200))
+    delete_all(bed)
+    with bed.worker() as worker:
+        worker.until_ready()
+        assert worker.metric("tocsin_gone_records_total") == 200
+        for partition, end in bed.ends(topic).items():
+            told = f"partition {partition} of {topic}: offsets 0 to {end - 1} are gone"
+            assert any(told in line for line in worker.log)
 
 
 def test_a_worker_told_to_stop_while_redis_is_away_gives_up_at_its_deadline(

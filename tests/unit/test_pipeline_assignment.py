@@ -113,6 +113,7 @@ def test_a_partition_starts_where_neither_commit_nor_state_is_passed_over(
     ("marker", "commit", "is_lost"),
     [
         (None, None, False),
+        (None, 0, False),  # it was begun, and nothing ever came
         (None, 50, True),
         (30, 50, True),
         (49, 50, False),
