@@ -18,9 +18,15 @@ from faust.types import TP
 
 from streams.schemas import Record
 
+MOST_BYTES = 8 * 2**20
+"""Of values that come out of compressed records at once: what has been fetched may unpack to a
+hundred times its size."""
+
+_AT_ONCE = 100
+
 
 class FetchedRecords(list[Record]):
-    """All that one response holds for one partition; empty if it held transaction markers only.
+    """What was taken of a response for one partition; empty if it held transaction markers only.
 
     `start` is the position that was fetched from, `next_offset` the one that follows, `move` the
     count of the partition's seeks at that time.
@@ -51,7 +57,8 @@ async def fetch(
 
     `partitions` gives the wanted ones, batch partitions first, ordinary ones second. It is asked
     again at each turn because backpressure may have removed one in the meantime. `max_records`
-    bounds ordinary partitions only; batches are bounded by the size of a fetch.
+    bounds ordinary partitions only; batches are bounded by the size of a fetch, and by `MOST_BYTES`
+    where they are compressed.
 
     Raises:
         KafkaError: what the broker answered for a partition, if there was nothing else to return.
@@ -89,19 +96,25 @@ def _take_batches(
         result = fetcher._records[tp]
         if not isinstance(result, FetchResult) and (taken or not raises):
             continue  # an error waits until there is nothing else to return
-        del fetcher._records[tp]
-        fetcher._notify(fetcher._wait_consume_future)  # fetch on
-        if not isinstance(result, FetchResult):
-            result.check_raise()
-        elif (records := take_all(result, move=moves(tp))) is not None:
-            taken[tp] = records
+        is_left = False
+        try:
+            if not isinstance(result, FetchResult):
+                result.check_raise()
+            elif (records := take(result, move=moves(tp))) is not None:
+                taken[tp] = records
+                is_left = result.has_more()
+        finally:
+            if not is_left:
+                del fetcher._records[tp]
+                fetcher._notify(fetcher._wait_consume_future)  # fetch on
     return taken
 
 
-def take_all(result: Any, *, move: int) -> FetchedRecords | None:
-    """Take every record of one response and move the position past them.
+def take(result: Any, *, move: int, most_bytes: int = MOST_BYTES) -> FetchedRecords | None:
+    """Take the records of one response and move the position past them.
 
-    None if the response is stale: the partition was paused, revoked or moved since.
+    Whoever leaves some, because they unpack to more than `most_bytes`, finds `result.has_more()`
+    and takes again. None if the response is stale: its partition was paused, revoked or moved.
 
     Raises:
         CorruptRecordException: a checksum differs; the position has not moved.
@@ -115,23 +128,32 @@ def take_all(result: Any, *, move: int) -> FetchedRecords | None:
         start = partition.next_fetch_offset
         if partition._isolation_level == READ_COMMITTED:
             # aiokafka filters aborted transactions as it unpacks: leave that to it.
-            records = result.getall()
+            records, left = [], most_bytes
+            while result.has_more() and left > 0:
+                some = result.getall(_AT_ONCE)
+                left -= _size(some)
+                records += some
         else:
-            records = _unpack(partition)
+            records = _unpack(partition, most_bytes)
             result._update_position()
-            result._partition_records = None
+            if not partition._records.has_next():
+                result._partition_records = None
+    except BaseException:
+        result._partition_records = None
+        raise
     finally:
-        # An iterator that was not used up and its response hold each other, megabytes that would
-        # wait for a collection of old garbage.
-        partition._records_iterator = None
+        if not result.has_more():
+            # An iterator that was not used up and its response hold each other, megabytes that
+            # would wait for a collection of old garbage.
+            partition._records_iterator = None
     position = result._assignment.state_value(result._topic_partition).position
     return FetchedRecords(records, start=start, next_offset=position, move=move)
 
 
-def _unpack(partition: Any) -> list[Record]:
+def _unpack(partition: Any, most_bytes: int) -> list[Record]:
     records: list[Record] = []
-    position = partition.next_fetch_offset
-    while partition._records.has_next():
+    position, left = partition.next_fetch_offset, most_bytes
+    while left > 0 and partition._records.has_next():
         batch = partition._records.next_batch()
         if partition._check_crcs and not batch.validate_crc():
             raise CorruptRecordException(f"Invalid CRC - {partition._tp}")
@@ -140,7 +162,13 @@ def _unpack(partition: Any) -> list[Record]:
             if unpacked and unpacked[0].offset < position:
                 # A seek into the middle of a stored batch brings the whole of it.
                 unpacked = [record for record in unpacked if record.offset >= position]
+            if batch.compression_type:
+                left -= _size(unpacked)
             records += unpacked
         position = batch.next_offset
     partition.next_fetch_offset = position
     return records
+
+
+def _size(records: list[Any]) -> int:
+    return sum(len(record.value) for record in records if record.value is not None)

@@ -23,7 +23,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
 
-from streams.transport.fetch import FetchedRecords, fetch, take_all
+from streams.transport.fetch import FetchedRecords, fetch, take
 
 PARTITION, OTHER = TopicPartition("transactions", 0), TopicPartition("transactions", 1)
 PLAIN = TopicPartition("audit", 0)
@@ -103,7 +103,7 @@ async def both(*batches: bytes, **options: Any) -> tuple[FetchResult, FetchedRec
     """Read the same response twice: as aiokafka does, and as we do."""
     theirs, ours = response(*batches, **options), response(*batches, **options)
     expected = theirs.getall()
-    taken = take_all(ours, move=3)
+    taken = take(ours, move=3)
     assert taken is not None
     assert plain(taken) == plain(expected)
     assert position(ours) == position(theirs) == taken.next_offset
@@ -165,13 +165,45 @@ def test_read_committed_is_left_to_aiokafka() -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("isolation", [READ_COMMITTED, READ_UNCOMMITTED])
+def test_what_unpacks_to_more_is_taken_in_parts_that_make_the_whole(isolation: int) -> None:
+    async def scenario() -> None:
+        batches = [
+            *(stored(base, 60, compression=3) for base in range(0, 240, 60)),
+            stored(240, 1, control=True),
+        ]
+        whole = response(*batches, isolation=isolation).getall()
+        ours, parts = response(*batches, isolation=isolation), []
+        while ours.has_more():
+            taken = take(ours, move=0, most_bytes=1)
+            assert taken is not None
+            assert taken.start == (parts[-1].next_offset if parts else 0)
+            assert position(ours) == taken.next_offset
+            parts.append(taken)
+        assert len(parts) > 2
+        assert plain(record for part in parts for record in part) == plain(whole)
+        assert position(ours) == 241
+        assert ours._partition_records is None
+
+    asyncio.run(scenario())
+
+
+def test_what_is_not_compressed_is_bounded_by_the_fetch_alone() -> None:
+    async def scenario() -> None:
+        taken = take(response(stored(0, 60), stored(60, 60)), move=0, most_bytes=1)
+        assert taken is not None
+        assert len(taken) == 120
+
+    asyncio.run(scenario())
+
+
 def test_a_damaged_batch_raises_and_leaves_the_position() -> None:
     async def scenario() -> None:
         damaged = bytearray(stored(0, 5))
         damaged[-2] ^= 0xFF
         result = response(bytes(damaged))
         with pytest.raises(CorruptRecordException):
-            take_all(result, move=0)
+            take(result, move=0)
         assert position(result) == 0
 
     asyncio.run(scenario())
@@ -185,7 +217,7 @@ def test_a_response_is_freed_without_the_garbage_collector(sought: int) -> None:
         held = weakref.ref(result._partition_records)
         gc.disable()
         try:
-            assert (take_all(result, move=0) is None) == bool(sought)
+            assert (take(result, move=0) is None) == bool(sought)
             assert held() is None
         finally:
             gc.enable()
@@ -197,7 +229,7 @@ def test_a_response_from_before_a_seek_is_not_taken() -> None:
     async def scenario() -> None:
         result = response(stored(0, 5))
         result._assignment.state_value(PARTITION).seek(100)
-        assert take_all(result, move=0) is None
+        assert take(result, move=0) is None
         assert position(result) == 100
 
     asyncio.run(scenario())
@@ -207,7 +239,7 @@ def test_a_response_of_a_revoked_partition_is_not_taken() -> None:
     async def scenario() -> None:
         result = response(stored(0, 5))
         result._assignment._unassign()
-        assert take_all(result, move=0) is None
+        assert take(result, move=0) is None
 
     asyncio.run(scenario())
 
@@ -279,6 +311,22 @@ def test_every_batch_partition_is_taken_and_refilled() -> None:
         assert {tp: len(records) for tp, records in taken.items()} == {PARTITION: 2, OTHER: 2}
         assert fetcher.refills == 2
         assert not fetcher._records
+
+    asyncio.run(scenario())
+
+
+def test_what_was_left_of_a_response_is_taken_before_more_is_fetched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(take, "__kwdefaults__", {"most_bytes": 1})
+
+    async def scenario() -> None:
+        fetcher = FakeFetcher()
+        fetcher._records[PARTITION] = response(*(stored(at, 9, compression=3) for at in (0, 9)))
+        assert [record.offset for record in (await fetched(fetcher))[PARTITION]] == [*range(9)]
+        assert (fetcher.refills, set(fetcher._records)) == (0, {PARTITION})
+        assert [record.offset for record in (await fetched(fetcher))[PARTITION]] == [*range(9, 18)]
+        assert (fetcher.refills, set(fetcher._records)) == (1, set())
 
     asyncio.run(scenario())
 

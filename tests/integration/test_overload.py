@@ -6,12 +6,14 @@ Workers run under RLIMIT_DATA: one that asks for more memory than that dies of i
 from __future__ import annotations
 
 import json
+import struct
 import subprocess
 import sys
 import time
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,9 +45,13 @@ BOUNDED = (
 _RUN = "import runpy, sys; runpy.run_path(sys.argv.pop(1), run_name='__main__')"
 BOUNDED_BLOBS = (sys.executable, "-c", _LIMITED + _RUN, BLOBS[1])
 
+BEYOND_MIB = 1024
+"""What is sent has more, so who holds it all goes beyond the limit."""
+
 HOT = "card-0"
 EVERYTHING = 2_000_000
 STORM = 60_000
+GIANTS = BEYOND_MIB // 10 + 1
 DRAIN_S = 600.0
 SLOW_ALERTS, SLOW_BYTES_PER_S = 20_000, 400_000
 
@@ -138,12 +144,25 @@ def test_two_million_payments_half_of_them_of_one_card_are_applied_in_bounded_me
     held(bed, sent)
 
 
+def heavy(picture: bytes | None) -> bytes | None:
+    """The same JPEG with comments of 240 KB, about what a camera's picture has."""
+    if picture is None:
+        return None
+    assert picture.startswith(b"\xff\xd8")
+    comment = b"\xff\xfe" + struct.pack(">H", 60_002) + bytes(60_000)
+    return picture[:2] + 4 * comment + picture[2:]
+
+
 def test_five_thousand_frames_are_looked_at_in_bounded_memory(
     real_stack: Stack, namespace: str, tmp_path: Path
 ) -> None:
     bed = vision_bed(*real_stack, namespace, tmp_path)
     people = -(-5000 // len(PASSING))
-    frames = passages(people, begun_ms=now_ms() - 600_000, cameras=["gate"])
+    frames = [
+        replace(one, value=heavy(one.value))
+        for one in passages(people, begun_ms=now_ms() - 600_000, cameras=["gate"])
+    ]
+    assert sum(len(one.value or b"") for one in frames) > BEYOND_MIB * MIB
     bed.produce(bed.settings.topics.frames, frames)
     with bed.worker("vision", command=BOUNDED_BLOBS) as worker:
         worker.until_ready()
@@ -181,19 +200,19 @@ def committed(bed: Bed) -> dict[int, int]:
 def test_records_of_ten_megabytes_are_buried_whole_in_bounded_memory(bed: Bed) -> None:
     giant = b'{"tx_id": "%s"' % (b"x" * 10 * MIB)
     good = list(rounds(1000))
-    records = [*good[:500], *((key, at, giant) for key, at, _ in good[:40]), *good[500:]]
+    records = [*good[:500], *((key, at, giant) for key, at, _ in good[:GIANTS]), *good[500:]]
     sent = send(bed, records)
     dead = f"{bed.settings.topics.transactions}{bed.settings.topics.dead_suffix}"
     with bed.worker(command=BOUNDED) as worker:
         worker.until_ready()
         drained(bed, worker)
         most = peak_rss_mib(worker.pid)
-        assert worker.metric("tocsin_dead_letters_total") == 40
+        assert worker.metric("tocsin_dead_letters_total") == GIANTS
         assert worker.stop() == 0
-    print(f"40 records of 10 MiB: at most {most:,.0f} MiB resident")
+    print(f"{GIANTS} records of 10 MiB: at most {most:,.0f} MiB resident")
     letters = [record.value for record in bed.read(dead)]
-    assert letters == [giant] * 40
-    sent.subtract((at, key) for key, at, _ in good[:40])
+    assert letters == [giant] * GIANTS
+    sent.subtract((at, key) for key, at, _ in good[:GIANTS])
     held(bed, sent)
 
 
