@@ -46,10 +46,10 @@ def network_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_network(tmp_path_factory.mktemp("network") / "chaos", seed=11)
 
 
-def make_network(stem: Path, *, seed: int) -> Path:
+def make_network(stem: Path, *, seed: int, hidden: int = 32) -> Path:
     """Write such a network; return its manifest."""
     torch.manual_seed(seed)
-    network = FraudNetwork(FraudNetworkConfig(hidden=32, head=32))
+    network = FraudNetwork(FraudNetworkConfig(hidden=hidden, head=32))
     with torch.no_grad():
         network.out.weight.mul_(30.0)
         network.rows.weight.normal_(0.0, 0.1)

@@ -26,7 +26,9 @@ def test_another_network_takes_over_beside_the_old_one_and_gives_way_to_it_again
     make_case: MakeCase, make_drill: MakeDrill, case: Case, real_stack: Stack, tmp_path: Path
 ) -> None:
     old = make_drill(case, real_stack.bootstrap, real_stack.redis_url)
-    other = make_case(case.stream, manifest=make_network(tmp_path / "other", seed=12))
+    # Its rows are wider: neither program can read what the other one stores.
+    network = make_network(tmp_path / "other", seed=12, hidden=48)
+    other = make_case(case.stream, manifest=network)
     assert other.expected.scores != case.expected.scores
 
     # 1. The new group begins where the old one is, while that one goes on.
