@@ -102,7 +102,7 @@ def read_manifest(path: Path) -> Manifest:
     path = _beside(path.with_suffix(""), ".json")
     try:
         return msgspec.json.decode(_read(path), type=Manifest)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ArtifactError(f"{path} is no model manifest: {error}") from error
 
 

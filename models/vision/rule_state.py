@@ -6,6 +6,8 @@ set back neither ends nor prolongs what happens before it.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 from models.errors import DataError
@@ -20,7 +22,10 @@ MAX_TRAILS = 1024  # ids that change all the time must not fill the memory
 
 WAITING, OPEN, SPENT = 0, 1, 2
 
-Box = tuple[float, float, float, float]
+Finite = Annotated[float, msgspec.Meta(ge=-1e300, le=1e300)]
+"""What is read back is neither infinite nor NaN."""
+
+Box = tuple[Finite, Finite, Finite, Finite]
 """x1, y1, x2, y2 in shares of the frame."""
 
 
@@ -35,11 +40,11 @@ class Trail(msgspec.Struct, frozen=True, array_like=True):
         still: clock since which it has been near `post`.
     """
 
-    anchor: tuple[float, float]
-    seen: float
-    born: float
-    post: tuple[float, float]
-    still: float
+    anchor: tuple[Finite, Finite]
+    seen: Finite
+    born: Finite
+    post: tuple[Finite, Finite]
+    still: Finite
 
 
 class Watch(msgspec.Struct, frozen=True, array_like=True):
@@ -69,17 +74,17 @@ class Watch(msgspec.Struct, frozen=True, array_like=True):
     track: int
     class_id: int
     phase: int
-    began: float
-    held: float
-    opened: float
-    told: float
+    began: Finite
+    held: Finite
+    opened: Finite
+    told: Finite
     started_ms: int
-    best: float
+    best: Finite
     box: Box
     home: Box
     still: bool
     side: int
-    confidence: float
+    confidence: Finite
     path: bytes = b""
 
 
@@ -99,7 +104,7 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
 
     class_id: int
     box: Box
-    until: float
+    until: Finite
 
 
 class RuleState(msgspec.Struct, frozen=True):
@@ -114,12 +119,12 @@ class RuleState(msgspec.Struct, frozen=True):
         opened: clock of the last `new`, by rule name.
     """
 
-    clock: float = 0.0
+    clock: Finite = 0.0
     time_ms: int | None = None
     trails: dict[int, Trail] = {}
     watches: dict[str, tuple[Watch, ...]] = {}
     places: dict[str, tuple[Place, ...]] = {}
-    opened: dict[str, float] = {}
+    opened: dict[str, Finite] = {}
     version: int = STATE_VERSION
 
 
@@ -140,9 +145,12 @@ def unpack_rules(packed: bytes) -> RuleState:
         version = msgspec.msgpack.decode(packed, type=_Version).version
         if version != STATE_VERSION:
             raise DataError(f"state of rules has version {version}, expected {STATE_VERSION}")
-        return msgspec.msgpack.decode(packed, type=RuleState)
-    except msgspec.DecodeError as error:
+        state = msgspec.msgpack.decode(packed, type=RuleState)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DataError(f"state of rules is damaged: {error}") from None
+    if any(len(watch.path) % 2 for several in state.watches.values() for watch in several):
+        raise DataError("state of rules is damaged: half a point")
+    return state
 
 
 class _Version(msgspec.Struct):

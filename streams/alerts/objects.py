@@ -13,6 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from models.vision.object_events import ObjectEvent, Track
+from models.vision.rule_state import Finite
 from streams.alerts.envelope import Severity, alert_id, event_id
 from streams.schemas import Alert, ModelRef, Reason, Scalar, Source
 
@@ -32,7 +33,7 @@ class OpenAlert(Struct, frozen=True, array_like=True):
     """The frame that opened it."""
 
     revision: int
-    score: float
+    score: Finite
     severity: Severity
     snapshot: str | None = None
 

@@ -20,6 +20,7 @@ from models.vision.track_state import TrackerState, new_state, pack_tracks, unpa
 from models.vision.tracker import TrackerConfig
 from streams.alerts.objects import OpenAlert, OpenAlerts
 from streams.errors import ForeignState
+from streams.schemas import DECODE_ERRORS
 
 log = logging.getLogger(__name__)
 
@@ -152,7 +153,7 @@ def _stored(packed: bytes) -> _Stored:
                 "run tocsin state rebuild"
             )
         return msgspec.msgpack.decode(packed, type=_Stored)
-    except msgspec.MsgspecError as error:
+    except DECODE_ERRORS as error:
         raise ForeignState(
             f"a camera's state is damaged: {error}: run tocsin state rebuild"
         ) from None

@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 
 from streams.errors import ForeignState
+from streams.schemas import DECODE_ERRORS
 from streams.state.store import StateStore
 
 T = TypeVar("T")
@@ -41,7 +42,7 @@ class PartitionValue(Generic[T]):
             return None
         try:
             return self._decode(value)
-        except msgspec.MsgspecError as error:
+        except DECODE_ERRORS as error:
             raise ForeignState(
                 f"the value {self._name!r} of partition {partition} is unreadable ({error}): "
                 "another version wrote it: run tocsin state rebuild"

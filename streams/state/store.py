@@ -12,6 +12,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.schemas import DECODE_ERRORS
+
 DIGEST_BYTES = 16
 """An entity is keyed by 128 bits of BLAKE2b of its id: fixed width, and no card id in a key."""
 
@@ -48,7 +50,7 @@ def differences(held: bytes | None, ours: bytes) -> str:
     """Say in what two encoded identities differ, as ``partitions 4, now 6``."""
     try:
         then, now = (msgspec.structs.asdict(Identity.decode(one or b"")) for one in (held, ours))
-    except msgspec.DecodeError:
+    except DECODE_ERRORS:
         return "it cannot be read"
     return ", ".join(
         f"{name} {str(then[name])[:_SHOWN]}, now {str(now[name])[:_SHOWN]}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,9 +13,12 @@ from hypothesis import strategies as st
 from models.fraud.features import CARD_STATE
 from models.fraud.profile import PROFILE
 from streams.errors import ForeignState
+from streams.state.open_cameras import load_open, open_blob
+from streams.state.outbox import Pending, load_outbox, outbox_blob
 from streams.state.sketch import ScoreSketch
 from streams.state.store import Identity, differences
 from streams.state.table import ROW_VERSION, parse_heads, parse_rows, row_dtype
+from tests.fuzz.inputs import damaged
 
 TAIL = 12
 
@@ -45,7 +50,45 @@ def test_sketches_of_another_kind_are_refused(values: list[bytes | None]) -> Non
         assert any(value is not None for value in values)
 
 
-@given(st.one_of(st.none(), st.binary(max_size=60)))
+OURS = Identity(group="g", cluster="c", topic="t", topic_id="x", partitions=1, model="m").encode()
+
+
+@given(st.one_of(st.none(), st.binary(max_size=60), damaged(OURS)))
 def test_an_identity_of_another_kind_can_still_be_told(held: bytes | None) -> None:
-    ours = Identity(group="g", cluster="c", topic="t", topic_id="x", partitions=1, model="m")
-    assert differences(held, ours.encode())
+    assert differences(held, OURS) or held == OURS
+
+
+def holding(value: bytes) -> Any:
+    """A store in which every partition has this value."""
+    return SimpleNamespace(load=lambda *_where: [value])
+
+
+PENDING = st.builds(
+    Pending,
+    st.text(max_size=9),
+    st.one_of(st.none(), st.binary(max_size=9)),
+    st.one_of(st.none(), st.binary(max_size=9)),
+    st.lists(st.tuples(st.text(max_size=5), st.one_of(st.none(), st.binary(max_size=5)))),
+)
+
+
+@given(st.lists(PENDING, max_size=3))
+def test_an_outbox_comes_back_as_it_was(pending: list[Pending]) -> None:
+    _, value = outbox_blob(pending)
+    assert load_outbox(holding(value), 0) == pending
+
+
+@given(st.dictionaries(st.text(max_size=9), st.integers(0, 2**62), max_size=3))
+def test_open_cameras_come_back_as_they_were(cameras: dict[str, int]) -> None:
+    _, value = open_blob(cameras)
+    assert load_open(holding(value), 0) == cameras
+
+
+NEARLY = st.lists(PENDING, max_size=3).map(lambda pending: outbox_blob(pending)[1])
+
+
+@given(st.one_of(st.binary(max_size=60), NEARLY.flatmap(damaged)))
+def test_what_is_no_outbox_is_refused(value: bytes) -> None:
+    for load in (load_outbox, load_open):
+        with suppress(ForeignState):
+            load(holding(value), 0)
