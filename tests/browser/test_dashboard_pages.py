@@ -94,6 +94,40 @@ def test_on_a_phone(chromium: Browser, dashboard: Dashboard, picture: Take) -> N
     phone.close()
 
 
+@pytest.mark.parametrize(
+    ("scheme", "width", "height"),
+    [("dark", 390, 844), ("light", 390, 844), ("dark", 2560, 1440)],
+    ids=["a phone at night", "a phone by day", "a wall"],
+)
+def test_every_page_fits_a_phone_and_a_wall_and_is_accessible(
+    chromium: Browser, dashboard: Dashboard, scheme: Any, width: int, height: int
+) -> None:
+    is_phone = width < 1000
+    screen = chromium.new_context(
+        viewport={"width": width, "height": height},
+        color_scheme=scheme,
+        is_mobile=is_phone,
+        has_touch=is_phone,
+    )
+    screen.set_default_timeout(WAIT_MS)
+    page = screen.new_page()
+    fraud, thing = (dashboard.alerts(kind=kind)[0]["id"] for kind in ("fraud", "object"))
+    shown = {
+        "/": ROW,
+        f"/alerts/{fraud}": ".payments tr.this",
+        f"/alerts/{thing}": ".picture polygon.place",
+        "/cameras": ".tile img",
+        "/cameras/street/rules": "svg .zone",
+        "/health": ".charts .panel",
+    }
+    for address, what in shown.items():
+        page.goto(f"{dashboard.address}{address}")
+        page.locator(what).first.wait_for(state="attached")  # of no width, where it is upright
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, address
+        accessible(page)
+    screen.close()
+
+
 def test_times_are_in_the_zone_of_who_looks(page: Page, dashboard: Dashboard) -> None:
     open_list(page, dashboard)
     page.keyboard.press("j")
@@ -133,10 +167,19 @@ def test_decisions_by_keyboard_several_at_once_and_taken_back(
     dialog.get_by_text("Known customer or visitor").click()
     picture(page, "dismiss")
     dialog.get_by_role("button", name="Dismiss").click()
-    expect(page.locator(".status")).to_have_text("1 alerts")
+    expect(page.locator(".status")).to_have_text("1 alert")
     assert len(dashboard.alerts("keys", decision="dismissed")) == 2
     page.keyboard.press("u")
     expect(page.locator(".status")).to_have_text("3 alerts", timeout=WAIT_MS)
+    # Down, and up again to the one before; what is chosen is what would be suppressed.
+    page.locator(f'{ROW}[row-index="0"] [col-id="entity"]').click()
+    for key, index in (("j", 1), ("j", 2), ("k", 1)):
+        page.keyboard.press(key)
+        expect(page.locator(f"{ROW}.ag-row-selected")).to_have_attribute("row-index", str(index))
+    page.keyboard.press("s")
+    expect(dialog).to_contain_text("Suppress", timeout=WAIT_MS)
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
 
     said = [decode_label(record.value) for record in bed.read(bed.settings.topics.labels)]
     mine = [one for one in said if getattr(one, "card_id", "") == "keys"]
@@ -157,7 +200,7 @@ def test_what_is_chosen_stays_after_a_reload_and_in_a_link(
     open_list(page, dashboard)
     page.get_by_role("button", name="Fraud").click()
     page.get_by_label("Card or camera").fill("link")
-    expect(page.locator(".status")).to_have_text("1 alerts")
+    expect(page.locator(".status")).to_have_text("1 alert")
     page.get_by_label("Decision").click()
     page.get_by_role("option", name="Confirmed").click()
     expect(row(page, alerts[0].id)).to_have_count(1)
@@ -167,7 +210,7 @@ def test_what_is_chosen_stays_after_a_reload_and_in_a_link(
     other.goto(page.url)
     for one in (page, other):
         expect(row(one, alerts[0].id)).to_have_count(1)
-        expect(one.locator(".status")).to_have_text("1 alerts")
+        expect(one.locator(".status")).to_have_text("1 alert")
         expect(one.get_by_label("Card or camera")).to_have_value("link")
     other.close()
 
@@ -195,7 +238,7 @@ def test_what_is_decided_is_what_is_shown_and_nothing_behind_a_dialog(
     assert len(dashboard.alerts("pane", decision="undecided")) == 2
 
     page.locator(".detail").get_by_role("button", name="Confirm").click()
-    expect(page.locator(".status")).to_have_text("1 alerts")
+    expect(page.locator(".status")).to_have_text("1 alert")
     (confirmed,) = dashboard.alerts("pane", decision="confirmed")
     assert confirmed["id"] == alerts[0].id
 

@@ -187,7 +187,8 @@ class LiveList:
         self._grid.run_grid_method("applyTransactionAsync", steps)
         self._empty.set_visibility(not self._rows)
         more = "+" if self._rows.is_cut or self._cursor is not None else ""
-        self._status.set_text(f"{len(self._rows):,}{more} alerts")
+        one = len(self._rows) == 1 and not more
+        self._status.set_text(f"{len(self._rows):,}{more} {'alert' if one else 'alerts'}")
 
     # -- choosing and deciding ----------------------------------------------------------------
     async def _clicked(self, event: events.GenericEventArguments) -> None:

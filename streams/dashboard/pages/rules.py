@@ -64,8 +64,8 @@ class RulesPage:
                 ).classes("canvas")
                 self._image.on("loaded", self._loaded, ["width", "height"])
                 words = json.dumps(f"Last picture of camera {self._camera}, with its rules")
-                name = f"getHtmlElement({self._image.id}).querySelector('img').alt = {words}"
-                self._image.on("loaded", js_handler=f"() => {{ {name} }}")
+                name = f"(node) => {{ node.el.querySelector('img').alt = {words} }}"
+                self._image.on("vnodeMounted", js_handler=name)
                 self._hint = ui.label("").classes("hint")
             with ui.element("aside").classes("sheet").props('aria-label="Rules"'):
                 self._lists = ui.column().classes("body")
