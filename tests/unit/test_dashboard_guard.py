@@ -17,6 +17,7 @@ from streams.dashboard.access import guard
 from streams.dashboard.access.guard import Guard
 from streams.dashboard.access.sessions import Session
 from streams.dashboard.access.users import Principal, Users, new_token
+from streams.errors import StoreError
 from streams.settings import DashboardSettings
 
 TOKEN, KEPT = new_token()
@@ -89,6 +90,36 @@ def test_whoever_has_to_log_in_comes_back_to_the_page_that_was_wanted() -> None:
     assert sent_to("/alerts/a%2Fb?x=1") == "/login?to=%2Falerts%2Fa%252Fb%3Fx%3D1"
     assert sent_to("//evil.example") == "/login"
     assert get("/api/alerts", accept="text/html").status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("path", "accepted", "kind"),
+    [
+        ("/health", "text/html", "text/html; charset=utf-8"),
+        ("/health", "*/*", "application/json"),
+        ("/api/alerts", "text/html", "application/json"),
+    ],
+)
+def test_while_nobody_can_tell_who_asks_a_page_says_so_and_tries_again(
+    path: str, accepted: str, kind: str
+) -> None:
+    class Away:
+        async def find(self, name: str) -> None:
+            raise StoreError(f"Redis <b>{name}</b> does not answer")
+
+    async def scenario() -> httpx.Response:
+        transport = httpx.ASGITransport(guarded(echo, Away()))
+        cookies = {"tocsin_session": "ann"}
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://127.0.0.1", cookies=cookies
+        ) as client:
+            return await client.get(path, headers={"accept": accepted})
+
+    answer = asyncio.run(scenario())
+    assert (answer.status_code, answer.headers["content-type"]) == (503, kind)
+    is_page = kind.startswith("text/html")
+    assert ("Redis &lt;b&gt;ann" in answer.text) == is_page
+    assert ("tries again" in answer.text) == is_page
 
 
 @pytest.mark.parametrize(("kib", "headers"), [(17, {}), (1025, BEARER)])

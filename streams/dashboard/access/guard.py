@@ -15,12 +15,13 @@ import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
+from html import escape
 from http.cookies import CookieError, SimpleCookie
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from streams.dashboard.access.bind import allowed_hosts, is_allowed
@@ -68,7 +69,7 @@ class Guard:
         try:
             refusal = await self._refusal(scope, headers)
         except StoreError as error:
-            refusal = JSONResponse({"detail": str(error)}, 503, {"retry-after": "2"})
+            refusal = _unavailable(error, for_page=_wants_page(headers, scope["path"]))
         if scope["type"] == "websocket":
             if refusal is not None:
                 await send({"type": "websocket.close", "code": 1008, "reason": "refused"})
@@ -250,6 +251,27 @@ def cookie_of(headers: Mapping[str, str]) -> str | None:
 
 def _wants_page(headers: Headers, path: str) -> bool:
     return not path.startswith(("/api/", "/_")) and "text/html" in headers.get("accept", "")
+
+
+_LATER = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Tocsin</title>
+<meta http-equiv="refresh" content="5">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<link rel="icon" href="/assets/tocsin.svg">
+<link rel="stylesheet" href="/assets/dashboard.css"></head>
+<body class="login"><main role="status">
+<h1><img src="/assets/tocsin.svg" alt="" width="28" height="28">Not now</h1>
+<p>Nobody can tell who you are: {why}.</p><p>This page tries again every five seconds.</p>
+</main></body></html>
+"""
+
+
+def _unavailable(error: StoreError, *, for_page: bool) -> Response:
+    again = {"retry-after": "2"}
+    if for_page:
+        return HTMLResponse(_LATER.format(why=escape(str(error))), 503, again)
+    return JSONResponse({"detail": str(error)}, 503, again)
 
 
 def _refuse(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
