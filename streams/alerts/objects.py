@@ -36,6 +36,8 @@ class OpenAlert(Struct, frozen=True, array_like=True):
     score: Finite
     severity: Severity
     snapshot: str | None = None
+    why: Reason | None = None
+    """What the first message said; None of an alert from before this was kept."""
 
     @property
     def id(self) -> str:
@@ -64,7 +66,8 @@ class OpenAlerts:
         if event.status != "new":
             return self.go_on(event)
         thing = event.rule, event.tracker_id
-        alert = OpenAlert(*thing, source, 0, event.confidence, _severity(event))
+        severity, why = _severity(event), _reason(event)
+        alert = OpenAlert(*thing, source, 0, event.confidence, severity, why=why)
         self._open[thing] = alert
         return alert
 
@@ -100,7 +103,7 @@ def build_object_alert(
     processed_at: int,
     traceparent: str | None = None,
 ) -> Alert:
-    """Build the message on one event.
+    """Build the message on one event; an `end` says first why there was an alert at all.
 
     Args:
         alert: as `OpenAlerts.advance` gave it for the event.
@@ -111,7 +114,7 @@ def build_object_alert(
         processed_at: now, ms.
         traceparent: what the frame of the event came with.
     """
-    code = event.kind or "rule_removed"
+    why = [alert.why] if event.status == "end" and alert.why is not None else []
     detail: dict[str, Scalar] = {
         "camera_id": camera_id,
         "class": event.class_name,
@@ -145,11 +148,16 @@ def build_object_alert(
         processed_at=processed_at,
         source=alert.source,
         model=model,
-        reasons=[Reason(code, event.reason, event.confidence, {**event.evidence})],
+        reasons=[*why, _reason(event)],
         snapshot=alert.snapshot,
         detail=detail,
         traceparent=traceparent,
     )
+
+
+def _reason(event: ObjectEvent) -> Reason:
+    code = "ended" if event.status == "end" else event.kind or ""
+    return Reason(code, event.reason, event.confidence, {**event.evidence})
 
 
 def _points(track: Track) -> str:
@@ -167,7 +175,7 @@ def end_of_lost(alert: Alert, processed_at: int) -> Alert:
         status="end",
         ended_at=alert.updated_at,
         processed_at=processed_at,
-        reasons=[Reason("state_lost", text, 0.0)],
+        reasons=[*alert.reasons, Reason("state_lost", text, 0.0)],
         detail={**alert.detail, "cause": "state lost"},
     )
 

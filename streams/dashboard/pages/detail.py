@@ -39,10 +39,10 @@ def draw_alert(visit: Visit, decider: Decider, viewed: ViewedAlert, around: Arou
     if alert.kind == "object":
         _picture(alert)
     _reasons(alert)
+    _facts(visit, viewed)
     if alert.kind == "fraud":
         draw_card(visit, alert, around)
         draw_terminal(alert, around)
-    _facts(visit, viewed)
     _around(visit, viewed, around.alerts)
     _history(visit, viewed)
     _raw(alert)
@@ -63,9 +63,12 @@ def _head(visit: Visit, viewed: ViewedAlert) -> None:
     ui.label(headline(alert)).classes("headline").props('role="heading" aria-level="2"')
     ended = "" if viewed.is_open or alert.kind == "fraud" else f", for {_lasted(alert)}"
     now = round(time.time() * 1000)
-    ui.label(
-        f"{alert.entity} · {visit.clock.moment(viewed.opened)} ({ago(viewed.opened, now)}){ended}"
-    ).classes("sub")
+    score = f"score {alert.score:.3f} (alerts from {alert.threshold:.3f})"
+    if alert.kind == "fraud":
+        ui.label(f"{value_of(alert)} · terminal {place_of(alert)} · {score}").classes("stake")
+    what = "card" if alert.kind == "fraud" else "camera"
+    when = f"{visit.clock.moment(viewed.opened)} ({ago(viewed.opened, now)}){ended}"
+    ui.label(f"{what} {alert.entity} · {when}").classes("sub")
 
 
 def _act(visit: Visit, decider: Decider, alert: Alert) -> None:

@@ -61,7 +61,7 @@ def headline(alert: Alert) -> str:
     if not alert.reasons:
         return "Score above the threshold"
     text = alert.reasons[0].text
-    if alert.status == "end":  # it says how it ended
+    if alert.status == "end" and len(alert.reasons) == 1:  # of before ends said why, too
         text = f"{place_of(alert)}: {text.partition(': ')[2] or text}"
     return text[:1].upper() + text[1:]
 
