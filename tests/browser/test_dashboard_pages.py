@@ -349,7 +349,7 @@ def test_a_tile_says_what_its_picture_does_not_show(page: Page, bed: Bed) -> Non
         hall, attic = (page.locator(".tile", has_text=name) for name in ("hall", "attic"))
         expect(hall.locator("img")).to_be_visible()
         expect(hall.locator(".elsewhere")).to_have_text(
-            "Going on, not seen lately: A person entered 'gate'"
+            "Going on, place not known: A person entered 'gate'"
         )
         expect(hall.locator("rect.box")).to_have_count(0)
         expect(attic).to_contain_text("No picture")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from msgspec.structs import replace
 
-from streams.dashboard.pages.cameras import NEAR_MS, on_picture
+from streams.dashboard.pages.cameras import EXACT_MS, NEAR_MS, _is_late, on_picture
+from streams.dashboard.pages.detail import box_of
 from tests.dashboard import an_object
 
 
@@ -22,3 +24,12 @@ def test_a_box_is_drawn_on_a_picture_of_its_time_alone() -> None:
         [before, now, after],
         [long_ago],
     )
+
+
+@pytest.mark.parametrize(("ms", "is_late"), [(0, False), (EXACT_MS, False), (EXACT_MS + 1, True)])
+def test_a_box_that_is_not_of_the_pictures_moment_is_dashed(ms: int, is_late: bool) -> None:
+    box = {"x1": 0.1, "y1": 0.2, "x2": 0.3, "y2": 0.4}
+    alert = replace(an_object(1), event_time=1_000_000 - ms, detail=box)
+    drawn = box_of(alert, is_late=_is_late(alert, 1_000_000))
+    assert ('class="box late"' in drawn) == is_late
+    assert ('class="box"' in drawn) != is_late

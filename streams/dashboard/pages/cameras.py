@@ -23,6 +23,9 @@ EVERY_S: Final = 2.0
 NEAR_MS: Final = 2_000
 """From an alert's last message to the picture: with more between them its box frames nothing."""
 
+EXACT_MS: Final = 300
+"""With more between them whoever walks is beside the box, which is drawn dashed."""
+
 _NAMED: Final = 3
 _DROPPED: Final = ("late", "stale", "too often", "rejected")
 
@@ -85,6 +88,10 @@ def on_picture(alerts: Sequence[Alert], taken_at: int) -> tuple[list[Alert], lis
     return here, [alert for alert in alerts if alert not in here]
 
 
+def _is_late(alert: Alert, taken_at: int) -> bool:
+    return abs(alert.event_time - taken_at) > EXACT_MS
+
+
 class _Tile:
     def __init__(self, camera: str) -> None:
         self._camera = camera
@@ -124,8 +131,10 @@ class _Tile:
         else:
             self._with_picture(frame)
         here, others = ([], list(alerts)) if frame is None else on_picture(alerts, frame.taken_at)
-        self._boxes.set_content("".join(map(box_of, here)))
-        self._name(others)
+        taken_at = 0 if frame is None else frame.taken_at
+        boxes = [box_of(alert, is_late=_is_late(alert, taken_at)) for alert in here]
+        self._boxes.set_content("".join(boxes))
+        self._name(others, has_late=any(_is_late(alert, taken_at) for alert in here))
         self._state.set_text("up" if camera.up else "down")
         self._state.classes(replace=f"pill {'up' if camera.up else 'down'}")
         self._figures.set_text(self._rates(camera.frames, now))
@@ -163,12 +172,16 @@ class _Tile:
         self._why.set_text(why)
         self._nothing.set_visibility(True)
 
-    def _name(self, alerts: Sequence[Alert]) -> None:
+    def _name(self, alerts: Sequence[Alert], *, has_late: bool = False) -> None:
         """Name what goes on though its place on this picture is not known."""
         named = [headline(alert) for alert in alerts[:_NAMED]]
         more = f" and {len(alerts) - _NAMED} more" if len(alerts) > _NAMED else ""
-        self._elsewhere.set_text(f"Going on, not seen lately: {'; '.join(named)}{more}")
-        self._elsewhere.set_visibility(bool(alerts))
+        told = [
+            "Dashed: where it was a moment before or after this picture" if has_late else "",
+            f"Going on, place not known: {'; '.join(named)}{more}" if alerts else "",
+        ]
+        self._elsewhere.set_text(". ".join(filter(None, told)))
+        self._elsewhere.set_visibility(any(told))
 
     def _rates(self, frames: dict[str, float], now: float) -> str:
         before, self._before = self._before, (now, frames)
@@ -181,4 +194,4 @@ class _Tile:
             return max(gained, 0.0) / seconds
 
         every = rate(frames)
-        return f"{every:.1f} fps · {rate(_DROPPED):.1f} dropped"
+        return f"{every:.1f} fps · {rate(_DROPPED):.1f} dropped/s"

@@ -119,7 +119,7 @@ def _drawn(points: Scalar) -> str:
     return " ".join(drawn) if len(drawn) > 1 else ""
 
 
-def box_of(alert: Alert) -> str:
+def box_of(alert: Alert, *, is_late: bool = False) -> str:
     """Draw the box of what an alert is about, in shares of the picture; nothing without one."""
     box = [alert.detail.get(name) for name in BOX_FIELDS]
     if not all(isinstance(at, int | float) for at in box):
@@ -127,7 +127,7 @@ def box_of(alert: Alert) -> str:
     x1, y1, x2, y2 = (100 * float(at or 0) for at in box)
     return (
         f'<svg viewBox="0 0 100 100" preserveAspectRatio="none" width="100%" height="100%">'
-        f'<rect class="box" x="{x1:.2f}" y="{y1:.2f}" width="{x2 - x1:.2f}" '
+        f'<rect class="box{" late" * is_late}" x="{x1:.2f}" y="{y1:.2f}" width="{x2 - x1:.2f}" '
         f'height="{y2 - y1:.2f}"/></svg>'
     )
 
