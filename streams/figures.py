@@ -14,7 +14,7 @@ import hashlib
 import logging
 import math
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,7 +24,13 @@ from typing import Any, Self
 from streams.errors import TocsinError
 from streams.metrics import Metrics
 from streams.reading import read_topic
-from streams.schemas import DECODE_ERRORS, TransactionLabel, decode_alert, decode_label
+from streams.schemas import (
+    DECODE_ERRORS,
+    ObjectLabel,
+    TransactionLabel,
+    decode_alert,
+    decode_label,
+)
 from streams.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -36,6 +42,8 @@ MOST = 300_000
 
 EARLY = 100_000
 """Verdicts of no fraud on transactions without an alert, kept while theirs may still come."""
+
+MOST_RULES = 64
 
 REFRESH_S = 2.0
 RETRY_S = 15.0
@@ -122,6 +130,41 @@ class VerdictTally:
             del known[tx]
 
 
+class RuleTally:
+    """Counts verdicts on object alerts by the rule that raised them, over `days` of verdicts.
+
+    An alert's id names its rule, so the alerts need not be read.
+    """
+
+    def __init__(self, days: float, *, most: int = MOST) -> None:
+        self._span_ms, self._most = round(days * DAY_MS), most
+        self._verdicts: dict[str, tuple[int, bool | None]] = {}  # by alert
+        self._newest = 0
+
+    def verdict(self, label: ObjectLabel) -> None:
+        """Note a verdict; the later `labelled_at` wins, on a tie the last to come."""
+        known = self._verdicts.get(label.alert_id)
+        if known is not None and label.labelled_at < known[0]:
+            return
+        self._newest = max(self._newest, label.labelled_at)
+        self._verdicts[label.alert_id] = label.labelled_at, label.is_true
+        if len(self._verdicts) > self._most:
+            for alert in list(self._verdicts)[: self._most // 2]:
+                del self._verdicts[alert]
+
+    def figures(self) -> dict[str, tuple[int, int]]:
+        """Count judged alerts and right ones by rule; of at most `MOST_RULES`, the busiest."""
+        begin = self._newest - self._span_ms
+        self._verdicts = {one: said for one, said in self._verdicts.items() if said[0] > begin}
+        judged, right = Counter[str](), Counter[str]()
+        for alert, (_, outcome) in self._verdicts.items():
+            _, _, rule = alert.rpartition(":")
+            judged[rule] += outcome is not None
+            right[rule] += outcome is True
+        busiest = judged.most_common(MOST_RULES)
+        return {rule: (count, right[rule]) for rule, count in busiest if count}
+
+
 def _key(tx_id: str) -> bytes:
     return hashlib.blake2b(tx_id.encode(), digest_size=8).digest()
 
@@ -186,7 +229,8 @@ async def follow(settings: Settings, metrics: Metrics) -> None:
     Raises:
         BrokerError: no broker answers, or a topic does not exist; alone or in a group.
     """
-    tally = VerdictTally(settings.labels.figures_days)
+    days = settings.labels.figures_days
+    tally, rules = VerdictTally(days), RuleTally(days)
     alerts, labels = settings.topics.alerts, settings.topics.labels
     # Step 1.
     async for records in read_topic(settings.kafka, alerts, from_beginning=True, follow=False):
@@ -195,9 +239,9 @@ async def follow(settings: Settings, metrics: Metrics) -> None:
     changed = asyncio.Event()
     changed.set()
 
-    async def take(topic: str, apply: Callable[[VerdictTally, list[Any]], None]) -> None:
+    async def take(topic: str, apply: Callable[[list[Any]], None]) -> None:
         async for records in read_topic(settings.kafka, topic, from_beginning=True, follow=True):
-            apply(tally, records)
+            apply(records)
             changed.set()
 
     async def show() -> None:
@@ -205,11 +249,12 @@ async def follow(settings: Settings, metrics: Metrics) -> None:
             await changed.wait()
             changed.clear()
             publish(tally.figures(), metrics)
+            metrics.objects_judged(rules.figures())
             await asyncio.sleep(REFRESH_S)
 
     async with asyncio.TaskGroup() as group:
-        group.create_task(take(alerts, _take_alerts))
-        group.create_task(take(labels, _take_labels))
+        group.create_task(take(alerts, lambda records: _take_alerts(tally, records)))
+        group.create_task(take(labels, lambda records: _take_labels(tally, rules, records)))
         group.create_task(show())
 
 
@@ -229,9 +274,11 @@ def _take_alerts(tally: VerdictTally, records: list[Any]) -> None:
                 tally.alert(str(tx_id), alert.event_time)
 
 
-def _take_labels(tally: VerdictTally, records: list[Any]) -> None:
+def _take_labels(tally: VerdictTally, rules: RuleTally, records: list[Any]) -> None:
     for record in records:
         with suppress(*DECODE_ERRORS):
             label = decode_label(record.value or b"")
-            if isinstance(label, TransactionLabel) and label.labelled_at >= label.event_time:
+            if isinstance(label, ObjectLabel):
+                rules.verdict(label)
+            elif label.labelled_at >= label.event_time:
                 tally.verdict(label)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from prometheus_client import (
@@ -88,6 +88,18 @@ class Metrics:
         self.frauds = self._gauge("live_known_frauds", "Frauds known in the window")
         for unknown in (self.precision, self.recall):
             unknown.set(math.nan)
+        self._object_precision = Gauge(
+            "tocsin_live_object_precision",
+            "Share of the object alerts with a verdict that were right, by rule",
+            ["agent", "rule"],
+            registry=self.registry,
+        )
+        self._judged_objects = Gauge(
+            "tocsin_live_judged_object_alerts",
+            "Object alerts with a verdict in the window, by rule",
+            ["agent", "rule"],
+            registry=self.registry,
+        )
         self._drift = Gauge(
             "tocsin_drift_psi",
             "Population stability index against the model's reference, by input",
@@ -132,6 +144,14 @@ class Metrics:
     def drift(self, name: str) -> Gauge:
         """Return the gauge of one input's drift."""
         return self._drift.labels(self._agent, name)
+
+    def objects_judged(self, rules: Mapping[str, tuple[int, int]]) -> None:
+        """Publish of each rule how many of its alerts have a verdict, and how many were right."""
+        self._object_precision.clear()
+        self._judged_objects.clear()
+        for rule, (judged, right) in rules.items():
+            self._object_precision.labels(self._agent, rule).set(right / judged)
+            self._judged_objects.labels(self._agent, rule).set(judged)
 
     def serves(self, name: str, version: str, sha256: str) -> None:
         """Publish which network is served."""

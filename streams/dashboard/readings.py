@@ -21,6 +21,12 @@ _EVENTS: Final = "tocsin_events_total"
 _DEAD: Final = "tocsin_dead_letters_total"
 _LAG: Final = "tocsin_lag_records"
 _DRIFT: Final = "tocsin_drift_psi"
+_SHARES: Final = {
+    "tocsin_live_precision": "fraud, precision",
+    "tocsin_live_recall": "fraud, recall",
+    "tocsin_live_object_precision": "precision",
+}
+"""Of judged alerts; those by rule carry its name in front."""
 _LATENCY: Final = "tocsin_alert_latency_seconds"
 _BATCH: Final = "tocsin_batch_size"
 _DISTRIBUTIONS: Final = {f"{_LATENCY}_bucket", f"{_BATCH}_sum", f"{_BATCH}_count"}
@@ -33,13 +39,14 @@ class Reading:
     at: float
     sums: Mapping[str, float]
     drifts: Mapping[str, float]
+    shares: Mapping[str, float]
     distributions: Samples
 
 
 def reading_of(at: float, samples: Samples) -> Reading:
     """Take what is charted out of an answer, in one pass: it has hundreds of samples."""
     sums = dict.fromkeys((_EVENTS, _DEAD, _LAG), 0.0)
-    drifts, distributions = dict[str, float](), dict[Key, float]()
+    drifts, shares, distributions = dict[str, float](), dict[str, float](), dict[Key, float]()
     for key, value in samples.values.items():
         name, labels = key
         if name in sums:
@@ -48,7 +55,9 @@ def reading_of(at: float, samples: Samples) -> Reading:
             distributions[key] = value
         elif name == _DRIFT:
             drifts[dict(labels)["input"]] = value
-    return Reading(at, sums, drifts, Samples(distributions))
+        elif name in _SHARES and math.isfinite(value):
+            shares[", ".join(filter(None, (dict(labels).get("rule"), _SHARES[name])))] = value
+    return Reading(at, sums, drifts, shares, Samples(distributions))
 
 
 @dataclass(slots=True)
@@ -85,6 +94,15 @@ class Readings:
         found = [name for name in sorted(latest) if math.isfinite(latest[name])]
         furthest = sorted(found, key=lambda name: -latest[name])[:most]
         return {name: list(self._drift(name)) for name in furthest}
+
+    def shares(self) -> dict[str, list[Point]]:
+        """Follow what is known now of how right the alerts were."""
+        latest = self._readings[-1].shares if self._readings else {}
+        settled = list(self._readings)[SPAN:]
+        return {
+            name: [(one.at, one.shares[name]) for one in settled if name in one.shares]
+            for name in sorted(latest)
+        }
 
     def _drift(self, name: str) -> Iterator[Point]:
         for reading in list(self._readings)[SPAN:]:

@@ -74,12 +74,16 @@ def figures_of(readings: Sequence[Readings]) -> list[Figure]:
         for line, points in one.drifts(_DRIFTS).items()
         if points
     }
+    # Every labels worker reads all verdicts: one of them says it for all.
+    told = (one.shares() for one in readings)
+    shares = next(filter(None, told), {})
     return [
         Figure("Throughput", "events/s", each("Throughput")),
         Figure("Lag", "records", each("Lag")),
         Figure("Latency to alert", "ms", each("p50", " p50") | each("p99", " p99")),
         Figure("Batch fill", "records", each("Batch fill")),
         Figure("Dead letters", "per s", each("Dead letters")),
+        Figure("Verdicts", "share of the judged alerts that were right", shares),
         Figure("Drift", "PSI of the inputs that drift most", drifts),
     ]
 

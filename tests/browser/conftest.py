@@ -136,6 +136,9 @@ def worker() -> Iterator[str]:
 def _work(fraud: Metrics, vision: Metrics, frames: FrameMetrics, gone: threading.Event) -> None:
     for place, name in enumerate(("log_amount", "log_gap", "night", "score")):
         fraud.drift(name).set(0.04 / (1 + place))
+    fraud.precision.set(0.93)
+    fraud.recall.set(0.71)
+    fraud.objects_judged({"person-passes": (40, 31)})
     step = 0
     while not gone.wait(0.2):
         step += 1

@@ -318,7 +318,7 @@ def test_cameras_and_health_are_shown_and_accessible(
     page.goto(f"{dashboard.address}/health")
     expect(page.locator(".figure", has_text="fraud")).to_contain_text("ready", timeout=WAIT_MS)
     expect(page.locator(".figure", has_text="fraud")).to_contain_text("fraud 2 (b8e5b8e5)")
-    expect(page.locator(".charts .panel")).to_have_count(11)
+    expect(page.locator(".charts .panel")).to_have_count(12)
     expect(page.locator(".figure", has_text="Redis")).to_contain_text("MiB", timeout=WAIT_MS)
     kafka = page.locator(".figure", has_text="Kafka")
     expect(kafka).to_contain_text("1 broker,", timeout=WAIT_MS)

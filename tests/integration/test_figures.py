@@ -16,7 +16,7 @@ from streams.figures import LiveFigures
 from streams.metrics import Metrics
 from streams.producers.kafka import KeyedProducer
 from streams.producers.verdicts import Statement, checked, label_of
-from streams.schemas import Alert, encode
+from streams.schemas import Alert, ObjectLabel, encode
 from streams.settings import Settings, load_settings
 from streams.topics import topic_table
 from tests.unit.test_producers_verdicts import T0, fraud_alert
@@ -72,6 +72,29 @@ def test_the_figures_follow_what_was_there_and_what_comes(settings: Settings) ->
         send(settings, fraud_alert(), fraud=False)  # the same transaction: a change of mind
         until(lambda: value(metrics, "precision") == 0.0)
         assert value(metrics, "known_frauds") == 0
+
+
+def test_verdicts_on_object_alerts_are_counted_by_rule(settings: Settings) -> None:
+    create_topics(settings)
+    verdicts = [
+        ObjectLabel(
+            f"frames:0:{number}:7:gate", "yard", "person", T0 + number, number > 0, "analyst"
+        )
+        for number in range(4)
+    ]
+
+    async def send_verdicts() -> None:
+        async with KeyedProducer(settings.kafka) as producer:
+            records = [(b"yard", encode(one)) for one in verdicts]
+            await producer.send_many(settings.topics.labels, records)
+
+    asyncio.run(send_verdicts())
+    metrics = Metrics("labels")
+    of_gate = {"agent": "labels", "rule": "gate"}
+    with LiveFigures(settings, metrics):
+        sample = metrics.registry.get_sample_value
+        until(lambda: sample("tocsin_live_object_precision", of_gate) == 0.75)
+        assert sample("tocsin_live_judged_object_alerts", of_gate) == 4
 
 
 def test_without_topics_the_figures_wait_and_say_so(

@@ -130,7 +130,7 @@ def answering(count: int) -> tuple[Watched, Callable[[], None]]:
 def test_lines_that_grow_are_those_that_are_made_at_once() -> None:
     worker, answer = answering(0)
     growing = Readings(worker)
-    assert [figure.lines for figure in figures_of([growing])] == [{}] * 6
+    assert [figure.lines for figure in figures_of([growing])] == [{}] * 7
     for _ in range(KEPT + 20):
         answer()
         growing.update()
@@ -142,6 +142,21 @@ def test_lines_that_grow_are_those_that_are_made_at_once() -> None:
         for points in figure.lines.values():
             assert len(points) == KEPT - 5
             assert points[0][0] == 25
+
+
+def test_how_right_the_alerts_were_is_followed_by_kind_and_rule() -> None:
+    metrics, worker = Metrics("labels"), Watched("http://a:1")
+    for second in range(8):
+        metrics.precision.set(0.5 + second / 16)
+        metrics.objects_judged({"gate": (4, 3)})
+        worker.answers.append((float(second), samples_of(metrics)))
+    # What is not known yet, recall, has no line; a second labels worker says the same.
+    found = figures_of([Readings(worker), Readings(worker)])
+    (lines,) = (figure.lines for figure in found if figure.name == "Verdicts")
+    assert {name: points[-1] for name, points in lines.items()} == {
+        "fraud, precision": (7.0, 0.9375),
+        "gate, precision": (7.0, 0.75),
+    }
 
 
 def test_an_answer_is_worked_out_once_whoever_looks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from streams.figures import DAY_MS, Figures, VerdictTally
-from streams.schemas import TransactionLabel
+from streams.figures import DAY_MS, MOST_RULES, Figures, RuleTally, VerdictTally
+from streams.schemas import ObjectLabel, TransactionLabel
 
 T0 = 1_600_000_000_000
 
@@ -43,6 +43,36 @@ def test_precision_is_of_judged_alerts_and_recall_of_known_frauds() -> None:
     figures = tally_of(STEPS).figures()
     assert figures == Figures(judged=2, right=1, frauds=2, caught=1)
     assert (figures.precision, figures.recall) == (0.5, 0.5)
+
+
+def object_said(rule: str, number: int, is_true: bool | None, *, at: int = 1) -> ObjectLabel:
+    alert = f"frames:0:{number}:7:{rule}"
+    return ObjectLabel(alert, "yard", "person", T0 + at * DAY_MS, is_true, "analyst")
+
+
+def test_object_alerts_are_counted_by_rule_with_the_last_word_on_each() -> None:
+    tally = RuleTally(28)
+    for label in (
+        object_said("gate", 1, True),
+        object_said("gate", 2, True),
+        object_said("gate", 2, False, at=2),
+        object_said("gate", 2, True),
+        object_said("gate", 3, True),
+        object_said("gate", 3, None, at=2),
+        object_said("yard", 1, None),
+    ):
+        tally.verdict(label)
+    assert tally.figures() == {"gate": (2, 1)}
+    tally.verdict(object_said("yard", 2, False, at=30))
+    assert tally.figures() == {"yard": (1, 0)}  # the others are too long ago
+
+
+def test_verdicts_and_rules_beyond_what_is_remembered_go() -> None:
+    tally = RuleTally(28, most=400)
+    for number in range(1000):
+        tally.verdict(object_said(f"rule-{number}", number, True))
+    assert len(tally._verdicts) <= 400
+    assert len(tally.figures()) == MOST_RULES
 
 
 def test_the_order_in_which_they_come_does_not_matter() -> None:
