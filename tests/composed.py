@@ -32,9 +32,12 @@ from streams.devstack.ports import free_ports
 from streams.devstack.process import Server
 from tests.compose import image_healthcheck, services
 from tests.conftest import KAFKA_JARS, ROOT
+from tests.fakes.mjpeg import MjpegCamera
 
 WITHIN_S = 240.0
 PASSWORD = "with a space, a $HOME and a #"
+LOGIN = "user:secret"
+"""What the camera on the network wants to be told."""
 TOCSIN = str(Path(sys.executable).with_name("tocsin"))
 WORKERS = ("fraud", "labels", "vision")
 ENDPOINT = """
@@ -202,7 +205,14 @@ class Stack:
     def __init__(self, folder: Path, *, secure: bool = False) -> None:
         inside, host, controller, redis, mutual = free_ports(5)
         self.folder, self.secure = folder, secure
-        self.services = services(secure=secure, REDIS_PASSWORD=PASSWORD, PAYMENTS_RATE="500")
+        self.camera = MjpegCamera()
+        self.camera.start()
+        self.services = services(
+            secure=secure,
+            REDIS_PASSWORD=PASSWORD,
+            PAYMENTS_RATE="500",
+            CAMERAS=f"gate=http://{LOGIN}@{self.camera.place}/stream",
+        )
         self.health = dict(zip(BY_HTTP, free_ports(len(BY_HTTP)), strict=True))
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.place = Place(
@@ -271,6 +281,7 @@ class Stack:
         for process in self.processes.values():
             process.kill()
             process.wait()
+        self.camera.stop()
         for server in (self.prometheus, self.exporter, self.redis, self.kafka):
             server.close()
 
@@ -304,7 +315,9 @@ class Stack:
         self.processes[name].send_signal(
             signal.Signals[self.services[name].get("stop_signal", "SIGTERM")]
         )
-        return self.wait(name)
+        status = self.wait(name)
+        del self.processes[name]  # it was to end
+        return status
 
     def log(self, name: str) -> Path:
         return self.folder / f"{name}.log"

@@ -5,6 +5,7 @@ The tests stand in the order of a day: the last one stops what the others use.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -15,7 +16,9 @@ import httpx
 import pytest
 
 from streams.devstack import ServerMissing
-from tests.composed import PASSWORD, WORKERS, Stack
+from streams.reading import read_topic
+from streams.settings import KafkaSettings, TopicSettings
+from tests.composed import LOGIN, PASSWORD, WORKERS, Stack
 from tests.conftest import ROOT, absent
 
 pytestmark = pytest.mark.integration
@@ -155,6 +158,25 @@ def test_every_process_ends_as_it_is_asked_to(stack: Stack) -> None:
     assert ONLY_WHEN_STOPPED in COMMANDS
     done = stack.shell(ONLY_WHEN_STOPPED)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_camera_on_the_network_comes_to_kafka_and_its_password_to_nobody(stack: Stack) -> None:
+    stack.start("camera")  # last, because the network of the stack knows the simulated street alone
+    kafka = KafkaSettings(bootstrap_servers=stack.place.here("kafka:9092"))
+
+    def sent() -> bool:
+        frames = asyncio.run(keys(kafka, TopicSettings().frames))
+        return b"gate" in frames
+
+    stack.until(sent, "frame of the camera")
+    assert LOGIN not in command_line(stack.processes["camera"].pid)
+    assert stack.stop("camera") == 130
+    assert LOGIN not in stack.log("camera").read_text()
+
+
+async def keys(kafka: KafkaSettings, topic: str) -> set[bytes | None]:
+    batches = read_topic(kafka, topic, from_beginning=True, follow=False)
+    return {record.key async for records in batches for record in records}
 
 
 # -- docker-compose.secure.yml --------------------------------------------------------------------

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from streams.rights import ROLES
 from streams.settings import DeliverySettings, HealthSettings, load_settings
@@ -94,6 +96,18 @@ def test_a_worker_is_given_the_time_that_it_takes_to_end(name: str) -> None:
     assert seconds(WORKERS[name]["stop_grace_period"]) > DeliverySettings().drain_timeout_s + 10
 
 
+@pytest.mark.parametrize("name", [name for name in OURS if name.endswith("-gpu")])
+def test_a_service_on_the_gpu_is_the_other_but_for_image_device_and_memory(name: str) -> None:
+    gpu, cpu = dict(OURS[name]), dict(OURS[name.removesuffix("-gpu")])
+    (device,) = gpu.pop("deploy")["resources"]["reservations"]["devices"]
+    assert (device["driver"], device["capabilities"]) == ("nvidia", ["gpu"])
+    assert gpu.pop("profiles") == ["gpu"]
+    assert (gpu.pop("image"), gpu.pop("build")["target"]) == ("tocsin:cuda", "cuda")
+    assert (cpu.pop("image"), cpu.pop("build")["target"]) == ("tocsin:cpu", "cpu")
+    assert gpu.pop("mem_limit") != cpu.pop("mem_limit")  # CUDA's libraries take more
+    assert gpu == cpu
+
+
 def test_the_images_health_check_asks_where_a_worker_answers() -> None:
     assert f"http://127.0.0.1:{HealthSettings().port}/readyz" in image_healthcheck()[-1]
 
@@ -168,6 +182,66 @@ def test_the_page_comes_up_with_the_rest_and_lets_in_whom_the_first_start_made()
     assert f"dashboard:{folder}:ro" in dashboard["volumes"]
     assert folder in DOCKERFILE.read_text()  # the volume is its owner's
     assert dashboard["depends_on"]["login"] == {"condition": "service_completed_successfully"}
+
+
+# -- --profile observability ----------------------------------------------------------------------
+def provisioned(kind: str) -> dict[str, Any]:
+    """What Grafana is told of its data sources, or of where its dashboards are."""
+    (file,) = (ROOT / "ops" / "grafana" / "provisioning" / kind).iterdir()
+    found: dict[str, Any] = yaml.safe_load(file.read_text())
+    return found
+
+
+def mounted(service: str, path: str) -> Path:
+    """The file or folder of the repository that the service finds at `path`."""
+    for volume in SERVICES[service]["volumes"]:
+        source, target, *_ = volume.split(":")
+        if source.startswith("./") and f"{path}/".startswith(f"{target}/"):
+            return ROOT / source / path[len(target) :].lstrip("/")
+    raise AssertionError(f"{service} has nothing at {path}")
+
+
+def test_grafana_finds_its_dashboards_and_the_prometheus_of_the_stack() -> None:
+    (source,) = provisioned("datasources")["datasources"]
+    service, _, port = source["url"].removeprefix("http://").partition(":")
+    assert f":{port}" in SERVICES[service]["healthcheck"]["test"][-1]
+    # One by one: Grafana logs an error for each that is missing, and the whole hides its own.
+    files = ROOT / "ops" / "grafana" / "provisioning"
+    for folder in files.iterdir():
+        assert (
+            f"./{folder.relative_to(ROOT)}:/etc/grafana/provisioning/{folder.name}:ro"
+            in (SERVICES["grafana"]["volumes"])
+        )
+    (provider,) = provisioned("dashboards")["providers"]
+    found = {
+        path: json.loads(path.read_text())
+        for path in mounted("grafana", provider["options"]["path"]).glob("*.json")
+    }
+    home = SERVICES["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    assert mounted("grafana", home) in found
+    panels = [panel for dashboard in found.values() for panel in dashboard["panels"]]
+    assert {panel["datasource"]["uid"] for panel in panels} == {source["uid"]}
+    names = [dashboard["uid"] for dashboard in found.values()]
+    assert len(set(names)) == len(found) > 1
+    # Grafana asks for a rate over four times this interval, and Prometheus has no more points.
+    scraped = yaml.safe_load((ROOT / "ops" / "prometheus" / "prometheus.yml").read_text())
+    assert source["jsonData"]["timeInterval"] == scraped["global"]["scrape_interval"]
+
+
+def test_prometheus_finds_its_files_and_asks_services_that_exist() -> None:
+    (option,) = [word for word in SERVICES["prometheus"]["command"] if "config.file" in word]
+    file = mounted("prometheus", option.partition("=")[2])
+    config = yaml.safe_load(file.read_text())
+    for rules in config["rule_files"]:
+        folder = option.partition("=")[2].rpartition("/")[0]
+        assert mounted("prometheus", f"{folder}/{rules}").is_file()
+    asked: set[str] = set()
+    for job in config["scrape_configs"]:
+        for found in job.get("dns_sd_configs", ()):
+            asked |= set(found["names"])
+        for static in job.get("static_configs", ()):
+            asked |= {target.partition(":")[0] for target in static["targets"]}
+    assert asked == {*WORKERS, "kafka-exporter", "redis-exporter"}
 
 
 # -- docker-compose.secure.yml --------------------------------------------------------------------

@@ -84,6 +84,15 @@ def test_what_is_picked_keeps_its_hashes(what: str) -> None:
         assert "--hash=sha256:" in block
 
 
+def test_the_bill_of_materials_from_the_lock_names_torch_too() -> None:
+    page = (ROOT / "docs" / "images.md").read_text().replace("\\\n", "")
+    (line,) = re.findall(r"^\$ (for .*)\| cyclonedx-py requirements -", page, re.MULTILINE)
+    done = subprocess.run(
+        ["bash", "-c", line], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert set(NAME.findall(done.stdout)) == names("cpu") | {"torch"}
+
+
 def test_what_the_image_copies_is_sent_to_the_builder() -> None:
     dockerfile = (ROOT / "ops" / "docker" / "Dockerfile").read_text()
     copied = {
