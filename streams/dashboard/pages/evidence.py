@@ -120,7 +120,11 @@ def _listed(visit: Visit, alert: Alert, found: Payments, *, has_scores: bool) ->
                 visit.clock.moment(one.event_time),
                 f"{one.amount:,.2f} {one.currency}",
                 one.terminal_id,
-                "-" if score is None else f"{score:.3f}",
+                f"{score:.3f}"
+                if score is not None
+                else "-"
+                if found.has_all_scores
+                else "not read",
             )
             _row("td", cells, "this" if is_this else "")
     reach = (
@@ -132,6 +136,11 @@ def _listed(visit: Visit, alert: Alert, found: Payments, *, has_scores: bool) ->
         f"Read from {found.looked:,} records of partition {alert.source.partition} around this "
         f"one, {reach}. Of what is older the agent remembers large payments alone."
     ).classes("hint")
+    if has_scores and not found.has_all_scores:
+        ui.label(
+            "Scores could not be read: they lie too far in their topic, or it has not as many "
+            "partitions as that of the transactions."
+        ).classes("hint")
     if not has_scores:
         ui.label(
             "Scores of payments without an alert are not kept: fraud.publish_scores keeps them."
