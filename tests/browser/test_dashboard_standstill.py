@@ -11,6 +11,7 @@ from pathlib import Path
 from playwright.sync_api import Page, expect
 
 from streams.devstack import EmbeddedBroker, RedisServer
+from tests.browser.test_dashboard_pages import ROW
 from tests.conftest import started
 from tests.dashboard import a_fraud, dashboard_bed, send_alerts, serving
 
@@ -29,7 +30,8 @@ def test_a_list_whose_broker_hangs_says_so_until_it_is_back(
             running.until(is_ready, "a view that is up to date")
             page.goto(running.address)
             strip = page.locator(".list [role=alert]")
-            expect(page.locator(".status")).to_have_text("0 alerts")
+            send_alerts(bed, [a_fraud(1)])
+            expect(page.locator(".status")).to_have_text("1 alert")
             expect(strip).to_be_empty()
             os.kill(broker.pid, signal.SIGSTOP)
             try:
@@ -39,9 +41,13 @@ def test_a_list_whose_broker_hangs_says_so_until_it_is_back(
                 expect(strip).to_contain_text("Alerts stand still since")
                 expect(strip).to_contain_text(f"Kafka at {broker.bootstrap}")
                 assert "does not answer in time" in running.client.get("/api/health").json()["view"]
+                page.locator(ROW).click()
+                read = page.locator(".detail .awaited")
+                expect(read).to_have_text("Reading the topic…")
+                expect(read).to_contain_text("payments could not be read: Kafka at")
             finally:
                 os.kill(broker.pid, signal.SIGCONT)
             running.until(is_ready, "a view that goes on")
             expect(strip).to_be_empty()
-            send_alerts(bed, [a_fraud(1)])
-            expect(page.locator(".status")).to_have_text("1 alert")
+            send_alerts(bed, [a_fraud(2)])
+            expect(page.locator(".status")).to_have_text("2 alerts")

@@ -16,6 +16,7 @@ from streams.dashboard.services import Services
 from streams.dashboard.terminals import Terminal
 from streams.dashboard.view.query import Filters, page_of
 from streams.dashboard.view.records import ViewedAlert
+from streams.errors import TocsinError
 from streams.schemas import Alert
 
 _NEIGHBOURS: Final = 12
@@ -62,17 +63,28 @@ def draw_card(visit: Visit, alert: Alert, around: Around) -> None:
                 f"{around.card.transactions:,} transactions so far, usually "
                 f"{around.card.usual_amount:,.2f}."
             ).classes("hint")
-        place = ui.column().classes("body")
-    with place:
+        chart = ui.column().classes("body")
+        place = ui.column().classes("body awaited")  # as high as the table that comes
+    with chart:
         _timeline(alert, around, ())
+    with place:
+        state = ui.label("Reading the topic…").classes("hint").props('role="status"')
 
     async def fetch() -> None:
-        found = await visit.trying(visit.services.payments.around(alert.entity, alert.source))
-        if found is None or place.is_deleted:
+        try:
+            found = await visit.services.payments.around(alert.entity, alert.source)
+        except TocsinError as error:
+            if not state.is_deleted:
+                state.set_text(f"The card's payments could not be read: {error}")
             return
-        place.clear()
-        with place:
+        if place.is_deleted:
+            return
+        chart.clear()
+        with chart:
             _timeline(alert, around, found.found)
+        place.clear()
+        place.classes(remove="awaited")
+        with place:
             has_scores = visit.services.settings.fraud.publish_scores
             _listed(visit, alert, found, has_scores=has_scores)
 
