@@ -9,7 +9,7 @@ from typing import Final
 from nicegui import ui
 
 from streams.dashboard.cards import Card
-from streams.dashboard.pages.charts import ACCENT, ALARM, CALM, INK, WARM, timeline_chart
+from streams.dashboard.pages.charts import ACCENT, ALARM, CALM, INK, THIS, WARM, timeline_chart
 from streams.dashboard.pages.frame import Visit
 from streams.dashboard.payments import Payment, Payments, near
 from streams.dashboard.services import Services
@@ -108,9 +108,9 @@ def _timeline(alert: Alert, around: Around, payments: Sequence[Payment]) -> None
     timeline_chart(
         {
             "payment": (ACCENT, 8, plain),
-            "large, from memory": (INK, 8, remembered),
-            "with an alert": (WARM, 11, others),
-            "this one": (ALARM, 16, [(alert.event_time, _amount(alert))]),
+            "large": (INK, 8, remembered),
+            "alert": (WARM, 11, others),
+            "this one": (THIS, 16, [(alert.event_time, _amount(alert))]),
         },
         f"Amounts over time: {len(plain)} payments, {len(remembered)} large ones from memory, "
         f"{len(others)} others with an alert, and this one, with {len(scores)} scores",
@@ -183,7 +183,7 @@ def draw_terminal(alert: Alert, around: Around) -> None:
             {
                 "genuine": (CALM, 8, genuine),
                 "fraud": (ALARM, 11, frauds),
-                "this one": (WARM, 16, [(alert.event_time, _amount(alert))]),
+                "this one": (THIS, 16, [(alert.event_time, _amount(alert))]),
             },
             said,
         )
