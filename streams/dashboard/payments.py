@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -32,8 +32,17 @@ _SHARE_AFTER: Final = 4
 """One in so many of them lies after the one that is asked about, where there are enough before."""
 
 _WITHIN_S: Final = 5.0
-_LEAD_MS: Final = 60_000
+_LEAD_MS: Final = 2_000
 """A score is sent after its transaction; clocks of two machines may be this far apart."""
+
+_LATE_MS: Final = 60_000
+"""What is not scored by then, by a worker that is behind, is given without."""
+
+_CHUNK: Final = 5_000
+"""Records that are held at a time."""
+
+MOST_SCORES: Final = 200_000
+"""Scores that are looked through: as many as 2,500 a second and partition are in such a span."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +66,13 @@ class Payments:
         found: of the card, `MOST` at most around the one that was asked about; see `near`.
         looked: records that were looked through; 0 where the topic is gone.
         is_all_before: whether they reach back to where the topic begins.
+        has_all_scores: whether every score that was published was looked for where it may be.
     """
 
     found: Sequence[Payment]
     looked: int
     is_all_before: bool
+    has_all_scores: bool = True
 
 
 class CardPayments:
@@ -83,41 +94,61 @@ class CardPayments:
             return await self._around(card_id, source)
 
     async def _around(self, card_id: str, source: Source) -> Payments:
+        key, looked = card_id.encode(), 0
+        found, sent = list[Payment](), dict[int, int]()  # when, by offset (ms)
         async with self._consumer() as consumer:
             where = TopicPartition(source.topic, source.partition)
             first, end = await _bounds(consumer, where)
             begin = max(first, source.offset - BEFORE)
-            records = await _read(consumer, where, begin, min(end, source.offset + AFTER))
-            key = card_id.encode()
-            mine = [record for record in records if record.key == key]
-            found = [one for record in mine if (one := _payment(record, card_id)) is not None]
-            if found and self._settings.fraud.publish_scores:
-                scores = await self._scores(consumer, where, mine)
-                found = [replace(one, score=scores.get(one.tx_id)) for one in found]
-        return Payments(near(found, source.offset, MOST), len(records), begin == first)
+            async for chunk in _chunks(consumer, where, begin, min(end, source.offset + AFTER)):
+                looked += len(chunk)
+                for record in chunk:
+                    if record.key == key and (one := _payment(record, card_id)) is not None:
+                        found.append(one)
+                        sent[one.offset] = record.timestamp
+            shown, has_all = near(found, source.offset, MOST), True
+            if shown and self._settings.fraud.publish_scores:
+                span = sent[shown[0].offset] - _LEAD_MS, sent[shown[-1].offset] + _LATE_MS
+                wanted = {one.tx_id for one in shown}
+                scores, has_all = await self._scores(consumer, where, key, wanted, span)
+                shown = [replace(one, score=scores.get(one.tx_id)) for one in shown]
+        return Payments(shown, looked, begin == first, has_all)
 
     async def _scores(
-        self, consumer: Any, source: TopicPartition, mine: list[Any]
-    ) -> dict[str, float]:
-        """Scores by tx_id: keyed by card too, so they are in the partition of the same number."""
-        topic = self._settings.topics.scores
+        self,
+        consumer: Any,
+        source: TopicPartition,
+        key: bytes,
+        wanted: Collection[str],
+        span: tuple[int, int],
+    ) -> tuple[dict[str, float], bool]:
+        """Scores by tx_id, sent in a span (ms); and whether it was read as far as it takes.
+
+        They are keyed by card too, so they are in the partition of the same number.
+        """
+        topic, found = self._settings.topics.scores, dict[str, float]()
         if await self._partitions(topic) != await self._partitions(source.topic):
-            return {}
+            return found, False
         where = TopicPartition(topic, source.partition)
         _, end = await _bounds(consumer, where)
-        at = (await consumer.offsets_for_times({where: mine[0].timestamp - _LEAD_MS}))[where]
-        if at is None:
-            return {}
-        records = await _read(consumer, where, at.offset, min(end, at.offset + BEFORE + AFTER))
-        key, found = mine[0].key, dict[str, float]()
-        for record in records:
-            if record.key == key:
-                try:
-                    score = decode_score(record.value or b"")
-                except DECODE_ERRORS:
-                    continue
-                found[score.tx_id] = score.score
-        return found
+        begin, until = [(await consumer.offsets_for_times({where: at}))[where] for at in span]
+        if begin is None:
+            return found, True
+        end = end if until is None else until.offset
+        cut = min(end, begin.offset + MOST_SCORES)
+        async for chunk in _chunks(consumer, where, begin.offset, cut):
+            for record in chunk:
+                if record.key == key:
+                    try:
+                        score = decode_score(record.value or b"")
+                    except DECODE_ERRORS:
+                        continue
+                    if score.tx_id in wanted:
+                        found[score.tx_id] = score.score
+            if len(found) == len(wanted):
+                return found, True
+        is_read = begin.offset >= cut or await consumer.position(where) >= cut
+        return found, is_read and cut == end
 
     async def _partitions(self, topic: str) -> int:
         try:
@@ -159,18 +190,19 @@ async def _bounds(consumer: Any, where: TopicPartition) -> tuple[int, int]:
     return first, (await consumer.end_offsets([where]))[where]
 
 
-async def _read(consumer: Any, where: TopicPartition, begin: int, end: int) -> list[Any]:
+async def _chunks(
+    consumer: Any, where: TopicPartition, begin: int, end: int
+) -> AsyncIterator[list[Any]]:
     """Read offsets from `begin` to before `end`, or what comes of them in time."""
-    records: list[Any] = []
     if begin >= end:
-        return records
+        return
     consumer.seek(where, begin)
     loop = asyncio.get_running_loop()
     until = loop.time() + _WITHIN_S
     while loop.time() < until and await consumer.position(where) < end:
-        for fetched in (await consumer.getmany(where, timeout_ms=200)).values():
-            records += [record for record in fetched if record.offset < end]
-    return records
+        fetched = await consumer.getmany(where, timeout_ms=200, max_records=_CHUNK)
+        for records in fetched.values():
+            yield [record for record in records if record.offset < end]
 
 
 def _payment(record: Any, card_id: str) -> Payment | None:

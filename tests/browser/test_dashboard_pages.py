@@ -128,6 +128,24 @@ def test_every_page_fits_a_phone_and_a_wall_and_is_accessible(
     screen.close()
 
 
+@pytest.mark.parametrize("width", [1440, 390])
+def test_the_legend_of_a_card_is_in_one_piece(
+    page: Page, dashboard: Dashboard, width: int, picture: Take
+) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto(f"{dashboard.address}/alerts/{dashboard.alerts(kind='fraud')[0]['id']}")
+    page.locator(".payments tr.this").wait_for()
+    chart = page.locator(".chart[aria-label^='Amounts over time']")
+    said = ["score", "payment", "large", "alert", "this one"]
+    expect(chart.locator("svg text").filter(has_text="this one")).to_have_count(1)
+    boxes: list[Any] = [chart.get_by_text(name, exact=True).bounding_box() for name in said]
+    frame: Any = chart.bounding_box()
+    picture(page, f"legend-{width}")
+    assert len({round(box["y"]) for box in boxes}) == 1
+    assert min(box["x"] for box in boxes) >= frame["x"]
+    assert max(box["x"] + box["width"] for box in boxes) <= frame["x"] + frame["width"]
+
+
 def test_times_are_in_the_zone_of_who_looks(page: Page, dashboard: Dashboard) -> None:
     open_list(page, dashboard)
     page.keyboard.press("j")

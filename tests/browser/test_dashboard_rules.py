@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Dialog, Locator, Page, expect
 
 from streams.devstack.ports import free_ports
 from streams.frames import FrameHeaders
@@ -110,6 +110,10 @@ def test_a_zone_is_drawn_saved_and_enforced_on_the_next_frames(
     expect(page.locator("svg .corner")).to_have_count(4, timeout=WAIT_MS)
     press(page, shown, (0.055, 0.105))
     form = page.get_by_role("dialog")
+    expect(form.get_by_label("Name", exact=True)).to_have_value("zone-1-entered")
+    form.get_by_label("Name", exact=True).fill("who enters")
+    form.get_by_role("button", name="Take it").click()
+    expect(form.get_by_role("alert")).to_contain_text("A name is 1 to 64 letters")
     form.get_by_label("Name", exact=True).fill("hall-entered")
     form.get_by_label("Who or what").click()
     page.get_by_role("option", name="person").click()
@@ -148,6 +152,60 @@ def test_what_somebody_else_saved_is_not_undone(page: Page, bed: Bed, dashboard:
     page.get_by_role("button", name="Save").click()
     expect(page.locator(".toast")).to_contain_text("somebody else changed", timeout=WAIT_MS)
     assert dashboard.client.get(path).json() == json.loads(json.dumps(part))
+
+
+def test_who_leaves_with_something_unsaved_is_asked(page: Page, dashboard: Dashboard) -> None:
+    asked: list[str] = []
+
+    def stay(dialog: Dialog) -> None:
+        asked.append(dialog.type)
+        dialog.dismiss()
+
+    page.goto(f"{dashboard.address}/cameras/{CAMERA}/rules")
+    page.get_by_role("button", name="Delete rule").first.click()
+    expect(page.locator(".pill")).to_have_text("not saved")
+    page.once("dialog", stay)
+    page.get_by_role("link", name="Health").click(no_wait_after=True)
+    page.wait_for_timeout(500)
+    assert asked == ["beforeunload"]
+    assert page.url.endswith("/rules")
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator(".pill")).to_have_text("in force")
+    page.get_by_role("link", name="Health").click()
+    expect(page).to_have_url(f"{dashboard.address}/health")
+
+
+def test_one_can_draw_for_a_camera_without_a_picture(
+    page: Page, bed: Bed, dashboard: Dashboard
+) -> None:
+    rules = bed.settings.vision.rules
+    assert rules is not None
+    before = rules.read_text()
+    rules.write_text(f'{before}\n{SEEN.replace("crowd", "dock")}cameras = ["dock"]\n')
+    page.goto(f"{dashboard.address}/cameras/dock/rules")
+    expect(page.locator(".canvas")).to_contain_text("No picture yet")
+    box: Any = page.locator(".canvas").bounding_box()
+    assert abs(box["width"] / box["height"] - 16 / 9) < 0.02
+    page.get_by_role("button", name="Line", exact=True).click()
+    press(page, page.locator(".canvas img"), (0.2, 0.5))
+    expect(page.locator("svg .corner")).to_have_count(1)
+    press(page, page.locator(".canvas img"), (0.8, 0.5))
+    form = page.get_by_role("dialog")
+    expect(form.get_by_label("Name", exact=True)).to_have_value("line-1-crossed")
+    page.keyboard.press("Escape")
+    expect(form).to_have_count(0)
+    expect(page.locator(".sheet").get_by_label("Corners")).to_have_value("20 50, 80 50")
+    accessible(page)
+    rules.write_text(before)
+
+
+def test_a_camera_of_which_nothing_speaks_is_said_not_to_be_there(
+    page: Page, dashboard: Dashboard
+) -> None:
+    page.goto(f"{dashboard.address}/cameras/nope/rules")
+    expect(page.locator(".empty")).to_contain_text("No such camera")
+    expect(page.get_by_role("button", name="Save")).to_have_count(0)
+    accessible(page)
 
 
 def test_a_viewer_sees_the_rules_and_changes_none(page: Page, guarded: Dashboard) -> None:

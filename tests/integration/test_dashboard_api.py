@@ -291,6 +291,16 @@ def test_a_password_cannot_be_guessed_for_long(bed: Bed, guarded: Dashboard) -> 
     assert sum(one.action == "login refused" for one in actions(bed)) == 10
 
 
+def test_a_parameter_that_is_no_filter_is_refused(dashboard: Dashboard) -> None:
+    answer = dashboard.client.get("/api/alerts", params={"entity": "103", "limit": 1})
+    assert answer.status_code == 422
+    (wrong,) = answer.json()["detail"]
+    assert wrong["loc"] == ["query", "entity"]
+    assert "POST /api/alerts/search" in wrong["msg"]
+    assert "103" not in answer.text
+    assert dashboard.client.get("/api/alerts", params={"camera": "yard"}).status_code == 200
+
+
 def test_no_url_is_logged(bed: Bed, dashboard: Dashboard) -> None:
     secret = a_fraud(77777, card="card-secret")
     send_alerts(bed, [secret])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import Iterator
 
 import pytest
 
+from streams.connection import start_producer
 from streams.dashboard import payments as reading
 from streams.dashboard.payments import CardPayments, Payments
 from streams.schemas import Score, Source, Transaction, encode
@@ -74,3 +76,54 @@ def test_a_card_or_a_topic_that_is_not_there_has_none(bed: Bed) -> None:
     assert around(bed, "nobody", 20).found == []
     assert around(bed, "ann", 20, topic=f"{bed.settings.topics.transactions}-gone").looked == 0
     assert around(bed, "ann", 20, partition=77).looked == 0
+
+
+async def _send(bed: Bed, topic: str, rows: list[tuple[int, str, bytes]]) -> None:
+    """Send what was written when (ms), by key, to partition 0."""
+    producer = await start_producer(bed.settings.kafka, max_batch_size=1 << 20)
+    try:
+        waiting = list(rows)[::-1]
+        while waiting:
+            batch = producer.create_batch()
+            while waiting:
+                at, key, value = waiting[-1]
+                if batch.append(key=key.encode(), value=value, timestamp=at) is None:
+                    break
+                waiting.pop()
+            await (await producer.send_batch(batch, topic, partition=0))
+    finally:
+        await producer.stop()
+
+
+@pytest.fixture(scope="module")
+def busy(bed: Bed) -> Bed:
+    """A card that pays thrice, after 100,000 scores of others within a minute."""
+    topics, then = bed.settings.topics, round(time.time() * 1000) - 3_600_000
+    paid = [
+        (then + 1_000 * i, Transaction(f"busy-{i}", "dan", "shop", 1.0, "EUR", then + 1_000 * i))
+        for i in range(3)
+    ]
+    scored = [
+        (at + 300, "dan", encode(Score(one.tx_id, "dan", 0.5, one.event_time, "fraud", "2")))
+        for at, one in paid
+    ]
+    theirs = encode(Score("other", "eve", 0.1, then, "fraud", "2"))
+    before = [(then - 60_000 + 6 * i // 10, "eve", theirs) for i in range(100_000)]
+    asyncio.run(_send(bed, topics.transactions, [(at, "dan", encode(one)) for at, one in paid]))
+    asyncio.run(_send(bed, topics.scores, [*before, *scored]))
+    return bed
+
+
+def test_scores_are_found_behind_a_hundred_thousand_of_others(busy: Bed) -> None:
+    found = around(busy, "dan", 2, partition=0)
+    assert [one.score for one in found.found] == [0.5, 0.5, 0.5]
+    assert found.has_all_scores
+
+
+def test_scores_that_lie_too_far_are_said_not_to_be_read(
+    busy: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "MOST_SCORES", 100)
+    found = around(busy, "dan", 2, partition=0)
+    assert [one.score for one in found.found] == [None, None, None]
+    assert not found.has_all_scores

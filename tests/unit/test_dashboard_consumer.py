@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -117,3 +119,66 @@ def test_a_view_whose_next_records_were_deleted_goes_on_behind_them(
     assert store.held == {"alerts:0": 9, "labels:0": 3, "labels:1": 4}
     assert log.held == set()
     assert view.waiting_for is None
+
+
+class Silent(Log):
+    """A log with no news; its broker answers once it is `there`."""
+
+    def __init__(self, starts: dict[TopicPartition, int]) -> None:
+        super().__init__(starts)
+        self.there = asyncio.Event()
+
+    async def end_offsets(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        await self.there.wait()
+        return {one: self.starts[one] for one in partitions}
+
+
+def test_a_broker_that_hangs_is_not_taken_for_one_without_news(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reading, "_ANSWER_S", 0.01)
+    settings = Settings()
+    log, store = Silent({TopicPartition(settings.topics.alerts, 0): 0}), Places({})
+    made: Any = store
+    view = ViewConsumer(settings, made)
+
+    async def turn() -> None:
+        if await view._is_there(log):
+            await view._step(log, {})
+
+    async def use() -> None:
+        await turn()
+        assert view.waiting_for is None  # the silence is short yet
+        view._heard_at -= 6
+        before = round(time.time() * 1000)
+        for _ in range(2):
+            await turn()
+            assert "does not answer in time" in (view.waiting_for or "")
+        assert -6_500 < view.waiting_since - before < -5_500
+        log.there.set()
+        await turn()
+        assert view.waiting_for is None
+
+    asyncio.run(use())
+
+
+def test_a_commit_that_hangs_does_not_hold_the_view_up_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reading, "_ANSWER_S", 0.01)
+    settings = Settings()
+    partition = TopicPartition(settings.topics.audit, 0)
+    log, store, record = Silent({partition: 0}), Places({}), SimpleNamespace(value=b"{", offset=0)
+    made: Any = store
+    view = ViewConsumer(settings, made)
+    view._ids = {partition.topic: partition.topic}
+
+    async def nothing(_: object) -> None:
+        await asyncio.sleep(60)
+
+    async def put(_: object) -> None: ...
+
+    hanging: Any = log
+    hanging.commit, made.put_actions = nothing, put
+    asyncio.run(view._step(hanging, {partition: [record]}))
+    assert "does not answer in time" in (view.waiting_for or "")

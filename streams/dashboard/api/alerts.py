@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, Final
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
 
 from streams.dashboard.api.bodies import (
     ActionOut,
@@ -33,7 +34,20 @@ router = APIRouter(
 )
 
 
-@router.get("/alerts")
+_FILTERS: Final = Search.model_fields.keys() - {"entity"} | {"camera"}
+
+
+def _only_filters(request: Request) -> None:
+    """Refuse what is no filter: it would be left out, and everybody's alerts be the answer."""
+    unknown = sorted(request.query_params.keys() - _FILTERS)
+    if unknown:
+        why = "no filter of this list; to search by card, POST /api/alerts/search"
+        raise RequestValidationError(
+            [{"type": "extra_forbidden", "loc": ("query", name), "msg": why} for name in unknown]
+        )
+
+
+@router.get("/alerts", dependencies=[Depends(_only_filters)])
 async def list_alerts(
     has: Has,
     *,
@@ -48,7 +62,10 @@ async def list_alerts(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     cursor: Annotated[str | None, Query(max_length=2048)] = None,
 ) -> AlertPage:
-    """List alerts, the newest first. To find a card's, use the search: its id is for no URL."""
+    """List alerts, the newest first. To find a card's, use the search: its id is for no URL.
+
+    Other parameters are refused.
+    """
     wanted = Search(
         kind="object" if camera is not None else kind,
         severity=severity,

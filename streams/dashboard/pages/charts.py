@@ -14,11 +14,15 @@ ACCENT: Final = "#2f8fc4"
 ALARM: Final = "#e4572e"
 CALM: Final = "#3fa66b"
 WARM: Final = "#e0a030"
-_COLOURS: Final = [ACCENT, WARM, CALM, "#a06cd5", ALARM]
+THIS: Final = "#a06cd5"
+"""What a page is about, in every chart."""
 
+_COLOURS: Final = [ACCENT, WARM, CALM, THIS, ALARM]
+
+_LABEL: Final = {"color": INK, "fontSize": 11, "hideOverlap": True}
 _AXIS: Final = {
     "axisLine": {"lineStyle": {"color": INK}},
-    "axisLabel": {"color": INK, "fontSize": 11, "hideOverlap": True},
+    "axisLabel": _LABEL,
     "splitLine": {"lineStyle": {"color": INK, "opacity": 0.15}},
 }
 
@@ -63,6 +67,9 @@ def reasons_chart(reasons: Sequence[Reason]) -> None:
     _chart(options, f"Contribution of each reason to the score: {said}", 26 * len(shown) + 16)
 
 
+_DATES: Final = {"day": "{d} {MMM}", "month": "{MMM} {yyyy}"}
+"""Of a time axis: a day of no month says little."""
+
 Dots = Sequence[tuple[int, float]]
 """(ms, value)."""
 
@@ -89,14 +96,20 @@ def timeline_chart(
         "animation": False,
         "grid": {"left": 8, "right": 16, "top": 34, "bottom": 4, "containLabel": True},
         "legend": {
-            "type": "scroll",
             "top": 0,
-            "textStyle": {"color": INK},
+            "textStyle": {"color": INK, "fontSize": 11},
             "icon": "circle",
+            "itemWidth": 9,  # all in one row, on a phone too
             "itemHeight": 9,
+            "itemGap": 8,
         },
         "tooltip": {"trigger": "item"},
-        "xAxis": {"type": "time", **_AXIS, "splitLine": {"show": False}},
+        "xAxis": {
+            "type": "time",
+            **_AXIS,
+            "axisLabel": {**_LABEL, "formatter": _DATES},
+            "splitLine": {"show": False},
+        },
         "yAxis": [
             {"type": "log", **_AXIS},
             {"type": "value", "min": 0, "max": 1, **_AXIS, "splitLine": {"show": False}}

@@ -9,13 +9,14 @@ from typing import Final
 from nicegui import ui
 
 from streams.dashboard.cards import Card
-from streams.dashboard.pages.charts import ACCENT, ALARM, CALM, INK, WARM, timeline_chart
+from streams.dashboard.pages.charts import ACCENT, ALARM, CALM, INK, THIS, WARM, timeline_chart
 from streams.dashboard.pages.frame import Visit
 from streams.dashboard.payments import Payment, Payments, near
 from streams.dashboard.services import Services
 from streams.dashboard.terminals import Terminal
 from streams.dashboard.view.query import Filters, page_of
 from streams.dashboard.view.records import ViewedAlert
+from streams.errors import TocsinError
 from streams.schemas import Alert
 
 _NEIGHBOURS: Final = 12
@@ -62,17 +63,28 @@ def draw_card(visit: Visit, alert: Alert, around: Around) -> None:
                 f"{around.card.transactions:,} transactions so far, usually "
                 f"{around.card.usual_amount:,.2f}."
             ).classes("hint")
-        place = ui.column().classes("body")
-    with place:
+        chart = ui.column().classes("body")
+        place = ui.column().classes("body awaited")  # as high as the table that comes
+    with chart:
         _timeline(alert, around, ())
+    with place:
+        state = ui.label("Reading the topic…").classes("hint").props('role="status"')
 
     async def fetch() -> None:
-        found = await visit.trying(visit.services.payments.around(alert.entity, alert.source))
-        if found is None or place.is_deleted:
+        try:
+            found = await visit.services.payments.around(alert.entity, alert.source)
+        except TocsinError as error:
+            if not state.is_deleted:
+                state.set_text(f"The card's payments could not be read: {error}")
             return
-        place.clear()
-        with place:
+        if place.is_deleted:
+            return
+        chart.clear()
+        with chart:
             _timeline(alert, around, found.found)
+        place.clear()
+        place.classes(remove="awaited")
+        with place:
             has_scores = visit.services.settings.fraud.publish_scores
             _listed(visit, alert, found, has_scores=has_scores)
 
@@ -96,9 +108,9 @@ def _timeline(alert: Alert, around: Around, payments: Sequence[Payment]) -> None
     timeline_chart(
         {
             "payment": (ACCENT, 8, plain),
-            "large, from memory": (INK, 8, remembered),
-            "with an alert": (WARM, 11, others),
-            "this one": (ALARM, 16, [(alert.event_time, _amount(alert))]),
+            "large": (INK, 8, remembered),
+            "alert": (WARM, 11, others),
+            "this one": (THIS, 16, [(alert.event_time, _amount(alert))]),
         },
         f"Amounts over time: {len(plain)} payments, {len(remembered)} large ones from memory, "
         f"{len(others)} others with an alert, and this one, with {len(scores)} scores",
@@ -120,7 +132,11 @@ def _listed(visit: Visit, alert: Alert, found: Payments, *, has_scores: bool) ->
                 visit.clock.moment(one.event_time),
                 f"{one.amount:,.2f} {one.currency}",
                 one.terminal_id,
-                "-" if score is None else f"{score:.3f}",
+                f"{score:.3f}"
+                if score is not None
+                else "-"
+                if found.has_all_scores
+                else "not read",
             )
             _row("td", cells, "this" if is_this else "")
     reach = (
@@ -132,6 +148,11 @@ def _listed(visit: Visit, alert: Alert, found: Payments, *, has_scores: bool) ->
         f"Read from {found.looked:,} records of partition {alert.source.partition} around this "
         f"one, {reach}. Of what is older the agent remembers large payments alone."
     ).classes("hint")
+    if has_scores and not found.has_all_scores:
+        ui.label(
+            "Scores could not be read: they lie too far in their topic, or it has not as many "
+            "partitions as that of the transactions."
+        ).classes("hint")
     if not has_scores:
         ui.label(
             "Scores of payments without an alert are not kept: fraud.publish_scores keeps them."
@@ -162,7 +183,7 @@ def draw_terminal(alert: Alert, around: Around) -> None:
             {
                 "genuine": (CALM, 8, genuine),
                 "fraud": (ALARM, 11, frauds),
-                "this one": (WARM, 16, [(alert.event_time, _amount(alert))]),
+                "this one": (THIS, 16, [(alert.event_time, _amount(alert))]),
             },
             said,
         )

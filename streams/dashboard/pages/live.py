@@ -21,6 +21,7 @@ from streams.dashboard.pages.frame import ANSWER_S, Visit, empty
 from streams.dashboard.pages.grid import AFTER, RING, STEP, grid_for
 from streams.dashboard.pages.keys import Keys
 from streams.dashboard.pages.rows import Rows, Steps
+from streams.dashboard.pages.standstill import draw_standstill
 from streams.dashboard.pages.toolbar import draw_filters
 from streams.dashboard.view.changes import Subscription
 from streams.dashboard.view.query import Filters, page_of
@@ -59,6 +60,7 @@ class LiveList:
         with ui.element("div").classes("desk"):
             with ui.element("section").classes("list").props('aria-label="Alerts"'):
                 self._toolbar()
+                draw_standstill(self._visit)
                 self._grid = ui.aggrid(
                     grid_for(is_narrow=self._visit.is_narrow), auto_size_columns=False
                 ).classes("grid")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final, get_args
 
 import msgspec
 from nicegui import ui
 
-from models.vision.rules_file import Count, Cross, Enter, Left, Loiter, Rule, Severity
+from models.vision.rules_file import Count, Cross, Enter, Left, Loiter, Name, Rule, Severity
 from models.vision.schedule import DAYS, Schedule
 from streams.dashboard.pages.dialog import buttons, dialog
 from streams.dashboard.rules.part import CameraRules
@@ -20,6 +21,16 @@ KINDS: Final[dict[str, tuple[type[Rule], str]]] = {
     "count": (Count, "There are too many"),
     "left": (Left, "Something is left behind"),
 }
+
+_ENDINGS: Final = {
+    "enter": "entered",
+    "cross": "crossed",
+    "loiter": "stayed",
+    "count": "crowded",
+    "left": "left-behind",
+}
+_NAME: Final = get_args(Name)[1].pattern
+_NAMES: Final = "1 to 64 letters from A to Z, digits, dots, dashes and underscores"
 
 _NUMBERS: Final = {
     "limit": "Most of them",
@@ -51,15 +62,19 @@ class RuleForm:
         self._camera, self._classes, self._part, self._done = camera, list(classes), part, done
         self._given: dict[str, Any] = {}
         self._fields: dict[str, Any] = {}
+        self._suggested, self._is_known = "", False
 
     def ask(self, rule: Rule | None, **given: Any) -> None:
         """Open the form, with a rule in it or with what is `given` of a new one."""
         before = None if rule is None else rule.name
+        self._is_known = rule is not None
         self._given = {"kind": "enter", "name": "", "cameras": (self._camera,), **given}
         if rule is not None:
             self._given = {**msgspec.structs.asdict(rule), "kind": type(rule).__name__.lower()}
         with dialog("Rule" if rule is not None else "New rule") as opened:
-            self._name = ui.input("Name", value=self._given["name"]).props("outlined dense")
+            self._suggested = self._given["name"]
+            self._name = ui.input("Name", value=self._suggested).props("outlined dense")
+            self._name.props["hint"] = _NAMES
             kinds = {name: text for name, (_, text) in KINDS.items()}
             self._kind = ui.select(kinds, value=self._given["kind"], label="When").props(
                 "outlined dense"
@@ -95,6 +110,17 @@ class RuleForm:
                     if name not in {*_FIRST, "name", "classes", "schedule"}:
                         self._field(name, field)
                 self._schedule()
+        self._suggest()
+
+    def _suggest(self) -> None:
+        """Name a new rule after its place and kind, as long as nobody has named it."""
+        if self._name.value != self._suggested or self._is_known:
+            return
+        places = [self._fields[name].value for name in ("zone", "line") if name in self._fields]
+        taken = {rule.name for rule in self._part.rules}
+        place = next(filter(None, places), self._camera)
+        self._suggested = suggested_name(place, self._kind.value, taken)
+        self._name.set_value(self._suggested)
 
     def _field(self, name: str, field: Any) -> None:
         default = None if field.default is msgspec.NODEFAULT else field.default
@@ -105,6 +131,7 @@ class RuleForm:
             options = {one: one or "the whole picture" for one in names}
             value = value if value in options else next(iter(options), None)
             made: Any = ui.select(options, value=value, label=name.capitalize())
+            made.on_value_change(self._suggest)
         elif name == "owners":
             self._several(name, "Whose it is", value)
             return
@@ -144,8 +171,14 @@ class RuleForm:
 
         Raises:
             msgspec.ValidationError: a value is missing or out of range.
+            ValueError: the name is none, or nothing is chosen that it is about.
         """
-        found: dict[str, Any] = {"name": self._name.value.strip(), "kind": self._kind.value}
+        found: dict[str, Any] = {
+            "name": checked_name(self._name.value),
+            "kind": self._kind.value,
+        }
+        if not self._fields["classes"].value:
+            raise ValueError("Choose who or what it is about")
         for name, field in self._fields.items():
             value = field.value
             if name == "cameras":
@@ -161,3 +194,25 @@ class RuleForm:
         }
         rule: Rule = msgspec.convert(found, Rule)
         return rule
+
+
+def checked_name(text: str) -> str:
+    """Take the name of a rule, zone or line as somebody wrote it.
+
+    Raises:
+        ValueError: the rules file takes no such name.
+    """
+    name = text.strip()
+    if not re.fullmatch(_NAME, name):
+        raise ValueError(f"A name is {_NAMES}: not {name!r}")
+    return name
+
+
+def suggested_name(place: str, kind: str, taken: Collection[str]) -> str:
+    """Make a name for a rule of a kind about a place (a zone, a line or a camera)."""
+    stem = f"{re.sub('[^A-Za-z0-9_.-]+', '-', place)[:48]}-{_ENDINGS[kind]}"
+    name, number = stem, 1
+    while name in taken:
+        number += 1
+        name = f"{stem}-{number}"
+    return name

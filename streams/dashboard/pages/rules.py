@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -12,16 +12,19 @@ import msgspec
 from nicegui import events, ui
 
 from models.vision.rules_file import Rule
+from streams.dashboard.frames import Frame
 from streams.dashboard.pages.draft import Draft, Kind
 from streams.dashboard.pages.frame import Visit, empty
 from streams.dashboard.pages.overlay import overlay
-from streams.dashboard.pages.rule_form import KINDS, RuleForm
+from streams.dashboard.pages.rule_form import KINDS, RuleForm, checked_name
 from streams.dashboard.rules.editor import Held
 from streams.dashboard.rules.part import CameraRules
-from streams.errors import TocsinError
+from streams.errors import BrokerError, TocsinError
 
-_SIZE: Final = (640, 480)
-"""Of a picture that has not come yet."""
+_SIZE: Final = (1280, 720)
+"""Of a picture that has not come yet: one can draw on its place."""
+
+_PICTURE_EVERY_S: Final = 2.0
 
 _IN_FORCE_EVERY_S: Final = 1.0
 _HINTS: Final[dict[Kind | None, str]] = {
@@ -40,6 +43,7 @@ class RulesPage:
         self._draft = Draft(CameraRules())
         self._held: Held | None = None
         self._classes: tuple[str, ...] = ()
+        self._is_held = False
 
     async def build(self) -> None:
         """Read the rules and draw everything."""
@@ -53,15 +57,26 @@ class RulesPage:
         except TocsinError as error:
             empty("rule", "The rules cannot be changed here", str(error))
             return
+        if await self._is_unknown(self._held.part):
+            empty(
+                "videocam_off",
+                "No such camera",
+                "No worker reports it, no rule names it, and no picture of it has come.",
+            )
+            return
         self._draft = Draft(self._held.part)
         with ui.element("div").classes("rules"):
             with ui.element("section").classes("drawing").props('aria-label="Drawing"'):
                 self._toolbar()
-                source = f"/api/cameras/{quote(self._camera, safe='')}/picture?at={time.time():.0f}"
                 # What is drawn over it is ours: numbers, and names that are escaped.
                 self._image = ui.interactive_image(
-                    source, events=["mousedown", "mouseup"], on_mouse=self._mouse, sanitize=False
+                    size=_SIZE,
+                    events=["mousedown", "mouseup"],
+                    on_mouse=self._mouse,
+                    sanitize=False,
                 ).classes("canvas")
+                with self._image:
+                    self._none = ui.label("").classes("no-picture")
                 self._image.on("loaded", self._loaded, ["width", "height"])
                 words = json.dumps(f"Last picture of camera {self._camera}, with its rules")
                 name = f"(node) => {{ node.el.querySelector('img').alt = {words} }}"
@@ -70,7 +85,35 @@ class RulesPage:
             with ui.element("aside").classes("sheet").props('aria-label="Rules"'):
                 self._lists = ui.column().classes("body")
         ui.timer(_IN_FORCE_EVERY_S, self._say_whether_in_force)
+        self._looking = ui.timer(_PICTURE_EVERY_S, self._look_for_a_picture)
         self._show()
+
+    async def _is_unknown(self, part: CameraRules) -> bool:
+        """Tell whether nothing speaks of the camera; nobody knows where no worker says anything."""
+        known = self._visit.services.workers.cameras()
+        if not known or self._camera in known or is_named(self._camera, part.rules):
+            return False
+        frame, trouble = await self._picture()
+        return frame is None and not trouble
+
+    async def _picture(self) -> tuple[Frame | None, str]:
+        """Look up the last picture; why there is none, where nobody can tell."""
+        try:
+            return await self._visit.services.frames.get(self._camera), ""
+        except BrokerError as error:
+            return None, str(error)
+
+    async def _look_for_a_picture(self) -> None:
+        """Put the picture into its place once there is one."""
+        frame, trouble = await self._picture()
+        if frame is None:
+            self._none.set_text(f"No picture yet{trouble and f': {trouble}'}")
+            return
+        self._looking.cancel()
+        self._none.set_visibility(False)
+        self._image.props["size"] = None  # its own counts
+        camera = quote(self._camera, safe="")
+        self._image.set_source(f"/api/cameras/{camera}/picture?at={frame.sent_at}")
 
     def _toolbar(self) -> None:
         def button(text: str, icon: str, then: Any, style: str = "outline") -> Any:
@@ -90,7 +133,7 @@ class RulesPage:
     # -- drawing ------------------------------------------------------------------------------
     def _loaded(self, event: events.GenericEventArguments) -> None:
         self._size = int(event.args["width"]), int(event.args["height"])
-        self._show()
+        self._draw()  # the lists stay: somebody may be pressing on them
 
     def _mouse(self, event: events.MouseEventArguments) -> None:
         x, y = event.image_x / self._size[0], event.image_y / self._size[1]
@@ -125,16 +168,20 @@ class RulesPage:
         kind, name = self._draft.chosen
         self._form().ask(None, kind="enter" if kind == "zone" else "cross", **{kind: name})
 
+    def _draw(self) -> None:
+        self._image.set_content(overlay(self._draft, *self._size))
+
     # -- lists --------------------------------------------------------------------------------
     def _show(self) -> None:
         """Draw what is to be saved."""
         draft, may_act = self._draft, self._visit.principal.may_act
-        self._image.set_content(overlay(draft, *self._size))
+        self._draw()
         self._hint.set_text(_HINTS[draft.drawing])
         for tool in (*self._tools, self._undo):
             tool.set_enabled(may_act)
         self._close.set_visibility(draft.drawing == "zone")
         self._save.set_enabled(may_act and draft.is_changed)
+        self._hold_on_to(draft.is_changed)
         self._lists.clear()
         with self._lists:
             self._shapes("zone", "Zones")
@@ -151,6 +198,13 @@ class RulesPage:
                     ui.label("No rule: nothing before this camera raises an alert.").classes("hint")
                 for rule in draft.part.rules:
                     self._rule(rule)
+
+    def _hold_on_to(self, is_changed: bool) -> None:
+        """Let the browser ask who leaves the page with something on it that is not saved."""
+        if is_changed != self._is_held:
+            self._is_held = is_changed
+            asking = "event => event.preventDefault()" if is_changed else "null"
+            ui.run_javascript(f"window.onbeforeunload = {asking}")
 
     def _shapes(self, kind: Kind, title: str) -> None:
         with ui.element("section").classes("part"):
@@ -173,7 +227,7 @@ class RulesPage:
         """Name and corners as text: also for who draws with no pointer."""
 
         def named(field: Any) -> None:
-            self._trying(lambda: self._draft.rename(kind, name, field.value.strip()))
+            self._trying(lambda: self._draft.rename(kind, name, checked_name(field.value)))
 
         def placed(field: Any) -> None:
             self._trying(lambda: self._draft.place(kind, name, _points(field.value)))
@@ -255,6 +309,15 @@ class RulesPage:
             text, style = _in_force(self._visit.services.workers.rules(), self._held)
         self._state.set_text(text)
         self._state.classes(replace=f"pill {style}")
+
+
+def is_named(camera: str, rules: Sequence[Rule]) -> bool:
+    """Whether a rule is about the camera, and not only because it is about all."""
+    return any(
+        pattern != "*" and fnmatchcase(camera, pattern)
+        for rule in rules
+        for pattern in rule.cameras
+    )
 
 
 def _in_force(found: Sequence[tuple[str, bool]], held: Held | None) -> tuple[str, str]:

@@ -10,14 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from functools import partial
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streams.admin import describe, log_ends
-from streams.connection import broker_errors, client_options
+from streams.connection import as_broker_error, broker_errors, client_options
 from streams.dashboard.view.records import LONGEST_SUPPRESSION_MS, is_open
 from streams.dashboard.view.store import LOST, ViewStore
 from streams.errors import StoreError, TocsinError
@@ -35,6 +35,11 @@ _DAY_MS: Final = 86_400_000
 _LOOK_S: Final = 2.0
 """How often a Redis to which nothing is written is asked whether it still has the view."""
 
+_SILENT_S: Final = 5.0
+"""A fetch gives nothing for a broker that hangs as for one without news: then it is asked."""
+
+_ANSWER_S: Final = 5.0
+
 
 class ViewConsumer:
     """Applies alerts, verdicts and what people did, for as long as `run` runs."""
@@ -46,8 +51,12 @@ class ViewConsumer:
         self._looked_at = 0.0
         self._ids: dict[str, str] = {}  # topic: what names it among those made under its name
         self._ends: dict[str, int] = {}  # of the alerts, before which verdicts wait
+        self._heard_at = time.monotonic()  # when the broker was last known to be there
         self.waiting_for: str | None = "starting"
         """Why the view stands still, if it does."""
+
+        self.waiting_since = round(time.time() * 1000)
+        """Since when it does, or last did (ms)."""
 
     async def run(self) -> None:
         """Consume until cancelled; waits for what is away."""
@@ -55,9 +64,16 @@ class ViewConsumer:
             try:
                 await self._consume()
             except TocsinError as error:
-                self.waiting_for = str(error)
-                log.warning("the view stands still: %s", error)
+                self._wait(str(error))
             await asyncio.sleep(_RETRY_S)
+
+    def _wait(self, why: str, ago_s: float = 0.0) -> None:
+        """Say why the view stands still; it began to, if it did not yet, so long ago."""
+        if self.waiting_for is None:
+            self.waiting_since = round((time.time() - ago_s) * 1000)
+        if why != self.waiting_for:
+            log.warning("the view stands still: %s", why)
+        self.waiting_for = why
 
     async def _consume(self) -> None:
         topics, kafka = self._settings.topics, self._settings.kafka
@@ -83,9 +99,28 @@ class ViewConsumer:
                 while True:
                     fetched = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_RECORDS)
                     joining.check()
-                    await self._step(consumer, fetched)
+                    if fetched or await self._is_there(consumer):
+                        await self._step(consumer, fetched)
             finally:
                 await consumer.stop()
+
+    async def _is_there(self, consumer: Any) -> bool:
+        """Tell whether the broker is there, asking it after a silence; waits for it while not."""
+        if time.monotonic() - self._heard_at < _SILENT_S:
+            return True
+        first = TopicPartition(self._settings.topics.alerts, 0)
+        return await self._answers(consumer.end_offsets(consumer.assignment() or {first}))
+
+    async def _answers(self, asked: Awaitable[Any]) -> bool:
+        """Await what the broker was asked; False, and the view waits, where it takes too long."""
+        try:
+            await asyncio.wait_for(asked, _ANSWER_S)
+        except TimeoutError as error:
+            silent_s = time.monotonic() - self._heard_at
+            self._wait(str(as_broker_error(error, self._settings.kafka)), silent_s)
+            return False
+        self._heard_at = time.monotonic()
+        return True
 
     async def begin(
         self, consumer: Any, partitions: Iterable[TopicPartition]
@@ -145,6 +180,8 @@ class ViewConsumer:
             consumer.resume(*consumer.paused())
 
     async def _step(self, consumer: Any, fetched: dict[TopicPartition, list[Any]]) -> None:
+        if fetched:
+            self._heard_at = time.monotonic()
         for partition, records in fetched.items():
             await self._apply(partition.topic, records)
             name, end = self._name(partition.topic, partition.partition), records[-1].offset + 1
@@ -154,11 +191,13 @@ class ViewConsumer:
         await self._look()
         await self._let_go(consumer)
         ours = consumer.assignment()
-        if ours:
-            self.waiting_for = "catching up" if self._ends else None
+        if ours and self._ends:
+            self._wait("catching up")
+        elif ours:
+            self.waiting_for = None
         ends = {one: records[-1].offset + 1 for one, records in fetched.items() if one in ours}
         if ends:
-            await consumer.commit(ends)
+            await self._answers(consumer.commit(ends))
 
     async def _look(self) -> None:
         """See that Redis still has what was put there.
