@@ -37,8 +37,9 @@ LONG_MIN = 15.0
 """Of a shorter life nothing can be said about its memory."""
 
 MORE_THREADS, MORE_FILES = 3, 10
-KEYS_BESIDE, KEYS_ALWAYS = 0.02, 1_000
-"""Of Redis: for each card's row, and for markers, cameras, pictures and figures."""
+KEYS_ALWAYS, PICTURES = 1_000, 2
+"""Of Redis, beside the cards' rows: markers, cameras and figures; and of each object alert a picture
+of all that was seen and one of the object, for as long as those are kept."""
 
 
 @pytest.fixture
@@ -142,8 +143,8 @@ def test_nothing_is_lost_doubled_or_invented_and_nothing_grows(
     check(objects, people.passed)
     late = [one for one in recoveries if one.within_s and one.seconds > one.within_s]
     assert not late
-    most_keys = len(truth.counts) * (1 + KEYS_BESIDE) + KEYS_ALWAYS
-    assert story.redis_keys <= most_keys, f"more than {most_keys:,.0f} for the cards"
+    most_keys = len(truth.counts) + PICTURES * story.object_alerts + KEYS_ALWAYS
+    assert story.redis_keys <= most_keys, f"more than {most_keys:,} keys"
     for one in longest:
         assert one.minutes >= LONG_MIN or minutes < 3 * LONG_MIN, "nobody lived long enough"
         if one.minutes >= LONG_MIN:
