@@ -38,8 +38,8 @@ LONG_MIN = 15.0
 
 MORE_THREADS, MORE_FILES = 3, 10
 KEYS_ALWAYS, PICTURES = 1_000, 2
-"""Of Redis, beside the cards' rows: markers, cameras and figures; and of each object alert a picture
-of all that was seen and one of the object, for as long as those are kept."""
+"""Of Redis, beside the cards' rows: markers, cameras and figures; and of each object alert a
+picture of all that was seen and one of the object, for as long as those are kept."""
 
 
 @pytest.fixture
