@@ -104,7 +104,7 @@ def test_a_first_page_that_cannot_be_read_is_tried_again_before_news_are_shown(
         await one._tick()
 
     asyncio.run(use())
-    assert status.said[-1] == "1 alerts"
+    assert status.said[-1] == "1 alert"
     assert answers == []
 
 
@@ -146,7 +146,7 @@ def test_a_span_of_time_goes_on_with_the_clock(monkeypatch: pytest.MonkeyPatch) 
         now = 102 * minute
         await one._tick()
         assert grid.rows == [viewed(1).alert.id]
-        assert status.said[-1] == "1 alerts"
+        assert status.said[-1] == "1 alert"
         # A list that is loaded anew begins where the span begins by then, and takes in no older.
         await one.load()
         told(subscription, [viewed(3, 80 * minute)])
