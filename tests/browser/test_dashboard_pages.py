@@ -189,6 +189,58 @@ def test_decisions_by_keyboard_several_at_once_and_taken_back(
     assert {one.note for one in mine} == {"", "Known customer or visitor", "undone"}
 
 
+def test_several_are_decided_together_by_click(page: Page, bed: Bed, dashboard: Dashboard) -> None:
+    alerts = [a_fraud(1300 + number, card="clicks") for number in range(4)]
+    send_alerts(bed, alerts)
+    dashboard.until_alerts(4, "clicks")
+    open_list(page, dashboard)
+    page.get_by_label("Card or camera").fill("clicks")
+    expect(page.locator(".status")).to_have_text("4 alerts")
+    boxes, bar = page.locator(".ag-selection-checkbox input"), page.locator(".several")
+    boxes.nth(0).set_checked(True)
+    expect(bar).to_be_hidden()
+    for number in (1, 2):
+        boxes.nth(number).set_checked(True)
+    expect(bar).to_contain_text("3 chosen")
+    expect(page.locator(".status")).to_be_hidden()
+    accessible(page)
+    bar.get_by_role("button", name="Clear").click()
+    expect(bar).to_be_hidden()
+    expect(page.locator(".status")).to_be_visible()
+    for number in (0, 1, 3):
+        boxes.nth(number).set_checked(True)
+    expect(bar).to_contain_text("3 chosen")
+    bar.get_by_role("button", name="Confirm").click()
+    expect(page.locator(".toast")).to_contain_text("Confirmed 3 alerts")
+    expect(page.locator(".status")).to_have_text("1 alert")
+    expect(bar).to_be_hidden()
+    assert len(dashboard.alerts("clicks", decision="confirmed")) == 3
+
+
+def test_several_are_decided_together_on_a_phone(
+    chromium: Browser, bed: Bed, dashboard: Dashboard
+) -> None:
+    send_alerts(bed, [a_fraud(1400 + number, card="taps") for number in range(3)])
+    dashboard.until_alerts(3, "taps")
+    phone = chromium.new_context(
+        viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True
+    )
+    phone.set_default_timeout(WAIT_MS)
+    page = phone.new_page()
+    page.goto(f"{dashboard.address}/#entity=taps")
+    expect(page.locator(".status")).to_have_text("3 alerts")
+    boxes = page.locator(".ag-selection-checkbox input")
+    boxes.nth(0).tap()
+    boxes.nth(2).tap()
+    expect(page.locator(".several")).to_contain_text("2 chosen")
+    accessible(page)
+    page.locator(".several").get_by_role("button", name="Dismiss").tap()
+    page.get_by_role("dialog").get_by_role("button", name="Dismiss").tap()
+    expect(page.locator(".status")).to_have_text("1 alert")
+    assert len(dashboard.alerts("taps", decision="dismissed")) == 2
+    phone.close()
+
+
 def test_what_is_chosen_stays_after_a_reload_and_in_a_link(
     page: Page, bed: Bed, dashboard: Dashboard
 ) -> None:

@@ -62,6 +62,9 @@ return null;
 """
 """Choose the row after those with some ids, while they are there, else the one before them."""
 
+SELECTED: Final = "() => emit(getElement(%(grid)d).api.getSelectedNodes().length)"
+"""Tell how many rows are chosen, whenever that changes."""
+
 RING: Final = """
 const bell = window.bell ??= new AudioContext();
 bell.resume();

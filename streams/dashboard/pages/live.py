@@ -18,9 +18,10 @@ from streams.dashboard.pages.decide import Decider
 from streams.dashboard.pages.detail import draw_alert
 from streams.dashboard.pages.evidence import around_of
 from streams.dashboard.pages.frame import ANSWER_S, Visit, empty
-from streams.dashboard.pages.grid import AFTER, RING, STEP, grid_for
+from streams.dashboard.pages.grid import AFTER, RING, SELECTED, STEP, grid_for
 from streams.dashboard.pages.keys import Keys
 from streams.dashboard.pages.rows import Rows, Steps
+from streams.dashboard.pages.several import Several
 from streams.dashboard.pages.toolbar import draw_filters
 from streams.dashboard.view.changes import Subscription
 from streams.dashboard.view.query import Filters, page_of
@@ -69,6 +70,12 @@ class LiveList:
                     empty("task_alt", "Nothing to decide", "Alerts appear here as they come.")
                 self._empty.set_visibility(False)
                 self._status = ui.label("Loading alerts").classes("status").props('role="status"')
+                several = Several(self._decider, self._clear, self._status)
+                self._grid.on(
+                    "selectionChanged",
+                    lambda event: several.show(int(event.args)),
+                    js_handler=SELECTED % {"grid": self._grid.id},
+                )
             if not self._visit.is_narrow:
                 with ui.element("aside").classes("detail").props('aria-label="Alert" tabindex="0"'):
                     self._detail = ui.column().classes("sheet")
@@ -210,6 +217,9 @@ class LiveList:
             timeout=ANSWER_S,
         )
         return [str(name) for name in found]
+
+    def _clear(self) -> None:
+        self._grid.run_grid_method("deselectAll")
 
     async def _step(self, step: int) -> None:
         name = await ui.run_javascript(
