@@ -326,6 +326,37 @@ def test_suppress_note_and_share(page: Page, bed: Bed, dashboard: Dashboard) -> 
     expect(page.locator(".suppressed")).to_have_count(0)
 
 
+def test_an_undo_lifts_the_suppression_that_was_made_last(
+    page: Page, bed: Bed, dashboard: Dashboard
+) -> None:
+    alerts = [a_fraud(2200 + number, card="undo") for number in range(2)]
+    send_alerts(bed, alerts)
+    dashboard.until_alerts(2, "undo")
+    page.goto(f"{dashboard.address}/#entity=undo")
+    expect(page.locator(".status")).to_have_text("2 alerts")
+    dialog, toast = page.get_by_role("dialog"), page.locator(".toast")
+    page.keyboard.press("j")
+    page.keyboard.press("d")
+    dialog.get_by_role("button", name="Dismiss").click()
+    expect(toast).to_contain_text("Dismissed 1 alert")
+    expect(dialog).to_have_count(0)
+    page.keyboard.press("n")
+    dialog.locator("textarea").fill("called")
+    dialog.get_by_role("button", name="Keep").click()
+    expect(toast).to_have_text("Note kept")
+    expect(dialog).to_have_count(0)
+    page.keyboard.press("u")  # a note is nothing to take back, nor is what came before it
+    page.keyboard.press("s")
+    dialog.get_by_role("button", name="Suppress").click()
+    expect(toast).to_contain_text("Undo (u)")
+    expect(dialog).to_have_count(0)
+    page.keyboard.press("u")
+    expect(toast).to_have_text("undo is no longer suppressed")
+    suppressions = dashboard.client.get("/api/suppressions").json()
+    assert [one["active"] for one in suppressions if one["entity"] == "undo"] == [False]
+    assert len(dashboard.alerts("undo", decision="dismissed")) == 1
+
+
 def test_the_page_of_an_alert_is_live_and_has_the_keys_of_the_list(
     page: Page, bed: Bed, dashboard: Dashboard
 ) -> None:

@@ -9,10 +9,12 @@ from typing import Final
 
 from nicegui import events, ui
 
+from streams.dashboard.access.users import Principal
 from streams.dashboard.desk import Decided
 from streams.dashboard.pages.dialog import buttons, dialog
 from streams.dashboard.pages.frame import Visit
 from streams.dashboard.pages.words import DISMISSALS
+from streams.dashboard.view.records import Suppression
 from streams.schemas import Alert
 
 Done = Callable[[Sequence[str]], Awaitable[None]]
@@ -41,7 +43,7 @@ class Decider:
         self, visit: Visit, chosen: Callable[[], Awaitable[Sequence[str]]], done: Done
     ) -> None:
         self._visit, self._chosen, self._done = visit, chosen, done
-        self._last: Decided | None = None
+        self._last: Decided | Suppression | None = None
         self._asked: ui.dialog | None = None
         self._one = asyncio.Lock()
         self._pressed_at = -TWICE_S
@@ -108,21 +110,20 @@ class Decider:
             buttons(opened, "Dismiss", send)
 
     async def undo(self) -> None:
-        """Say again what was said before the last decision; it can be tried again if that fails.
+        """Say again what was said before the last decision, or lift the suppression made since.
 
-        Where somebody has decided since, that stands.
+        It can be tried again if that fails. Where somebody has decided since, that stands.
         """
         async with self._one:
             last = self._last
             who = None if last is None else await self._visit.acting()
             if last is None or who is None:
                 return
-            undoing = self._visit.services.desk.take_back(last, who)
-            taken = await self._visit.trying(undoing)
-            if taken is None:
+            said = await self._visit.trying(self._undo(last, who))
+            if said is None:
                 return
             self._last = None
-            self._visit.say(_taken_back(len(taken), len(last.before) - len(taken)))
+            self._visit.say(said)
             await self._done([])
 
     async def suppress(self, alert: Alert) -> None:
@@ -152,8 +153,9 @@ class Decider:
                     )
                 )
                 if made is not None:
+                    self._last = made
                     until = self._visit.clock.moment(made.until)
-                    self._visit.say(f"{alert.entity} is suppressed until {until}")
+                    self._visit.say(f"{alert.entity} is suppressed until {until}", self.undo)
 
             buttons(opened, "Suppress", send)
 
@@ -170,9 +172,21 @@ class Decider:
                 if not words or (who := await self._visit.acting()) is None:
                     return
                 opened.close()
-                await self._visit.trying(self._visit.services.desk.note(alert.id, who, words))
+                noting = self._visit.services.desk.note(alert.id, who, words)
+                if await self._visit.trying(noting) is not None:
+                    self._last = None  # a note stays, and what came before it is not what `u` means
+                    self._visit.say("Note kept")
 
             buttons(opened, "Keep", send)
+
+    async def _undo(self, last: Decided | Suppression, who: Principal) -> str:
+        """Take it back, and say what was."""
+        desk = self._visit.services.desk
+        if isinstance(last, Suppression):
+            await desk.lift(last.id, who)
+            return f"{last.entity} is no longer suppressed"
+        taken = await desk.take_back(last, who)
+        return _taken_back(len(taken), len(last.before) - len(taken))
 
     async def _decide(self, ids: Sequence[str], outcome: bool, text: str) -> None:
         if not ids or (who := await self._visit.acting()) is None:
