@@ -189,6 +189,31 @@ def test_decisions_by_keyboard_several_at_once_and_taken_back(
     assert {one.note for one in mine} == {"", "Known customer or visitor", "undone"}
 
 
+def test_space_is_about_the_row_that_was_chosen_by_key(
+    page: Page, bed: Bed, dashboard: Dashboard
+) -> None:
+    send_alerts(bed, [a_fraud(1500 + number, card="space") for number in range(4)])
+    dashboard.until_alerts(4, "space")
+    page.goto(f"{dashboard.address}/#entity=space")
+    expect(page.locator(".status")).to_have_text("4 alerts")
+    page.locator(f'{ROW}[row-index="1"] [col-id="entity"]').click()
+    chosen = page.locator(f"{ROW}.ag-row-selected")
+    expect(chosen).to_have_attribute("row-index", "1")
+    page.keyboard.press("j")
+    expect(chosen).to_have_attribute("row-index", "2")
+    name = chosen.get_attribute("row-id")
+    focused = page.locator(f'{ROW}[row-id="{name}"] .ag-cell-focus')
+    expect(focused).to_have_count(1)
+    page.keyboard.press("Space")
+    expect(chosen).to_have_count(0)
+    # One that comes above moves the row down, and the focus goes with it.
+    send_alerts(bed, [a_fraud(1504, card="space")])
+    expect(row(page, name or "")).to_have_attribute("row-index", "3")
+    expect(focused).to_have_count(1)
+    page.keyboard.press("Space")
+    expect(chosen).to_have_attribute("row-id", name or "")
+
+
 def test_several_are_decided_together_by_click(page: Page, bed: Bed, dashboard: Dashboard) -> None:
     alerts = [a_fraud(1300 + number, card="clicks") for number in range(4)]
     send_alerts(bed, alerts)

@@ -17,7 +17,16 @@ GRID: Final[dict[str, Any]] = {
     "headerHeight": 34,
     "asyncTransactionWaitMillis": 100,
     "animateRows": False,
-    "suppressCellFocus": False,
+    "context": {},
+    ":onCellFocused": (
+        "p => { p.context.focused = p.api.getDisplayedRowAtIndex(p.rowIndex ?? -1)?.id }"
+    ),
+    ":onModelUpdated": (
+        "p => { const cell = p.api.getFocusedCell(), node = p.api.getRowNode(p.context.focused);"
+        " if (cell && node && node.rowIndex !== cell.rowIndex"
+        " && document.activeElement?.closest('.grid'))"
+        " p.api.setFocusedCell(node.rowIndex, cell.column) }"
+    ),  # a row keeps the focus where others come above it: Space is about the row that one sees
     "rowSelection": {"mode": "multiRow", "checkboxes": True, "headerCheckbox": False},
     "selectionColumnDef": {"width": 42, "maxWidth": 42, "pinned": "left"},
     "defaultColDef": {"sortable": False, "resizable": True, "suppressMovable": True},
@@ -39,9 +48,10 @@ if (!node) return null;
 api.deselectAll();
 node.setSelected(true);
 api.ensureIndexVisible(place);
+api.setFocusedCell(place, "opened");
 return node.id;
 """
-"""Choose the row after, or before, those that are chosen; returns its id."""
+"""Choose the row after, or before, those that are chosen; returns its id. It has the focus too."""
 
 AFTER: Final = """
 const api = getElement(%(grid)d).api, decided = new Set(%(ids)s);
@@ -55,6 +65,7 @@ for (const [from, step] of [[Math.max(...places), 1], [Math.min(...places), -1]]
   if (node) {
     node.setSelected(true);
     api.ensureIndexVisible(place);
+    api.setFocusedCell(place, "opened");
     return node.id;
   }
 }
