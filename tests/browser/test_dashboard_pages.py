@@ -62,6 +62,8 @@ def test_the_list_shows_an_alert_in_full_and_is_accessible(
     page.keyboard.press("j")
     shown = page.locator(".detail .picture img")
     expect(shown).to_be_visible(timeout=WAIT_MS)
+    scores = page.locator(f'{ROW} [col-id="score"]')
+    expect(scores.first).to_have_text(re.compile(r"^\d\.\d{3}$"))
     picture(page, f"object-{scheme}")
     page.get_by_role("button", name="Fraud").click()
     expect(page.locator(".status")).to_have_text("18 alerts")
@@ -85,6 +87,7 @@ def test_on_a_phone(chromium: Browser, dashboard: Dashboard, picture: Take) -> N
     page = phone.new_page()
     open_list(page, dashboard)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    expect(page.locator(".why").first).to_contain_text(re.compile(r"\S+ · \S+"))
     picture(page, "phone")
     page.locator(f'{ROW} [col-id="what"]').first.tap()
     expect(page.get_by_role("button", name="Confirm")).to_be_visible(timeout=WAIT_MS)

@@ -109,6 +109,18 @@ _SEVERITY: Final[dict[str, Any]] = {
     ":cellRenderer": _PILL % "p.value",
 }
 _WHAT: Final[dict[str, Any]] = {"headerName": "Why", "field": "what", "flex": 1, "minWidth": 160}
+_WHY: Final[dict[str, Any]] = {
+    **_WHAT,
+    "minWidth": 120,
+    ":cellRenderer": (
+        "p => { const e = document.createElement('div'), d = p.data; e.className = 'why';"
+        " for (const text of [p.value, [d.entity, d.value].filter(Boolean).join(' · ')])"
+        " e.appendChild(document.createElement('div')).textContent = text;"
+        " return e }"
+    ),
+}
+"""For a phone, on which the card and the amount have no columns."""
+
 _ENTITY: Final[dict[str, Any]] = {"headerName": "Card or camera", "field": "entity", "width": 140}
 _VALUE: Final[dict[str, Any]] = {
     "headerName": "Amount or class",
@@ -121,7 +133,7 @@ _SCORE: Final[dict[str, Any]] = {
     "field": "score",
     "width": 76,
     "cellClass": "number",
-    ":valueFormatter": "p => p.value.toFixed(2)",
+    ":valueFormatter": "p => p.value.toFixed(3)",
 }
 _DECISION: Final[dict[str, Any]] = {
     "headerName": "Decision",
@@ -132,10 +144,9 @@ _DECISION: Final[dict[str, Any]] = {
 
 
 def grid_for(*, is_narrow: bool) -> dict[str, Any]:
-    """Choose rows and columns: on a phone when, how bad, and why in two lines."""
+    """Choose rows and columns: on a phone when, how bad, and why, with of whom below."""
     if not is_narrow:
         columns = [_TIME, _SEVERITY, _ENTITY, _WHAT, _VALUE, _SCORE, _DECISION]
         return {**GRID, "columnDefs": columns}
-    what = {**_WHAT, "minWidth": 120, "cellClass": "wrapped"}
-    columns = [{**_TIME, "width": 100}, {**_SEVERITY, "width": 92}, what]
-    return {**GRID, "rowHeight": 54, "columnDefs": columns}
+    columns = [{**_TIME, "width": 100}, {**_SEVERITY, "width": 92}, _WHY]
+    return {**GRID, "rowHeight": 70, "columnDefs": columns}
