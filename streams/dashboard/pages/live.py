@@ -25,6 +25,7 @@ from streams.dashboard.pages.several import Several
 from streams.dashboard.pages.toolbar import draw_filters
 from streams.dashboard.view.changes import Subscription
 from streams.dashboard.view.query import Filters, page_of
+from streams.dashboard.view.records import ViewedAlert
 from streams.errors import StoreError
 
 _FIRST: Final = 200
@@ -52,6 +53,7 @@ class LiveList:
         self._is_loading = asyncio.Lock()
         self._load_at = math.inf  # when to try again, by the monotonic clock
         self._decider = Decider(visit, self._chosen, self._next)
+        self._decided: Sequence[str] = ()  # last, and by this page
         self._paused = self._is_loud = False
 
     # -- drawing ------------------------------------------------------------------------------
@@ -167,22 +169,24 @@ class LiveList:
         if self._subscription.lost:
             await self.load()
             return
-        changed = [change.viewed for change in self._subscription.take()]
-        filters = self._wanted()
-        steps = self._rows.news(changed, filters)
+        self._let_slide()
+        await self._take_in([change.viewed for change in self._subscription.take()])
+
+    async def _take_in(self, changed: Sequence[ViewedAlert]) -> None:
+        steps = self._rows.news(changed, self._wanted())
         if steps["add"]:
             self._ring()
         if any(steps.values()):
             self._apply(steps)
-        self._let_slide(filters)
         if self._shown in {viewed.alert.id for viewed in changed}:
             await self._draw(self._shown)
 
     def _wanted(self) -> Filters:
         return self._choice.filters(round(time.time() * 1000))
 
-    def _let_slide(self, filters: Filters) -> None:
+    def _let_slide(self) -> None:
         """Take out what has become too old for the span."""
+        filters = self._wanted()
         if filters.since is None or time.monotonic() - self._slid_at < _SLIDE_S:
             return
         self._slid_at = time.monotonic()
@@ -229,8 +233,12 @@ class LiveList:
             await self._draw(str(name))
 
     async def _next(self, decided: Sequence[str]) -> None:
-        """After a decision: the next one is chosen, then what was decided leaves."""
+        """After a decision: the next one is chosen, then what was decided leaves.
+
+        A list that is paused holds back what others do, not what is done on it.
+        """
         if decided:
+            self._decided = decided
             script = AFTER % {"grid": self._grid.id, "ids": json.dumps(list(decided))}
             name = await ui.run_javascript(script, timeout=ANSWER_S)
             if name is not None and name != self._shown:
@@ -238,6 +246,10 @@ class LiveList:
                 background_tasks.create(self._draw(self._shown), name="draw the next alert")
         if not self._paused:
             await self._take_news()
+        elif self._decided and self._load_at == math.inf:
+            getting = self._visit.services.store.get(list(self._decided))
+            found = await self._visit.trying(getting) or []
+            await self._take_in([viewed for viewed in found if viewed is not None])
 
     async def _draw(self, name: str) -> None:
         self._shown = name
