@@ -217,6 +217,20 @@ def test_space_is_about_the_row_that_was_chosen_by_key(
     expect(chosen).to_have_attribute("row-id", name or "")
 
 
+def test_filters_that_leave_nothing_are_cleared_by_a_click(
+    page: Page, dashboard: Dashboard
+) -> None:
+    page.goto(f"{dashboard.address}/?kind=fraud#entity=crad-1")
+    nothing = page.locator(".nothing")
+    expect(nothing).to_contain_text("No alert fits these filters")
+    accessible(page)
+    page.get_by_role("button", name="Clear filters").click()
+    page.locator(ROW).first.wait_for()
+    expect(nothing).to_be_hidden()
+    expect(page.get_by_label("Card or camera")).to_have_value("")
+    expect(page).to_have_url(f"{dashboard.address}/")
+
+
 def test_several_are_decided_together_by_click(page: Page, bed: Bed, dashboard: Dashboard) -> None:
     alerts = [a_fraud(1300 + number, card="clicks") for number in range(4)]
     send_alerts(bed, alerts)

@@ -68,8 +68,7 @@ class LiveList:
                 self._grid.on("cellClicked", self._clicked, ["rowId", "colId"])
                 self._grid.on("bodyScrollEnd", self._scrolled)
                 self._empty = ui.column().classes("nothing")
-                with self._empty:
-                    empty("task_alt", "Nothing to decide", "Alerts appear here as they come.")
+                self._draw_empty()
                 self._empty.set_visibility(False)
                 self._status = ui.label("Loading alerts").classes("status").props('role="status"')
                 several = Several(self._decider, self._clear, self._status)
@@ -88,7 +87,9 @@ class LiveList:
 
     def _toolbar(self) -> None:
         with ui.row().classes("toolbar"):
-            draw_filters(self._choice, self._choose)
+            self._filters = ui.element("div").classes("filters")
+            with self._filters:
+                draw_filters(self._choice, self._choose)
             ui.space()
             self._sound = ui.button(icon="volume_off", on_click=self._flip_sound).props(
                 'flat dense size=13px aria-label="Sound" aria-pressed=false'
@@ -103,7 +104,24 @@ class LiveList:
         self._choice, address = choice, choice.address()
         ui.run_javascript(f"history.replaceState(history.state, '', {json.dumps(address)})")
         self._visit.login = login_address(address.partition("#")[0])
+        self._draw_empty()
         await self.load()
+
+    async def _clear_filters(self) -> None:
+        self._filters.clear()
+        with self._filters:
+            draw_filters(Choice(), self._choose)
+        await self._choose(Choice())
+
+    def _draw_empty(self) -> None:
+        """Say why a list is empty: there is nothing to do, or the filters leave nothing."""
+        self._empty.clear()
+        with self._empty:
+            if self._choice == Choice():
+                empty("task_alt", "Nothing to decide", "Alerts appear here as they come.")
+            else:
+                empty("filter_alt_off", "No alert fits these filters", "Others may be there.")
+                ui.button("Clear filters", on_click=self._clear_filters).props("outline no-caps")
 
     # -- rows ---------------------------------------------------------------------------------
     async def load(self) -> None:
