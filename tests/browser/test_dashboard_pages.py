@@ -167,22 +167,30 @@ def test_decisions_by_keyboard_several_at_once_and_taken_back(
     page.keyboard.press("d")  # the box that was ticked still has the focus
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("Dismiss 2 alerts", timeout=WAIT_MS)
-    dialog.get_by_text("Known customer or visitor").click()
+    expect(dialog.get_by_role("radio").first).to_be_focused()
+    page.keyboard.press("2")
+    expect(dialog.get_by_role("radio", name="Known customer or visitor")).to_be_checked()
     picture(page, "dismiss")
-    dialog.get_by_role("button", name="Dismiss").click()
+    page.keyboard.press("Enter")
     expect(page.locator(".status")).to_have_text("1 alert")
     assert len(dashboard.alerts("keys", decision="dismissed")) == 2
     page.keyboard.press("u")
     expect(page.locator(".status")).to_have_text("3 alerts", timeout=WAIT_MS)
     # Down, and up again to the one before; what is chosen is what would be suppressed.
-    page.locator(f'{ROW}[row-index="0"] [col-id="entity"]').click()
-    for key, index in (("j", 1), ("j", 2), ("k", 1)):
+    for key, index in (("k", 0), ("k", 0), ("k", 0), ("j", 1), ("j", 2), ("k", 1)):
         page.keyboard.press(key)
         expect(page.locator(f"{ROW}.ag-row-selected")).to_have_attribute("row-index", str(index))
     page.keyboard.press("s")
     expect(dialog).to_contain_text("Suppress", timeout=WAIT_MS)
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
+    page.keyboard.press("?")
+    expect(dialog).to_contain_text("take back what was done last")
+    accessible(page, without=("color-contrast",))  # it still fades in
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    page.keyboard.press("p")
+    expect(page.get_by_role("button", name="Go on")).to_be_visible()
 
     said = [decode_label(record.value) for record in bed.read(bed.settings.topics.labels)]
     mine = [one for one in said if getattr(one, "card_id", "") == "keys"]
@@ -384,12 +392,14 @@ def test_an_undo_lifts_the_suppression_that_was_made_last(
     expect(dialog).to_have_count(0)
     page.keyboard.press("n")
     dialog.locator("textarea").fill("called")
-    dialog.get_by_role("button", name="Keep").click()
+    page.keyboard.press("Control+Enter")
     expect(toast).to_have_text("Note kept")
     expect(dialog).to_have_count(0)
     page.keyboard.press("u")  # a note is nothing to take back, nor is what came before it
     page.keyboard.press("s")
-    dialog.get_by_role("button", name="Suppress").click()
+    expect(dialog.get_by_label("Why (optional)")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(toast).to_contain_text("undo is suppressed until")
     expect(toast).to_contain_text("Undo (u)")
     expect(dialog).to_have_count(0)
     page.keyboard.press("u")

@@ -13,6 +13,7 @@ from streams.dashboard.access.users import Principal
 from streams.dashboard.desk import Decided
 from streams.dashboard.pages.dialog import buttons, dialog
 from streams.dashboard.pages.frame import Visit
+from streams.dashboard.pages.keys import draw_keys
 from streams.dashboard.pages.words import DISMISSALS
 from streams.dashboard.view.records import Suppression
 from streams.schemas import Alert
@@ -31,6 +32,9 @@ _DURATIONS: Final = {
     43_200: "30 days",
 }
 
+_NUMBERED: Final = {str(number): reason for number, reason in enumerate(DISMISSALS, 1)}
+"""Reasons to dismiss, by the key that chooses each."""
+
 
 class Decider:
     """Decides what is chosen; `done` is called when it is sent.
@@ -45,6 +49,7 @@ class Decider:
         self._visit, self._chosen, self._done = visit, chosen, done
         self._last: Decided | Suppression | None = None
         self._asked: ui.dialog | None = None
+        self._reason: ui.radio | None = None  # that the dialog asks for
         self._one = asyncio.Lock()
         self._pressed_at = -TWICE_S
 
@@ -59,11 +64,18 @@ class Decider:
         return self._asked is not None and self._asked.value
 
     async def press(self, event: events.KeyEventArguments, shown: str | None) -> None:
-        """Do what a key says: c and d to what is chosen, s and n to the alert that is shown."""
+        """Do what a key says: c and d to what is chosen, s and n to the alert that is shown.
+
+        A number is the answer to the dialog that asks for a reason.
+        """
         held = event.modifiers.ctrl or event.modifiers.meta or event.modifiers.alt
-        if not event.action.keydown or event.action.repeat or held or self.is_asking:
+        if not event.action.keydown or event.action.repeat or held:
             return
         key = str(event.key)
+        if self.is_asking:
+            if self._reason is not None and key in _NUMBERED:
+                self._reason.set_value(_NUMBERED[key])
+            return
         if key in {"c", "d"}:
             before, self._pressed_at = self._pressed_at, time.monotonic()
             if self._pressed_at - before < TWICE_S:
@@ -74,6 +86,8 @@ class Decider:
             await self.dismiss()
         elif key == "u":
             await self.undo()
+        elif key == "?":
+            self._help()
         elif key in {"s", "n"} and shown is not None:
             (viewed,) = await self._visit.trying(self._visit.services.store.get([shown])) or [None]
             if viewed is not None:
@@ -94,8 +108,11 @@ class Decider:
             if not ids or await self._visit.acting() is None:
                 return
         with dialog(f"Dismiss {_count(ids)}") as opened:
-            self._asked = opened
-            reason = ui.radio(list(DISMISSALS), value=DISMISSALS[0]).props('aria-label="Reason"')
+            numbered = {reason: f"{number} {reason}" for number, reason in _NUMBERED.items()}
+            reason = ui.radio(numbered, value=DISMISSALS[0]).props(
+                'aria-label="Reason" data-autofocus'
+            )
+            self._asked, self._reason = opened, reason
             text = ui.input("In words (optional)").props("maxlength=1900 outlined dense")
 
             async def send() -> None:
@@ -106,6 +123,8 @@ class Decider:
                     words = ": ".join(filter(None, (reason.value, text.value.strip())))
                     await self._decide(ids, False, words)
 
+            # On its way down: a radio button would keep it to itself.
+            reason.on("keydown.enter.capture.prevent", send)
             text.on("keydown.enter", send)
             buttons(opened, "Dismiss", send)
 
@@ -131,14 +150,16 @@ class Decider:
         if await self._visit.acting() is None:
             return
         with dialog(f"Suppress {alert.entity}") as opened:
-            self._asked = opened
+            self._asked, self._reason = opened, None
             ui.label("What opens from now on stays on the topic, and is hidden here.").classes(
                 "hint"
             )
             minutes = ui.select(_DURATIONS, value=480, label="For").props("outlined dense")
-            reason = ui.input("Why (optional)").props("maxlength=1900 outlined dense")
+            reason = ui.input("Why (optional)").props("maxlength=1900 outlined dense autofocus")
 
             async def send() -> None:
+                if not opened.value:
+                    return
                 opened.close()
                 if (who := await self._visit.acting()) is None:
                     return
@@ -157,6 +178,7 @@ class Decider:
                     until = self._visit.clock.moment(made.until)
                     self._visit.say(f"{alert.entity} is suppressed until {until}", self.undo)
 
+            reason.on("keydown.enter", send)
             buttons(opened, "Suppress", send)
 
     async def note(self, alert: Alert) -> None:
@@ -164,12 +186,12 @@ class Decider:
         if await self._visit.acting() is None:
             return
         with dialog("Note") as opened:
-            self._asked = opened
+            self._asked, self._reason = opened, None
             text = ui.textarea("What did you find out?").props("maxlength=2000 outlined autofocus")
 
             async def send() -> None:
                 words = text.value.strip()
-                if not words or (who := await self._visit.acting()) is None:
+                if not words or not opened.value or (who := await self._visit.acting()) is None:
                     return
                 opened.close()
                 noting = self._visit.services.desk.note(alert.id, who, words)
@@ -177,7 +199,16 @@ class Decider:
                     self._last = None  # a note stays, and what came before it is not what `u` means
                     self._visit.say("Note kept")
 
+            text.on("keydown.ctrl.enter", send)
+            text.on("keydown.meta.enter", send)
             buttons(opened, "Keep", send)
+
+    def _help(self) -> None:
+        with dialog("Keys") as opened:
+            self._asked, self._reason = opened, None
+            draw_keys()
+            with ui.row().classes("buttons"):
+                ui.button("Close", on_click=opened.close).props("flat no-caps autofocus")
 
     async def _undo(self, last: Decided | Suppression, who: Principal) -> str:
         """Take it back, and say what was."""

@@ -287,10 +287,14 @@ class LiveList:
     async def _key(self, event: events.KeyEventArguments) -> None:
         held = event.modifiers.ctrl or event.modifiers.meta or event.modifiers.alt
         key = str(event.key)
-        if key not in {"j", "k"}:
+        if key not in {"j", "k", "p"}:
             await self._decider.press(event, self._shown)
-        elif event.action.keydown and not held and not self._decider.is_asking:
+        elif not event.action.keydown or held or self._decider.is_asking:
+            return
+        elif key != "p":
             await self._step(1 if key == "j" else -1)
+        elif not event.action.repeat:
+            self._flip()
 
     def _ring(self) -> None:
         """Sound once, if one asked for it; browsers allow it after a click, as that is."""
