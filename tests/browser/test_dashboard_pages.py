@@ -62,6 +62,8 @@ def test_the_list_shows_an_alert_in_full_and_is_accessible(
     page.keyboard.press("j")
     shown = page.locator(".detail .picture img")
     expect(shown).to_be_visible(timeout=WAIT_MS)
+    scores = page.locator(f'{ROW} [col-id="score"]')
+    expect(scores.first).to_have_text(re.compile(r"^\d\.\d{3}$"))
     picture(page, f"object-{scheme}")
     page.get_by_role("button", name="Fraud").click()
     expect(page.locator(".status")).to_have_text("18 alerts")
@@ -85,6 +87,7 @@ def test_on_a_phone(chromium: Browser, dashboard: Dashboard, picture: Take) -> N
     page = phone.new_page()
     open_list(page, dashboard)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    expect(page.locator(".why").first).to_contain_text(re.compile(r"\S+ · \S+"))
     picture(page, "phone")
     page.locator(f'{ROW} [col-id="what"]').first.tap()
     expect(page.get_by_role("button", name="Confirm")).to_be_visible(timeout=WAIT_MS)
@@ -182,22 +185,30 @@ def test_decisions_by_keyboard_several_at_once_and_taken_back(
     page.keyboard.press("d")  # the box that was ticked still has the focus
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("Dismiss 2 alerts", timeout=WAIT_MS)
-    dialog.get_by_text("Known customer or visitor").click()
+    expect(dialog.get_by_role("radio").first).to_be_focused()
+    page.keyboard.press("2")
+    expect(dialog.get_by_role("radio", name="Known customer or visitor")).to_be_checked()
     picture(page, "dismiss")
-    dialog.get_by_role("button", name="Dismiss").click()
+    page.keyboard.press("Enter")
     expect(page.locator(".status")).to_have_text("1 alert")
     assert len(dashboard.alerts("keys", decision="dismissed")) == 2
     page.keyboard.press("u")
     expect(page.locator(".status")).to_have_text("3 alerts", timeout=WAIT_MS)
     # Down, and up again to the one before; what is chosen is what would be suppressed.
-    page.locator(f'{ROW}[row-index="0"] [col-id="entity"]').click()
-    for key, index in (("j", 1), ("j", 2), ("k", 1)):
+    for key, index in (("k", 0), ("k", 0), ("k", 0), ("j", 1), ("j", 2), ("k", 1)):
         page.keyboard.press(key)
         expect(page.locator(f"{ROW}.ag-row-selected")).to_have_attribute("row-index", str(index))
     page.keyboard.press("s")
     expect(dialog).to_contain_text("Suppress", timeout=WAIT_MS)
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
+    page.keyboard.press("?")
+    expect(dialog).to_contain_text("take back what was done last")
+    accessible(page, without=("color-contrast",))  # it still fades in
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    page.keyboard.press("p")
+    expect(page.get_by_role("button", name="Go on")).to_be_visible()
 
     said = [decode_label(record.value) for record in bed.read(bed.settings.topics.labels)]
     mine = [one for one in said if getattr(one, "card_id", "") == "keys"]
@@ -205,6 +216,97 @@ def test_decisions_by_keyboard_several_at_once_and_taken_back(
     assert [one.is_fraud for one in mine].count(False) == 2
     assert [one.is_fraud for one in mine].count(None) == 2
     assert {one.note for one in mine} == {"", "Known customer or visitor", "undone"}
+
+
+def test_space_is_about_the_row_that_was_chosen_by_key(
+    page: Page, bed: Bed, dashboard: Dashboard
+) -> None:
+    send_alerts(bed, [a_fraud(1500 + number, card="space") for number in range(4)])
+    dashboard.until_alerts(4, "space")
+    page.goto(f"{dashboard.address}/#entity=space")
+    expect(page.locator(".status")).to_have_text("4 alerts")
+    page.locator(f'{ROW}[row-index="1"] [col-id="entity"]').click()
+    chosen = page.locator(f"{ROW}.ag-row-selected")
+    expect(chosen).to_have_attribute("row-index", "1")
+    page.keyboard.press("j")
+    expect(chosen).to_have_attribute("row-index", "2")
+    name = chosen.get_attribute("row-id")
+    focused = page.locator(f'{ROW}[row-id="{name}"] .ag-cell-focus')
+    expect(focused).to_have_count(1)
+    page.keyboard.press("Space")
+    expect(chosen).to_have_count(0)
+    # One that comes above moves the row down, and the focus goes with it.
+    send_alerts(bed, [a_fraud(1504, card="space")])
+    expect(row(page, name or "")).to_have_attribute("row-index", "3")
+    expect(focused).to_have_count(1)
+    page.keyboard.press("Space")
+    expect(chosen).to_have_attribute("row-id", name or "")
+
+
+def test_filters_that_leave_nothing_are_cleared_by_a_click(
+    page: Page, dashboard: Dashboard
+) -> None:
+    page.goto(f"{dashboard.address}/?kind=fraud#entity=crad-1")
+    nothing = page.locator(".nothing")
+    expect(nothing).to_contain_text("No alert fits these filters")
+    accessible(page)
+    page.get_by_role("button", name="Clear filters").click()
+    page.locator(ROW).first.wait_for()
+    expect(nothing).to_be_hidden()
+    expect(page.get_by_label("Card or camera")).to_have_value("")
+    expect(page).to_have_url(f"{dashboard.address}/")
+
+
+def test_several_are_decided_together_by_click(page: Page, bed: Bed, dashboard: Dashboard) -> None:
+    alerts = [a_fraud(1300 + number, card="clicks") for number in range(4)]
+    send_alerts(bed, alerts)
+    dashboard.until_alerts(4, "clicks")
+    open_list(page, dashboard)
+    page.get_by_label("Card or camera").fill("clicks")
+    expect(page.locator(".status")).to_have_text("4 alerts")
+    boxes, bar = page.locator(".ag-selection-checkbox input"), page.locator(".several")
+    boxes.nth(0).set_checked(True)
+    expect(bar).to_be_hidden()
+    for number in (1, 2):
+        boxes.nth(number).set_checked(True)
+    expect(bar).to_contain_text("3 chosen")
+    expect(page.locator(".status")).to_be_hidden()
+    accessible(page)
+    bar.get_by_role("button", name="Clear").click()
+    expect(bar).to_be_hidden()
+    expect(page.locator(".status")).to_be_visible()
+    for number in (0, 1, 3):
+        boxes.nth(number).set_checked(True)
+    expect(bar).to_contain_text("3 chosen")
+    bar.get_by_role("button", name="Confirm").click()
+    expect(page.locator(".toast")).to_contain_text("Confirmed 3 alerts")
+    expect(page.locator(".status")).to_have_text("1 alert")
+    expect(bar).to_be_hidden()
+    assert len(dashboard.alerts("clicks", decision="confirmed")) == 3
+
+
+def test_several_are_decided_together_on_a_phone(
+    chromium: Browser, bed: Bed, dashboard: Dashboard
+) -> None:
+    send_alerts(bed, [a_fraud(1400 + number, card="taps") for number in range(3)])
+    dashboard.until_alerts(3, "taps")
+    phone = chromium.new_context(
+        viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True
+    )
+    phone.set_default_timeout(WAIT_MS)
+    page = phone.new_page()
+    page.goto(f"{dashboard.address}/#entity=taps")
+    expect(page.locator(".status")).to_have_text("3 alerts")
+    boxes = page.locator(".ag-selection-checkbox input")
+    boxes.nth(0).tap()
+    boxes.nth(2).tap()
+    expect(page.locator(".several")).to_contain_text("2 chosen")
+    accessible(page)
+    page.locator(".several").get_by_role("button", name="Dismiss").tap()
+    page.get_by_role("dialog").get_by_role("button", name="Dismiss").tap()
+    expect(page.locator(".status")).to_have_text("1 alert")
+    assert len(dashboard.alerts("taps", decision="dismissed")) == 2
+    phone.close()
 
 
 def test_what_is_chosen_stays_after_a_reload_and_in_a_link(
@@ -290,6 +392,39 @@ def test_suppress_note_and_share(page: Page, bed: Bed, dashboard: Dashboard) -> 
     expect(page.locator(".suppressed")).to_contain_text("elsewhere")
     dashboard.client.delete(f"/api/suppressions/{made['id']}").raise_for_status()
     expect(page.locator(".suppressed")).to_have_count(0)
+
+
+def test_an_undo_lifts_the_suppression_that_was_made_last(
+    page: Page, bed: Bed, dashboard: Dashboard
+) -> None:
+    alerts = [a_fraud(2200 + number, card="undo") for number in range(2)]
+    send_alerts(bed, alerts)
+    dashboard.until_alerts(2, "undo")
+    page.goto(f"{dashboard.address}/#entity=undo")
+    expect(page.locator(".status")).to_have_text("2 alerts")
+    dialog, toast = page.get_by_role("dialog"), page.locator(".toast")
+    page.keyboard.press("j")
+    page.keyboard.press("d")
+    dialog.get_by_role("button", name="Dismiss").click()
+    expect(toast).to_contain_text("Dismissed 1 alert")
+    expect(dialog).to_have_count(0)
+    page.keyboard.press("n")
+    dialog.locator("textarea").fill("called")
+    page.keyboard.press("Control+Enter")
+    expect(toast).to_have_text("Note kept")
+    expect(dialog).to_have_count(0)
+    page.keyboard.press("u")  # a note is nothing to take back, nor is what came before it
+    page.keyboard.press("s")
+    expect(dialog.get_by_label("Why (optional)")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(toast).to_contain_text("undo is suppressed until")
+    expect(toast).to_contain_text("Undo (u)")
+    expect(dialog).to_have_count(0)
+    page.keyboard.press("u")
+    expect(toast).to_have_text("undo is no longer suppressed")
+    suppressions = dashboard.client.get("/api/suppressions").json()
+    assert [one["active"] for one in suppressions if one["entity"] == "undo"] == [False]
+    assert len(dashboard.alerts("undo", decision="dismissed")) == 1
 
 
 def test_the_page_of_an_alert_is_live_and_has_the_keys_of_the_list(

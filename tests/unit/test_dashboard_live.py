@@ -8,19 +8,22 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from streams.dashboard.pages import live
 from streams.dashboard.pages.choice import Choice
 from streams.dashboard.pages.live import LiveList
 from streams.dashboard.view.changes import Change, Subscription
 from streams.dashboard.view.query import Filters, Page
-from streams.dashboard.view.records import ViewedAlert
+from streams.dashboard.view.records import Verdict, ViewedAlert
 from streams.errors import StoreUnavailable
 from tests.dashboard import a_fraud
 
 
 class Part:
     """A part of the page that keeps what it was told."""
+
+    id = 1
 
     def __init__(self) -> None:
         self.said: list[Any] = []
@@ -168,3 +171,46 @@ def test_a_list_without_a_span_keeps_what_is_old(monkeypatch: pytest.MonkeyPatch
 
     asyncio.run(use())
     assert grid.rows == [viewed(1).alert.id]
+
+
+def test_a_list_that_is_paused_shows_what_is_decided_on_it_and_holds_back_the_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(live, "page_of", giving([Page([viewed(1), viewed(2)], None)]))
+
+    async def no_browser(*_: Any, **__: Any) -> None:
+        return None
+
+    monkeypatch.setattr(live.ui, "run_javascript", no_browser)
+    subscription = Subscription()
+    one, grid, status = a_list(subscription)
+    known = viewed(1)
+    visit: Any = one._visit
+    first, second, third = (viewed(number).alert.id for number in (1, 2, 3))
+
+    async def get(ids: Sequence[str]) -> list[ViewedAlert]:
+        assert ids == [first]
+        return [known]
+
+    async def trying(work: Any) -> Any:
+        return await work
+
+    visit.services.store, visit.trying = SimpleNamespace(get=get), trying
+
+    async def use() -> None:
+        nonlocal known
+        await one.load()
+        one._paused = True
+        told(subscription, [viewed(3)])
+        known = replace(known, verdict=Verdict(True, 2))
+        await one._next([first])
+        assert grid.rows == [second]
+        assert status.said[-1] == "1 alert"
+        known = replace(known, verdict=None)  # taken back
+        await one._next([])
+        assert grid.rows == [second, first]
+        one._paused = False
+        await one._tick()
+        assert grid.rows == [second, first, third]
+
+    asyncio.run(use())

@@ -9,10 +9,13 @@ from typing import Final
 
 from nicegui import events, ui
 
+from streams.dashboard.access.users import Principal
 from streams.dashboard.desk import Decided
 from streams.dashboard.pages.dialog import buttons, dialog
 from streams.dashboard.pages.frame import Visit
+from streams.dashboard.pages.keys import draw_keys
 from streams.dashboard.pages.words import DISMISSALS
+from streams.dashboard.view.records import Suppression
 from streams.schemas import Alert
 
 Done = Callable[[Sequence[str]], Awaitable[None]]
@@ -29,6 +32,9 @@ _DURATIONS: Final = {
     43_200: "30 days",
 }
 
+_NUMBERED: Final = {str(number): reason for number, reason in enumerate(DISMISSALS, 1)}
+"""Reasons to dismiss, by the key that chooses each."""
+
 
 class Decider:
     """Decides what is chosen; `done` is called when it is sent.
@@ -41,8 +47,9 @@ class Decider:
         self, visit: Visit, chosen: Callable[[], Awaitable[Sequence[str]]], done: Done
     ) -> None:
         self._visit, self._chosen, self._done = visit, chosen, done
-        self._last: Decided | None = None
+        self._last: Decided | Suppression | None = None
         self._asked: ui.dialog | None = None
+        self._reason: ui.radio | None = None  # that the dialog asks for
         self._one = asyncio.Lock()
         self._pressed_at = -TWICE_S
 
@@ -57,11 +64,18 @@ class Decider:
         return self._asked is not None and self._asked.value
 
     async def press(self, event: events.KeyEventArguments, shown: str | None) -> None:
-        """Do what a key says: c and d to what is chosen, s and n to the alert that is shown."""
+        """Do what a key says: c and d to what is chosen, s and n to the alert that is shown.
+
+        A number is the answer to the dialog that asks for a reason.
+        """
         held = event.modifiers.ctrl or event.modifiers.meta or event.modifiers.alt
-        if not event.action.keydown or event.action.repeat or held or self.is_asking:
+        if not event.action.keydown or event.action.repeat or held:
             return
         key = str(event.key)
+        if self.is_asking:
+            if self._reason is not None and key in _NUMBERED:
+                self._reason.set_value(_NUMBERED[key])
+            return
         if key in {"c", "d"}:
             before, self._pressed_at = self._pressed_at, time.monotonic()
             if self._pressed_at - before < TWICE_S:
@@ -72,6 +86,8 @@ class Decider:
             await self.dismiss()
         elif key == "u":
             await self.undo()
+        elif key == "?":
+            self._help()
         elif key in {"s", "n"} and shown is not None:
             (viewed,) = await self._visit.trying(self._visit.services.store.get([shown])) or [None]
             if viewed is not None:
@@ -92,8 +108,11 @@ class Decider:
             if not ids or await self._visit.acting() is None:
                 return
         with dialog(f"Dismiss {_count(ids)}") as opened:
-            self._asked = opened
-            reason = ui.radio(list(DISMISSALS), value=DISMISSALS[0]).props('aria-label="Reason"')
+            numbered = {reason: f"{number} {reason}" for number, reason in _NUMBERED.items()}
+            reason = ui.radio(numbered, value=DISMISSALS[0]).props(
+                'aria-label="Reason" data-autofocus'
+            )
+            self._asked, self._reason = opened, reason
             text = ui.input("In words (optional)").props("maxlength=1900 outlined dense")
 
             async def send() -> None:
@@ -104,25 +123,26 @@ class Decider:
                     words = ": ".join(filter(None, (reason.value, text.value.strip())))
                     await self._decide(ids, False, words)
 
+            # On its way down: a radio button would keep it to itself.
+            reason.on("keydown.enter.capture.prevent", send)
             text.on("keydown.enter", send)
             buttons(opened, "Dismiss", send)
 
     async def undo(self) -> None:
-        """Say again what was said before the last decision; it can be tried again if that fails.
+        """Say again what was said before the last decision, or lift the suppression made since.
 
-        Where somebody has decided since, that stands.
+        It can be tried again if that fails. Where somebody has decided since, that stands.
         """
         async with self._one:
             last = self._last
             who = None if last is None else await self._visit.acting()
             if last is None or who is None:
                 return
-            undoing = self._visit.services.desk.take_back(last, who)
-            taken = await self._visit.trying(undoing)
-            if taken is None:
+            said = await self._visit.trying(self._undo(last, who))
+            if said is None:
                 return
             self._last = None
-            self._visit.say(_taken_back(len(taken), len(last.before) - len(taken)))
+            self._visit.say(said)
             await self._done([])
 
     async def suppress(self, alert: Alert) -> None:
@@ -130,14 +150,16 @@ class Decider:
         if await self._visit.acting() is None:
             return
         with dialog(f"Suppress {alert.entity}") as opened:
-            self._asked = opened
+            self._asked, self._reason = opened, None
             ui.label("What opens from now on stays on the topic, and is hidden here.").classes(
                 "hint"
             )
             minutes = ui.select(_DURATIONS, value=480, label="For").props("outlined dense")
-            reason = ui.input("Why (optional)").props("maxlength=1900 outlined dense")
+            reason = ui.input("Why (optional)").props("maxlength=1900 outlined dense autofocus")
 
             async def send() -> None:
+                if not opened.value:
+                    return
                 opened.close()
                 if (who := await self._visit.acting()) is None:
                     return
@@ -152,9 +174,11 @@ class Decider:
                     )
                 )
                 if made is not None:
+                    self._last = made
                     until = self._visit.clock.moment(made.until)
-                    self._visit.say(f"{alert.entity} is suppressed until {until}")
+                    self._visit.say(f"{alert.entity} is suppressed until {until}", self.undo)
 
+            reason.on("keydown.enter", send)
             buttons(opened, "Suppress", send)
 
     async def note(self, alert: Alert) -> None:
@@ -162,17 +186,38 @@ class Decider:
         if await self._visit.acting() is None:
             return
         with dialog("Note") as opened:
-            self._asked = opened
+            self._asked, self._reason = opened, None
             text = ui.textarea("What did you find out?").props("maxlength=2000 outlined autofocus")
 
             async def send() -> None:
                 words = text.value.strip()
-                if not words or (who := await self._visit.acting()) is None:
+                if not words or not opened.value or (who := await self._visit.acting()) is None:
                     return
                 opened.close()
-                await self._visit.trying(self._visit.services.desk.note(alert.id, who, words))
+                noting = self._visit.services.desk.note(alert.id, who, words)
+                if await self._visit.trying(noting) is not None:
+                    self._last = None  # a note stays, and what came before it is not what `u` means
+                    self._visit.say("Note kept")
 
+            text.on("keydown.ctrl.enter", send)
+            text.on("keydown.meta.enter", send)
             buttons(opened, "Keep", send)
+
+    def _help(self) -> None:
+        with dialog("Keys") as opened:
+            self._asked, self._reason = opened, None
+            draw_keys()
+            with ui.row().classes("buttons"):
+                ui.button("Close", on_click=opened.close).props("flat no-caps autofocus")
+
+    async def _undo(self, last: Decided | Suppression, who: Principal) -> str:
+        """Take it back, and say what was."""
+        desk = self._visit.services.desk
+        if isinstance(last, Suppression):
+            await desk.lift(last.id, who)
+            return f"{last.entity} is no longer suppressed"
+        taken = await desk.take_back(last, who)
+        return _taken_back(len(taken), len(last.before) - len(taken))
 
     async def _decide(self, ids: Sequence[str], outcome: bool, text: str) -> None:
         if not ids or (who := await self._visit.acting()) is None:

@@ -16,6 +16,7 @@ def dialog(title: str) -> AbstractContextManager[Any]:
     """
     with ui.context.client:
         opened = ui.dialog()
+    opened.props["aria-label"] = title
     with opened, ui.card().classes("dialog"):
         ui.label(title).classes("title")
         body = ui.column().classes("body")

@@ -17,7 +17,16 @@ GRID: Final[dict[str, Any]] = {
     "headerHeight": 34,
     "asyncTransactionWaitMillis": 100,
     "animateRows": False,
-    "suppressCellFocus": False,
+    "context": {},
+    ":onCellFocused": (
+        "p => { p.context.focused = p.api.getDisplayedRowAtIndex(p.rowIndex ?? -1)?.id }"
+    ),
+    ":onModelUpdated": (
+        "p => { const cell = p.api.getFocusedCell(), node = p.api.getRowNode(p.context.focused);"
+        " if (cell && node && node.rowIndex !== cell.rowIndex"
+        " && document.activeElement?.closest('.grid'))"
+        " p.api.setFocusedCell(node.rowIndex, cell.column) }"
+    ),  # a row keeps the focus where others come above it: Space is about the row that one sees
     "rowSelection": {"mode": "multiRow", "checkboxes": True, "headerCheckbox": False},
     "selectionColumnDef": {"width": 42, "maxWidth": 42, "pinned": "left"},
     "defaultColDef": {"sortable": False, "resizable": True, "suppressMovable": True},
@@ -39,9 +48,10 @@ if (!node) return null;
 api.deselectAll();
 node.setSelected(true);
 api.ensureIndexVisible(place);
+api.setFocusedCell(place, "opened");
 return node.id;
 """
-"""Choose the row after, or before, those that are chosen; returns its id."""
+"""Choose the row after, or before, those that are chosen; returns its id. It has the focus too."""
 
 AFTER: Final = """
 const api = getElement(%(grid)d).api, decided = new Set(%(ids)s);
@@ -55,12 +65,16 @@ for (const [from, step] of [[Math.max(...places), 1], [Math.min(...places), -1]]
   if (node) {
     node.setSelected(true);
     api.ensureIndexVisible(place);
+    api.setFocusedCell(place, "opened");
     return node.id;
   }
 }
 return null;
 """
 """Choose the row after those with some ids, while they are there, else the one before them."""
+
+SELECTED: Final = "() => emit(getElement(%(grid)d).api.getSelectedNodes().length)"
+"""Tell how many rows are chosen, whenever that changes."""
 
 RING: Final = """
 const bell = window.bell ??= new AudioContext();
@@ -95,6 +109,18 @@ _SEVERITY: Final[dict[str, Any]] = {
     ":cellRenderer": _PILL % "p.value",
 }
 _WHAT: Final[dict[str, Any]] = {"headerName": "Why", "field": "what", "flex": 1, "minWidth": 160}
+_WHY: Final[dict[str, Any]] = {
+    **_WHAT,
+    "minWidth": 120,
+    ":cellRenderer": (
+        "p => { const e = document.createElement('div'), d = p.data; e.className = 'why';"
+        " for (const text of [p.value, [d.entity, d.value].filter(Boolean).join(' · ')])"
+        " e.appendChild(document.createElement('div')).textContent = text;"
+        " return e }"
+    ),
+}
+"""For a phone, on which the card and the amount have no columns."""
+
 _ENTITY: Final[dict[str, Any]] = {"headerName": "Card or camera", "field": "entity", "width": 140}
 _VALUE: Final[dict[str, Any]] = {
     "headerName": "Amount or class",
@@ -107,7 +133,7 @@ _SCORE: Final[dict[str, Any]] = {
     "field": "score",
     "width": 76,
     "cellClass": "number",
-    ":valueFormatter": "p => p.value.toFixed(2)",
+    ":valueFormatter": "p => p.value.toFixed(3)",
 }
 _DECISION: Final[dict[str, Any]] = {
     "headerName": "Decision",
@@ -118,10 +144,9 @@ _DECISION: Final[dict[str, Any]] = {
 
 
 def grid_for(*, is_narrow: bool) -> dict[str, Any]:
-    """Choose rows and columns: on a phone when, how bad, and why in two lines."""
+    """Choose rows and columns: on a phone when, how bad, and why, with of whom below."""
     if not is_narrow:
         columns = [_TIME, _SEVERITY, _ENTITY, _WHAT, _VALUE, _SCORE, _DECISION]
         return {**GRID, "columnDefs": columns}
-    what = {**_WHAT, "minWidth": 120, "cellClass": "wrapped"}
-    columns = [{**_TIME, "width": 100}, {**_SEVERITY, "width": 92}, what]
-    return {**GRID, "rowHeight": 54, "columnDefs": columns}
+    columns = [{**_TIME, "width": 100}, {**_SEVERITY, "width": 92}, _WHY]
+    return {**GRID, "rowHeight": 70, "columnDefs": columns}

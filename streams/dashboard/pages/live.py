@@ -18,13 +18,15 @@ from streams.dashboard.pages.decide import Decider
 from streams.dashboard.pages.detail import draw_alert
 from streams.dashboard.pages.evidence import around_of
 from streams.dashboard.pages.frame import ANSWER_S, Visit, empty
-from streams.dashboard.pages.grid import AFTER, RING, STEP, grid_for
+from streams.dashboard.pages.grid import AFTER, RING, SELECTED, STEP, grid_for
 from streams.dashboard.pages.keys import Keys
 from streams.dashboard.pages.rows import Rows, Steps
+from streams.dashboard.pages.several import Several
 from streams.dashboard.pages.standstill import draw_standstill
 from streams.dashboard.pages.toolbar import draw_filters
 from streams.dashboard.view.changes import Subscription
 from streams.dashboard.view.query import Filters, page_of
+from streams.dashboard.view.records import ViewedAlert
 from streams.errors import StoreError
 
 _FIRST: Final = 200
@@ -52,6 +54,7 @@ class LiveList:
         self._is_loading = asyncio.Lock()
         self._load_at = math.inf  # when to try again, by the monotonic clock
         self._decider = Decider(visit, self._chosen, self._next)
+        self._decided: Sequence[str] = ()  # last, and by this page
         self._paused = self._is_loud = False
 
     # -- drawing ------------------------------------------------------------------------------
@@ -67,10 +70,15 @@ class LiveList:
                 self._grid.on("cellClicked", self._clicked, ["rowId", "colId"])
                 self._grid.on("bodyScrollEnd", self._scrolled)
                 self._empty = ui.column().classes("nothing")
-                with self._empty:
-                    empty("task_alt", "Nothing to decide", "Alerts appear here as they come.")
+                self._draw_empty()
                 self._empty.set_visibility(False)
                 self._status = ui.label("Loading alerts").classes("status").props('role="status"')
+                several = Several(self._decider, self._clear, self._status)
+                self._grid.on(
+                    "selectionChanged",
+                    lambda event: several.show(int(event.args)),
+                    js_handler=SELECTED % {"grid": self._grid.id},
+                )
             if not self._visit.is_narrow:
                 with ui.element("aside").classes("detail").props('aria-label="Alert" tabindex="0"'):
                     self._detail = ui.column().classes("sheet")
@@ -81,7 +89,9 @@ class LiveList:
 
     def _toolbar(self) -> None:
         with ui.row().classes("toolbar"):
-            draw_filters(self._choice, self._choose)
+            self._filters = ui.element("div").classes("filters")
+            with self._filters:
+                draw_filters(self._choice, self._choose)
             ui.space()
             self._sound = ui.button(icon="volume_off", on_click=self._flip_sound).props(
                 'flat dense size=13px aria-label="Sound" aria-pressed=false'
@@ -96,7 +106,24 @@ class LiveList:
         self._choice, address = choice, choice.address()
         ui.run_javascript(f"history.replaceState(history.state, '', {json.dumps(address)})")
         self._visit.login = login_address(address.partition("#")[0])
+        self._draw_empty()
         await self.load()
+
+    async def _clear_filters(self) -> None:
+        self._filters.clear()
+        with self._filters:
+            draw_filters(Choice(), self._choose)
+        await self._choose(Choice())
+
+    def _draw_empty(self) -> None:
+        """Say why a list is empty: there is nothing to do, or the filters leave nothing."""
+        self._empty.clear()
+        with self._empty:
+            if self._choice == Choice():
+                empty("task_alt", "Nothing to decide", "Alerts appear here as they come.")
+            else:
+                empty("filter_alt_off", "No alert fits these filters", "Others may be there.")
+                ui.button("Clear filters", on_click=self._clear_filters).props("outline no-caps")
 
     # -- rows ---------------------------------------------------------------------------------
     async def load(self) -> None:
@@ -162,22 +189,24 @@ class LiveList:
         if self._subscription.lost:
             await self.load()
             return
-        changed = [change.viewed for change in self._subscription.take()]
-        filters = self._wanted()
-        steps = self._rows.news(changed, filters)
+        self._let_slide()
+        await self._take_in([change.viewed for change in self._subscription.take()])
+
+    async def _take_in(self, changed: Sequence[ViewedAlert]) -> None:
+        steps = self._rows.news(changed, self._wanted())
         if steps["add"]:
             self._ring()
         if any(steps.values()):
             self._apply(steps)
-        self._let_slide(filters)
         if self._shown in {viewed.alert.id for viewed in changed}:
             await self._draw(self._shown)
 
     def _wanted(self) -> Filters:
         return self._choice.filters(round(time.time() * 1000))
 
-    def _let_slide(self, filters: Filters) -> None:
+    def _let_slide(self) -> None:
         """Take out what has become too old for the span."""
+        filters = self._wanted()
         if filters.since is None or time.monotonic() - self._slid_at < _SLIDE_S:
             return
         self._slid_at = time.monotonic()
@@ -213,6 +242,9 @@ class LiveList:
         )
         return [str(name) for name in found]
 
+    def _clear(self) -> None:
+        self._grid.run_grid_method("deselectAll")
+
     async def _step(self, step: int) -> None:
         name = await ui.run_javascript(
             STEP % {"grid": self._grid.id, "step": step}, timeout=ANSWER_S
@@ -221,8 +253,12 @@ class LiveList:
             await self._draw(str(name))
 
     async def _next(self, decided: Sequence[str]) -> None:
-        """After a decision: the next one is chosen, then what was decided leaves."""
+        """After a decision: the next one is chosen, then what was decided leaves.
+
+        A list that is paused holds back what others do, not what is done on it.
+        """
         if decided:
+            self._decided = decided
             script = AFTER % {"grid": self._grid.id, "ids": json.dumps(list(decided))}
             name = await ui.run_javascript(script, timeout=ANSWER_S)
             if name is not None and name != self._shown:
@@ -230,6 +266,10 @@ class LiveList:
                 background_tasks.create(self._draw(self._shown), name="draw the next alert")
         if not self._paused:
             await self._take_news()
+        elif self._decided and self._load_at == math.inf:
+            getting = self._visit.services.store.get(list(self._decided))
+            found = await self._visit.trying(getting) or []
+            await self._take_in([viewed for viewed in found if viewed is not None])
 
     async def _draw(self, name: str) -> None:
         self._shown = name
@@ -249,10 +289,14 @@ class LiveList:
     async def _key(self, event: events.KeyEventArguments) -> None:
         held = event.modifiers.ctrl or event.modifiers.meta or event.modifiers.alt
         key = str(event.key)
-        if key not in {"j", "k"}:
+        if key not in {"j", "k", "p"}:
             await self._decider.press(event, self._shown)
-        elif event.action.keydown and not held and not self._decider.is_asking:
+        elif not event.action.keydown or held or self._decider.is_asking:
+            return
+        elif key != "p":
             await self._step(1 if key == "j" else -1)
+        elif not event.action.repeat:
+            self._flip()
 
     def _ring(self) -> None:
         """Sound once, if one asked for it; browsers allow it after a click, as that is."""
