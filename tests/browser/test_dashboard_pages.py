@@ -132,9 +132,7 @@ def test_every_page_fits_a_phone_and_a_wall_and_is_accessible(
 
 
 @pytest.mark.parametrize("width", [1440, 390])
-def test_the_legend_of_a_card_is_in_one_piece(
-    page: Page, dashboard: Dashboard, width: int, picture: Take
-) -> None:
+def test_the_legend_of_a_card_is_in_one_piece(page: Page, dashboard: Dashboard, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 900})
     page.goto(f"{dashboard.address}/alerts/{dashboard.alerts(kind='fraud')[0]['id']}")
     page.locator(".payments tr.this").wait_for()
@@ -143,7 +141,6 @@ def test_the_legend_of_a_card_is_in_one_piece(
     expect(chart.locator("svg text").filter(has_text="this one")).to_have_count(1)
     boxes: list[Any] = [chart.get_by_text(name, exact=True).bounding_box() for name in said]
     frame: Any = chart.bounding_box()
-    picture(page, f"legend-{width}")
     assert len({round(box["y"]) for box in boxes}) == 1
     assert min(box["x"] for box in boxes) >= frame["x"]
     assert max(box["x"] + box["width"] for box in boxes) <= frame["x"] + frame["width"]
