@@ -121,6 +121,34 @@ def test_a_view_whose_next_records_were_deleted_goes_on_behind_them(
     assert view.waiting_for is None
 
 
+def test_a_dashboard_that_has_no_partition_is_ready_when_the_others_have_caught_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = Settings()
+    topic = settings.topics.alerts
+    log, store = Log({}), Places({f"{topic}:0": 5})
+    made: Any = store
+    view = ViewConsumer(settings, made)
+    view._ids = {topic: topic}
+
+    async def ends(*_: object) -> dict[int, int]:
+        return {0: 9}
+
+    monkeypatch.setattr(reading, "log_ends", ends)
+
+    async def use() -> None:
+        await view._step(log, {})
+        assert view.waiting_for == "starting"
+        await view.begin(log, [])
+        await view._step(log, {})
+        assert view.waiting_for == "catching up"
+        store.held[f"{topic}:0"] = 9
+        await view._step(log, {})
+        assert view.waiting_for is None
+
+    asyncio.run(use())
+
+
 class Silent(Log):
     """A log with no news; its broker answers once it is `there`."""
 
@@ -147,6 +175,7 @@ def test_a_broker_that_hangs_is_not_taken_for_one_without_news(
             await view._step(log, {})
 
     async def use() -> None:
+        view._has_joined = True
         await turn()
         assert view.waiting_for is None  # the silence is short yet
         view._heard_at -= 6

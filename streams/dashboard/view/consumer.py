@@ -51,6 +51,7 @@ class ViewConsumer:
         self._looked_at = 0.0
         self._ids: dict[str, str] = {}  # topic: what names it among those made under its name
         self._ends: dict[str, int] = {}  # of the alerts, before which verdicts wait
+        self._has_joined = False  # with partitions or, beside enough others, without
         self._heard_at = time.monotonic()  # when the broker was last known to be there
         self.waiting_for: str | None = "starting"
         """Why the view stands still, if it does."""
@@ -76,6 +77,7 @@ class ViewConsumer:
         self.waiting_for = why
 
     async def _consume(self) -> None:
+        self._has_joined = False
         topics, kafka = self._settings.topics, self._settings.kafka
         names = [topics.alerts, topics.labels, topics.audit]
         for name in names:
@@ -151,6 +153,7 @@ class ViewConsumer:
         alerts = self._settings.topics.alerts
         ends = await log_ends(self._settings.kafka, alerts)
         self._ends = {self._name(alerts, number): end for number, end in ends.items() if end}
+        self._has_joined = True
         return [one for one in names if one.topic != alerts] if self._ends else []
 
     async def _beginnings(
@@ -191,9 +194,9 @@ class ViewConsumer:
         await self._look()
         await self._let_go(consumer)
         ours = consumer.assignment()
-        if ours and self._ends:
+        if self._has_joined and self._ends:
             self._wait("catching up")
-        elif ours:
+        elif self._has_joined:
             self.waiting_for = None
         ends = {one: records[-1].offset + 1 for one, records in fetched.items() if one in ours}
         if ends:
