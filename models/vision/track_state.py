@@ -27,6 +27,7 @@ TRACK = np.dtype(
     ]
 )
 
+_LARGEST = 1e12  # pixels, their squares, seconds: more overflows in the next steps
 _HEADER = struct.Struct("<HHIq?q")  # version, size of a record, records, next id, time known, time
 
 Records = npt.NDArray[Any]
@@ -86,11 +87,11 @@ def unpack_tracks(packed: bytes) -> TrackerState:
     numbers = [tracks[name] for name in ("mean", "covariance", "age_s", "unseen_s", "confidence")]
     ids = tracks["tracker_id"]
     sound = (
-        all(np.isfinite(part).all() for part in numbers)
+        all((np.abs(part) < _LARGEST).all() for part in numbers)  # nor is NaN
         and (tracks["mean"][:, 0, 2:] > 0).all()
         and len(np.unique(ids)) == count
         and (ids < next_id).all()
     )
     if not sound:
-        raise DataError("state of tracks is damaged: not finite, inside out, or an id twice")
+        raise DataError("state of tracks is damaged: out of range, inside out, or an id twice")
     return TrackerState(tracks, next_id, time_ms if timed else None)
