@@ -45,10 +45,10 @@ def test_a_client_that_is_closed_with_a_request_unsent_leaves_no_socket(
     options: dict[str, Any] = {"bootstrap_servers": embedded_broker.bootstrap}
     with _client(KafkaConsumer, **options) as consumer:
         consumer.assign([TopicPartition("nothing", 0)])
-        consumer.poll(timeout_ms=100)
+        connections = consumer._client._manager._conns
+        while not (live := [one for one in connections.values() if one.connected]):
+            consumer.poll(timeout_ms=100)
         monkeypatch.setattr(KafkaTCPTransport, "_sock_send", lambda _: (0, None))  # it is slow
-        connections = list(consumer._client._manager._conns.values())
-        transport = next(one.transport for one in connections if one.transport is not None)
-        transport.write(b"question")
-    del consumer, connections, transport
+        live[0].transport.write(b"question")
+    del consumer, connections, live
     gc.collect()
