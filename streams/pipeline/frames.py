@@ -142,13 +142,20 @@ class FrameIntake:
         known = self._known(batch, intake, now)  # Step 1.
         fresh = list(self._fresh(known, intake, now))  # Step 2.
         decoded = self._pool.map(self._decode, *zip(*fresh, strict=True)) if fresh else ()
+        unsaid: dict[tuple[str, int], str] = {}  # by camera, what a damaged frame would have said
         for (frame, _), found in zip(fresh, decoded, strict=True):  # Step 3.
-            past = self._past(frame.camera, frame.partition)
+            camera = frame.camera, frame.partition
+            broken = unsaid.pop(camera, None) or frame.broken
             if isinstance(found, str):
                 intake.rejected.append(Rejected(frame.place, found))
-                past.passage.broken = past.passage.broken or frame.broken
+                unsaid.update({camera: broken} if broken else {})
             else:
-                intake.frames.append(self._compared(past, *found))  # Step 4.
+                seen, small = found
+                seen = replace(seen, broken=broken)
+                intake.frames.append(self._compared(self._past(*camera), seen, small))  # Step 4.
+        for camera, why in unsaid.items():  # to the next frame that is taken
+            passage = self._past(*camera).passage
+            passage.broken = passage.broken or why
         return intake
 
     def _known(

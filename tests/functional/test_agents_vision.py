@@ -282,6 +282,18 @@ def test_a_clock_that_is_set_back_ends_what_was_followed(rules: Path) -> None:
     assert {a.id.split(":")[3] for a in worker.held[2:]} == {"2"}  # ids are not used again
 
 
+def test_a_damaged_frame_at_the_jump_of_a_clock_does_not_hide_the_jump(rules: Path) -> None:
+    worker = Worker(rules=rules)
+    worker.take(records(PASSING[:40]))
+    worker.held.clear()
+    back = [frame(40 + i, PASSING[i], captured_at=NOW - 3_600_000 + STEP_MS * i) for i in range(20)]
+    worker.take([replace(back[0], value=PASSING[0][:700]), *back[1:]])
+    assert worker.letters
+    assert [alert.status for alert in worker.held[:2]] == ["end", "end"]
+    assert "clock was set back" in worker.held[0].reasons[-1].text
+    assert all(alert.started_at <= alert.updated_at for alert in worker.held)
+
+
 def test_the_rules_of_a_camera_are_its_own(tmp_path: Path) -> None:
     path = tmp_path / "rules.toml"
     path.write_text(RULES.replace('classes = ["person"]', 'classes = ["person"]\ncameras = ["d*"]'))

@@ -16,7 +16,6 @@ from streams.app.build import build_agent
 from streams.pipeline.batch import Batch
 from streams.schemas import decode_alert
 from streams.settings import load_settings
-from streams.state.memory import MemoryServer, MemoryStateStore
 from streams.status import Status
 from tests.fakes.records import FakeRecord
 from tests.fuzz.inputs import PAYMENT, VERDICT, corpus, near
@@ -28,13 +27,12 @@ class Agent:
     """One agent over a store in memory."""
 
     def __init__(self, name: AgentName) -> None:
-        self._server = MemoryServer()
         settings = load_settings(
             redis={"url": "memory://"},
             fraud={"capacity": 4096, "threshold": 0.0, "publish_scores": True},
             delivery={"max_batch": 256},
         )
-        agent = build_agent(name, settings, Status(), lambda _: MemoryStateStore(self._server))
+        agent = build_agent(name, settings, Status(), lambda store: store)
         agent.store.claim([0], 1)
         self._store, self._detector = agent.store, agent.detector
         self._offset = 0

@@ -59,10 +59,11 @@ MALFORMED: dict[str, tuple[bytes | None, str]] = {
     "invalid UTF-8": (payment().replace(b'"c1"', b'"c\xff\xfe"'), "utf-8"),
     "UTF-16": (payment().decode().encode("utf-16"), ""),
     "binary": (bytes(range(256)), "malformed"),
+    "an amount that no column holds": (payment(amount=1e39), "Expected `float` <= 1e"),
 }
 
 ABSURD: dict[str, tuple[bytes, str]] = {
-    "an absurd amount": (payment(amount=1e300), "above the limit of 1000000.0"),
+    "an absurd amount": (payment(amount=1e29), "above the limit of 1000000.0"),
     "an amount that its rate makes infinite": (
         payment(amount=1e5, currency="XXX"),
         "100000.0 XXX is above the limit",
