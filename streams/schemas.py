@@ -21,8 +21,8 @@ Millis = Annotated[int, Meta(ge=0, le=253_402_300_799_999)]
 """Milliseconds since the epoch, UTC, up to the year 9999: fits an int64 and a `datetime`."""
 
 Amount = Annotated[float, Meta(ge=0, le=1e30)]
-"""Of money in any currency; more does not fit into the state's columns."""
-"""In units of the record's currency; JSON cannot carry a number that is not finite."""
+"""In units of the record's currency; JSON cannot carry a number that is not finite, and more than
+this does not fit into the state's columns."""
 
 Score01 = Annotated[float, Meta(ge=0, le=1)]
 """In [0, 1]; higher is more suspicious."""

@@ -148,7 +148,8 @@ class FrameIntake:
             broken = unsaid.pop(camera, None) or frame.broken
             if isinstance(found, str):
                 intake.rejected.append(Rejected(frame.place, found))
-                unsaid.update({camera: broken} if broken else {})
+                if broken is not None:
+                    unsaid[camera] = broken
             else:
                 seen, small = found
                 seen = replace(seen, broken=broken)

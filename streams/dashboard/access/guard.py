@@ -21,7 +21,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from streams.dashboard.access.bind import allowed_hosts, is_allowed
@@ -271,7 +271,7 @@ def _unavailable(error: StoreError, *, for_page: bool) -> Response:
     again = {"retry-after": "2"}
     if for_page:
         return HTMLResponse(_LATER.format(why=escape(str(error))), 503, again)
-    return JSONResponse({"detail": str(error)}, 503, again)
+    return _refuse(503, str(error), again)
 
 
 def _refuse(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
