@@ -74,6 +74,13 @@ class LastFrames:
                 raise BrokerError(self._trouble)
         return self._frames.get(camera)
 
+    async def look(self, camera: str) -> tuple[Frame | None, str]:
+        """Return a camera's last picture; why there is none, where nobody can tell."""
+        try:
+            return await self.get(camera), ""
+        except BrokerError as error:
+            return None, str(error)
+
     async def _read_or_note(self) -> None:
         """Read, and note when to read again; later where it fails, which may take long."""
         try:

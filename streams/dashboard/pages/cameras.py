@@ -16,7 +16,6 @@ from streams.dashboard.pages.detail import box_of
 from streams.dashboard.pages.frame import Visit, empty
 from streams.dashboard.pages.words import ago, headline
 from streams.dashboard.view.query import Filters, page_of
-from streams.errors import BrokerError
 from streams.schemas import Alert
 
 EVERY_S: Final = 2.0
@@ -65,18 +64,11 @@ class Wall:
             if camera.id not in self._tiles:
                 with self._place:
                     self._tiles[camera.id] = _Tile(camera.id)
-            frame, trouble = await self._picture(camera.id)
+            frame, trouble = await self._visit.services.frames.look(camera.id)
             self._tiles[camera.id].show(camera, frame, trouble, going_on.get(camera.id, []))
         for name in self._tiles.keys() - {camera.id for camera in cameras}:
             self._tiles[name].say_gone()
         self._none.set_visibility(not self._tiles)
-
-    async def _picture(self, camera: str) -> tuple[Frame | None, str]:
-        """Look up what the tile's picture will be; why there is none, where nobody can tell."""
-        try:
-            return await self._visit.services.frames.get(camera), ""
-        except BrokerError as error:
-            return None, str(error)
 
 
 def on_picture(alerts: Sequence[Alert], taken_at: int) -> tuple[list[Alert], list[Alert]]:

@@ -12,14 +12,13 @@ import msgspec
 from nicegui import events, ui
 
 from models.vision.rules_file import Rule
-from streams.dashboard.frames import Frame
 from streams.dashboard.pages.draft import Draft, Kind
 from streams.dashboard.pages.frame import Visit, empty
 from streams.dashboard.pages.overlay import overlay
 from streams.dashboard.pages.rule_form import KINDS, RuleForm, checked_name
 from streams.dashboard.rules.editor import Held
 from streams.dashboard.rules.part import CameraRules
-from streams.errors import BrokerError, TocsinError
+from streams.errors import TocsinError
 
 _SIZE: Final = (1280, 720)
 """Of a picture that has not come yet: one can draw on its place."""
@@ -93,19 +92,12 @@ class RulesPage:
         known = self._visit.services.workers.cameras()
         if not known or self._camera in known or is_named(self._camera, part.rules):
             return False
-        frame, trouble = await self._picture()
+        frame, trouble = await self._visit.services.frames.look(self._camera)
         return frame is None and not trouble
-
-    async def _picture(self) -> tuple[Frame | None, str]:
-        """Look up the last picture; why there is none, where nobody can tell."""
-        try:
-            return await self._visit.services.frames.get(self._camera), ""
-        except BrokerError as error:
-            return None, str(error)
 
     async def _look_for_a_picture(self) -> None:
         """Put the picture into its place once there is one."""
-        frame, trouble = await self._picture()
+        frame, trouble = await self._visit.services.frames.look(self._camera)
         if frame is None:
             self._none.set_text(f"No picture yet{trouble and f': {trouble}'}")
             return
