@@ -46,6 +46,9 @@ class Metrics:
         self.gone = self._counter(
             "gone_records", "Records that retention deleted before the agent had read them"
         )
+        self.unrebuilt = self._counter(
+            "unrebuilt_records", "Records that retention deleted before lost state was rebuilt"
+        )
         self.strays = self._gauge("stray_events", "Events of an entity on a second partition")
         self.too_late = self._gauge("labels_too_late", "Verdicts too late to change a profile")
         self.flushed_rows = self._counter("flushed_rows", "Rows written to the store")

@@ -30,6 +30,7 @@ class Status:
         self._joined = False
         self._waits: dict[_Wait, str] = {}
         self._rebuilds: dict[int, Rebuild] = {}
+        self._ended = 0  # records of partitions whose rebuild is over, while others' go on
         self._blocked: str | None = None
         self._told = "joining"
 
@@ -78,6 +79,8 @@ class Status:
         """The rebuild of `partition` is over, or the partition went elsewhere; may be repeated."""
         with self._lock:
             known = self._rebuilds.pop(partition, None)
+            if known is not None:
+                self._ended = self._ended + known[2] - known[0] if self._rebuilds else 0
         if known is not None:
             log.info("rebuild of partition %d ended", partition)
         self._tell()
@@ -105,8 +108,9 @@ class Status:
             return "ready" if self._joined else "joining"
 
     def _rebuilding(self) -> str:
-        done = sum(position - first for first, position, _ in self._rebuilds.values())
-        total = sum(end - first for first, _, end in self._rebuilds.values())
+        ended, rebuilds = self._ended, self._rebuilds.values()
+        done = ended + sum(position - first for first, position, _ in rebuilds)
+        total = ended + sum(end - first for first, _, end in rebuilds)
         return f"rebuilding {100 * done // max(total, 1)} %"
 
     def _tell(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -14,6 +15,9 @@ from rich.table import Table
 from streams.cli.options import Report, writable, write_report
 
 REPLAY: Final = 'make simulate ARGS="--seed {seed} --histories 1{large} --trace trace.txt"'
+
+WORTH_A_PROCESS: Final = 20
+"""Histories; fewer are over before another process has begun."""
 
 _console = Console(highlight=False)
 
@@ -28,6 +32,10 @@ def simulate(
         bool, typer.Option("--large", help="Only histories of 20,000 events in large batches.")
     ] = False,
     seconds: Annotated[float | None, typer.Option(min=1, help="Begin none after so long.")] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(min=1, help="That play at the same time.", show_default="one for each CPU"),
+    ] = None,
     report: Report = None,
     trace: Annotated[
         Path | None,
@@ -59,12 +67,21 @@ def simulate(
                 flush=True,
             )
 
-    found = play(seed, histories, is_large=large, seconds=seconds or math.inf, played=played)
+    if trace is not None or histories < WORTH_A_PROCESS:
+        processes = 1
+    found = play(
+        seed,
+        histories,
+        is_large=large,
+        seconds=seconds or math.inf,
+        processes=processes or os.cpu_count() or 1,
+        played=played,
+    )
     table = found.table()
     _show(table, KINDS)
     write_report(report, table)
-    if trace is not None:
-        trace.write_text(last[0].trace.text(), encoding="utf-8")
+    if trace is not None and (happened := last[0].trace) is not None:
+        trace.write_text(happened.text(), encoding="utf-8")
     if found.failed:
         raise typer.Exit(1)
 

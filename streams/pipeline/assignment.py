@@ -161,11 +161,12 @@ class Assignment:
                 continue
             stored = 0 if marker is None else marker + 1
             done = max(stored, commit or 0)
-            if commit is not None and stored < min(done, first):
+            if commit is not None and (lacking := min(done, first) - stored) > 0:
+                self._metrics.unrebuilt.inc(lacking)
                 log.error(
                     "partition %d of %s: offsets %d to %d are no longer retained: the state that "
                     "is rebuilt lacks them",
-                    *(partition, self._topic.name, stored, min(done, first) - 1),
+                    *(partition, self._topic.name, stored, stored + lacking - 1),
                 )
             if marker is not None or commit is not None:
                 self.gone(partition, done, first)

@@ -48,7 +48,9 @@ class Outcome:
     ends: Counter[str]
     """Of processes, by what they ended of."""
 
-    trace: Trace
+    trace: Trace | None
+    """None where several processes played."""
+
     violated: str
     """The kind of violation, empty if the contract held."""
 

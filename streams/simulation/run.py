@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache, partial
+from itertools import chain
 from typing import Any, Final
 
 from streams.metrics import Metrics
@@ -27,6 +32,10 @@ commits ahead of what is stored and published; no end; an exception that no work
 
 GIVE_UP_AFTER: Final = 10
 """Seeds that fail; more would say the same."""
+
+
+ROUND: Final = 200
+"""Seeds handed out to processes at once: all of a hundred million do not fit into memory."""
 
 
 class Report:
@@ -80,6 +89,7 @@ def simulate(
     *,
     is_large: bool = False,
     seconds: float = float("inf"),
+    processes: int = 1,
     played: Callable[[Outcome], object] = lambda outcome: None,
 ) -> Report:
     """Play histories of the seeds from `seed` on.
@@ -89,15 +99,43 @@ def simulate(
         histories: at most so many.
         is_large: each has many events in large batches.
         seconds: begin none after so long.
-        played: told of each when it is over.
+        processes: that play them at the same time; of several, no traces come back.
+        played: told of each when it is over, in the order of their seeds.
     """
-    metrics, report = Metrics("simulation"), Report(seed)
-    begun = time.perf_counter()
-    for one in range(seed, seed + histories):
-        before = time.perf_counter()
-        if before - begun > seconds or len(report.failed) >= GIVE_UP_AFTER:
-            break
-        outcome = History(one, metrics, is_large=is_large).run()
-        report.add(outcome, time.perf_counter() - before)
-        played(outcome)
+    report, begun = Report(seed), time.perf_counter()
+    with _playing(processes, range(seed, seed + histories), is_large) as outcomes:
+        for outcome, took in outcomes:
+            report.add(outcome, took)
+            played(outcome)
+            if time.perf_counter() - begun > seconds or len(report.failed) >= GIVE_UP_AFTER:
+                break
     return report
+
+
+Played = tuple[Outcome, float]
+"""A history, and how long it took (s)."""
+
+
+@contextmanager
+def _playing(processes: int, seeds: Sequence[int], is_large: bool) -> Iterator[Iterator[Played]]:
+    play = partial(_play, is_large=is_large, is_alone=processes == 1)
+    if processes == 1:
+        yield map(play, seeds)
+        return
+    with multiprocessing.Pool(processes) as pool:
+        rounds = (seeds[at : at + ROUND] for at in range(0, len(seeds), ROUND))
+        yield chain.from_iterable(pool.imap(play, one) for one in rounds)
+
+
+def _play(seed: int, *, is_large: bool, is_alone: bool) -> Played:
+    begun = time.perf_counter()
+    outcome = History(seed, _metrics(), is_large=is_large).run()
+    if not is_alone:
+        outcome = replace(outcome, trace=None)  # long, and a seed plays it again
+    return outcome, time.perf_counter() - begun
+
+
+@cache
+def _metrics() -> Metrics:
+    """One for all histories of a process: nobody reads them."""
+    return Metrics("simulation")

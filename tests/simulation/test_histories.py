@@ -84,3 +84,10 @@ def test_a_report_sums_up_its_histories() -> None:
     assert found["events"] == sum(outcome.events for outcome in alone)
     assert found["faults"] == dict(sum((outcome.faults for outcome in alone), Counter[str]()))
     assert found["faults_injected"] == sum(found["faults"].values())
+
+
+def test_several_processes_find_what_one_finds() -> None:
+    alone, beside = simulate(40, 6).table(), simulate(40, 6, processes=2).table()
+    assert alone.pop("seconds") > 0
+    assert beside.pop("seconds") > 0
+    assert alone == beside

@@ -194,6 +194,33 @@ def test_what_retention_deleted_before_it_was_read_is_told_with_its_range_and_co
         assert f"offsets {gone[0]} to {gone[1]} are gone" in told[0]
 
 
+@pytest.mark.parametrize(
+    ("marker", "commit", "lacking"),
+    [(None, 80, (0, 59)), (39, 80, (40, 59)), (59, 80, None), (79, 80, None), (None, None, None)],
+)
+def test_what_lost_state_can_no_longer_be_rebuilt_from_is_told_with_its_range_and_counted(
+    marker: int | None,
+    commit: int | None,
+    lacking: tuple[int, int] | None,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.clear()
+    caplog.set_level("ERROR")
+
+    async def scenario(bed: Bed) -> None:
+        partitions = assignment(bed, FakeLog(first=60))
+        await partitions.assigned([0], 2)
+        await partitions.starts({0: commit})
+        due = lacking[1] - lacking[0] + 1 if lacking else 0
+        assert bed.sample("unrebuilt_records_total") == due
+
+    run(scenario, server=with_marker(marker))
+    told = [line for line in caplog.messages if "the state that is rebuilt lacks them" in line]
+    assert len(told) == bool(lacking)
+    if lacking:
+        assert f"offsets {lacking[0]} to {lacking[1]} are" in told[0]
+
+
 def test_a_commit_behind_transaction_markers_loses_no_state() -> None:
     server, resume = with_marker(47), FakeResume()
 

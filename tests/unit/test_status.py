@@ -143,10 +143,12 @@ def test_a_rebuild_counts_to_its_end_over_all_partitions() -> None:
     assert status.reasons() == ["rebuilding 75 %"]
     status.rebuilt(1)
     status.rebuilt(1)
-    assert status.reasons() == ["rebuilding 50 %"]
+    assert status.reasons() == ["rebuilding 75 %"]  # a partition that is done does not set it back
     status.rebuilt(0)
     assert not status.is_rebuilding
     assert status.reasons() == []
+    status.rebuild(2, 0, 100)
+    assert status.reasons() == ["rebuilding 0 %"]
 
 
 def test_every_reason_is_told_at_once() -> None:
