@@ -18,6 +18,7 @@ from streams.topics import topic_table
 from tests.chaos import oracle
 from tests.chaos.events import PARTITIONS, Record, Stream
 from tests.chaos.table import Witness
+from tests.chaos.watch import Watch
 from tests.chaos.worker import REAL, SLOW, WorkerProcess, until
 
 SESSION_S = 6
@@ -31,6 +32,8 @@ PACE_S = 0.04
 """A slow worker's time over a batch: most of its life is in the middle of one."""
 
 DRAIN_S = 60.0
+FEWEST_MOVES = 4
+"""Of commits that were seen while workers ran: fewer say nothing about what holds meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,8 @@ class Drill:
     alerts: str = ""
     settings: dict[str, str] = field(default_factory=dict)
     workers: list[WorkerProcess] = field(default_factory=list)
-    _watch: oracle.Commits | None = field(default=None, init=False)
+    _commits: oracle.Commits | None = field(default=None, init=False)
+    _watch: Watch | None = field(default=None, init=False)
 
     # -- topics -------------------------------------------------------------------------------
     def prepare(self, *, is_there: bool = False) -> None:
@@ -143,6 +147,9 @@ class Drill:
         given = {**self._settings(member), **self.settings, **(settings or {})}
         worker = WorkerProcess(command, given, log, marks, apart=apart)
         self.workers.append(worker)
+        if self._watch is None:
+            self._watch = Watch(self.bootstrap, self.redis_url, self.group, self.topic)
+            self._watch.start()
         return worker
 
     def standby(self, *, member: str = "") -> WorkerProcess:
@@ -187,14 +194,16 @@ class Drill:
             if worker.running:
                 worker.kill()
         if self._watch is not None:
-            self._watch.close()
+            self._watch.end()
+        if self._commits is not None:
+            self._commits.close()
 
     # -- the end ------------------------------------------------------------------------------
     def commits(self) -> dict[int, int]:
         """Kafka's commit of each partition."""
-        if self._watch is None:
-            self._watch = oracle.Commits(self.bootstrap, self.group, self.topic)
-        return self._watch.now()
+        if self._commits is None:
+            self._commits = oracle.Commits(self.bootstrap, self.group, self.topic)
+        return self._commits.now()
 
     def lag(self) -> int:
         """Records that are not committed."""
@@ -236,8 +245,8 @@ class Drill:
         self.check()
 
     def observed(self) -> oracle.Observed:
-        """Read back what the workers left behind."""
-        return oracle.observe(
+        """Read back what the workers left behind, and what was seen meanwhile."""
+        found = oracle.observe(
             self.case.expected,
             bootstrap=self.bootstrap,
             redis_url=self.redis_url,
@@ -246,6 +255,9 @@ class Drill:
             alerts=self.alerts,
             commits=self.commits(),
         )
+        if self._watch is not None:
+            found.ahead, found.set_back = self._watch.ahead(), list(self._watch.set_back)
+        return found
 
     def report(self, observed: oracle.Observed | None = None) -> oracle.Report:
         """Compare what is there, or `observed`, with what must be there."""
@@ -258,6 +270,9 @@ class Drill:
 
     def check(self) -> oracle.Report:
         """Fail unless everything is as if nothing had happened."""
+        assert self._watch is not None
+        self._watch.end()
+        assert self._watch.moves >= FEWEST_MOVES, "hardly a commit was seen to move"
         # The reference was computed from what was produced: that is what the topic must hold.
         stream = self.case.stream.partitions
         for (partition, offset), value, _ in oracle.read_topic(self.bootstrap, self.topic):
@@ -275,8 +290,10 @@ class Drill:
 
     def clear_state(self) -> int:
         """Delete the namespace, as `tocsin state rebuild` does."""
+        assert self._watch is not None
         store = RedisStateStore(RedisSettings(url=self.redis_url), self.group)
         try:
-            return store.clear()
+            with self._watch.aside():
+                return store.clear()
         finally:
             store.close()

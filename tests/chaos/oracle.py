@@ -249,6 +249,11 @@ class Observed:
 
     dead: list[tuple[Place, bytes | None]]
     commits: dict[int, int]
+    ahead: list[tuple[int, int, int]] = field(default_factory=list)
+    """Partition, commit and marker of the moments in which a commit was ahead."""
+
+    set_back: list[tuple[int, int, int]] = field(default_factory=list)
+    """Partition, marker, and the higher one before it, where nobody had touched Redis."""
 
 
 def observe(
@@ -340,6 +345,11 @@ class Commits:
             else:
                 return {tp.partition: max(tp.offset, 0) for tp in found}
 
+    def lags(self) -> dict[int, int]:
+        """Records of each partition that are not committed."""
+        commits = self.now()
+        return {p: end - commits[p] for p, end in _ends(self._consumer, self._topic).items()}
+
     def close(self) -> None:
         """Disconnect."""
         self._consumer.close()
@@ -376,6 +386,9 @@ class Report:
     repeated: list[Place] = field(default_factory=list)
     """Alerts that went out again under the same id, once for each repetition."""
 
+    repeated_letters: int = 0
+    """Dead letters that went out again."""
+
     hidden_error: float = 0.0
     score_error: float = 0.0
 
@@ -394,17 +407,24 @@ def compare(expected: Expected, observed: Observed, *, topic: str, threshold: fl
     extra = observed.keys - len(expected.cards)
     report.wrong("unknown rows", f"{observed.keys} rows", max(extra, 0))
     _compare_alerts(report, expected, observed, topic, threshold)
-    letters = dict(observed.dead)
-    for place in expected.dead.keys() - letters.keys():
+    letters = {place for place, _ in observed.dead}
+    report.repeated_letters = len(observed.dead) - len(letters)
+    for place in expected.dead.keys() - letters:
         report.wrong("dead letters lost", f"{place}")
-    for place in letters.keys() - expected.dead.keys():
+    for place in letters - expected.dead.keys():
         report.wrong("dead letters invented", f"{place}")
-    for place in letters.keys() & expected.dead.keys():
-        report.wrong("dead letters changed", f"{place}", letters[place] != expected.dead[place])
+    for place, value in observed.dead:
+        due = expected.dead.get(place, value)
+        report.wrong("dead letters changed", f"{place}", value != due)
     for partition, end in expected.ends.items():
         commit, marker = observed.commits.get(partition, 0), observed.markers[partition]
         report.wrong("commits off the log end", f"{commit}, not {end}", commit != end)
         report.wrong("markers off the log end", f"{marker}, not {end - 1}", marker != end - 1)
+    for partition, commit, marker in observed.ahead:
+        told = f"partition {partition}: commit {commit}, marker {marker}"
+        report.wrong("commits ahead of the state", told)
+    for partition, marker, before in observed.set_back:
+        report.wrong("markers set back", f"partition {partition}: {marker} after {before}")
     return report
 
 

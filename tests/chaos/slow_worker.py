@@ -12,6 +12,7 @@ fraud`. It is the same worker; only its detector and its store are wrapped.
                       ``runs-out-of-memory``, ``is-not-a-number``, ``hangs``; writes ``fault``
     --poison AMOUNT   have it fail whenever the batch holds a payment of this amount
     --without-guard   apply what a row has seen before again: a bug for the checker to find
+    --acknowledge-early  before anything is stored, which takes its time: another bug for it
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ from models.fraud.network import FraudNetwork
 from streams.app.agent import Agent
 from streams.app.build import build_agent
 from streams.cli.start import start
+from streams.pipeline.delivery import Delivery
+from streams.pipeline.job import Job
 from streams.state.table import EntityTable
 
 
@@ -110,18 +113,43 @@ class FailingDevice:
 
 
 class DyingStore:
-    """A store that ends the process before or after a flush."""
+    """A store that takes its time, and ends the process before or after a flush."""
 
-    def __init__(self, inner: Any, death: Countdown) -> None:
-        self._inner, self._death = inner, death
+    def __init__(self, inner: Any, death: Countdown, pause_s: float) -> None:
+        self._inner, self._death, self._pause_s = inner, death, pause_s
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
     def flush(self, snapshot: Any) -> None:
         self._death.at("before-flush")
+        pause(self._pause_s)
         self._inner.flush(snapshot)
         self._death.at("after-flush")
+
+
+FLUSH_S = 0.4
+"""Of a partition, where it is acknowledged before: a commit, every 0.3 s, falls into it."""
+
+
+def acknowledge_early() -> None:
+    """Have every delivery acknowledge first, and flush then."""
+    flush = Delivery._flush
+
+    async def nothing(event: Any) -> None:
+        del event
+
+    async def flush_late(self: Delivery, jobs: list[Job]) -> None:
+        acknowledge = self._acknowledge
+        assert acknowledge is not None
+        for job in jobs:
+            for event in job.events:
+                await acknowledge(event)
+        self._acknowledge = nothing
+        await flush(self, jobs)
+        self._acknowledge = acknowledge
+
+    Delivery._flush = flush_late  # type: ignore[method-assign]
 
 
 def main() -> int:
@@ -134,13 +162,15 @@ def main() -> int:
     parser.add_argument("--device", default="")
     parser.add_argument("--poison", type=float, default=-1.0)
     parser.add_argument("--without-guard", action="store_true")
+    parser.add_argument("--acknowledge-early", action="store_true")
     options = parser.parse_args()
     death = Countdown(options.die_at)
 
     def build(*args: Any) -> Agent:
         agent = build_agent(*args)
         detector: Any = SlowDetector(agent.detector, options.pace, options.marks, options.poison)
-        store: Any = DyingStore(agent.store, death)
+        late_s = FLUSH_S if options.acknowledge_early else 0.0
+        store: Any = DyingStore(agent.store, death, late_s)
         return dataclasses.replace(agent, detector=detector, store=store)
 
     streams.worker.build_agent = build  # type: ignore[assignment, attr-defined]
@@ -149,6 +179,8 @@ def main() -> int:
         FraudNetwork.trace = device.wrap(FraudNetwork.trace)  # type: ignore[method-assign]
     if options.without_guard:
         EntityTable.offsets = lambda _, rows: np.full(len(rows), -1)  # type: ignore[assignment, method-assign]
+    if options.acknowledge_early:
+        acknowledge_early()
     if options.start_when is not None:
         print("standing by", flush=True)
         while not options.start_when.exists():

@@ -101,6 +101,8 @@ def test_each_kind_of_damage_is_found_and_no_damage_is_not(
         (lose_a_dead_letter, "dead letters lost"),
         (cut_a_dead_letter, "dead letters changed"),
         (commit_too_little, "commits off the log end"),
+        (lambda seen: seen.ahead.append((1, 500, 400)), "commits ahead of the state"),
+        (lambda seen: seen.set_back.append((1, 400, 500)), "markers set back"),
     ]
     for damage, kind in damages:
         observed = copy.deepcopy(whole)
@@ -122,3 +124,13 @@ def test_without_the_guard_a_replay_applies_events_twice_and_the_check_says_so(
     assert report.problems["events applied twice"] > 0
     assert report.problems["memories wrong"] > 0
     assert report.problems["events lost"] == 0
+
+
+def test_a_commit_that_runs_ahead_of_the_state_is_seen_though_all_is_right_in_the_end(
+    drill: Drill,
+) -> None:
+    hasty = drill.start(slow=("--acknowledge-early",), member="one")
+    drill.drained()
+    assert hasty.terminate() == 0
+
+    assert set(drill.report().problems) == {"commits ahead of the state"}
