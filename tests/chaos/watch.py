@@ -25,7 +25,8 @@ class Watch(threading.Thread):
     """Reads a group's commits, then its markers: in that order no commit may be ahead.
 
     A moment in which a server does not answer does not count. Where Redis was emptied, restored
-    or started anew, a partition that is behind then does not count until it has caught up.
+    or started anew, a partition whose marker is behind then does not count until it has caught up;
+    nor does one that is behind at first, of a group that begins where another one was.
 
     Attributes:
         moves: how often a commit had moved since the moment before, of those that count.
@@ -126,7 +127,9 @@ class Watch(threading.Thread):
         back = {p for p, marker in markers.items() if marker < self._markers.get(p, -1)}
         behind = {p for p, commit in commits.items() if commit > markers[p] + 1}
         epoch = (server, asides)
-        if self._epoch not in (None, epoch) and (back or behind):
+        if self._epoch is None:
+            self._excused = behind
+        elif self._epoch != epoch and (back or behind):
             self.losses += 1
             self._excused = set(commits)
             self._settled_at = time.monotonic() + SETTLES_S
