@@ -1,14 +1,17 @@
 """Whether everything is as if nothing had befallen, over millions of payments.
 
-The count of each card is compared for all of them; the cards of a sample are computed anew by the
-oracle, one payment at a time, and compared in everything: memory, scores, alerts.
+The count of each card is compared for all of them, and every alert must be of a payment that is
+there. The cards of a sample are computed anew by the oracle, one payment at a time, and compared in
+everything: memory, scores, alerts.
 """
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from confluent_kafka import Consumer, TopicPartition
@@ -20,6 +23,7 @@ from streams.state.store import digest
 from streams.state.table import parse_heads, row_dtype
 from tests.chaos import oracle
 from tests.chaos.oracle import Network, Place
+from tests.chaos.watch import Watch
 from tests.soak.traffic import BAD_HEADER
 from tests.worker import Bed
 
@@ -27,6 +31,7 @@ SAMPLE_EVERY = 50
 """One card in so many is computed anew."""
 
 CHUNK = 20_000
+NO_CARD = -1
 
 
 @dataclass
@@ -37,13 +42,20 @@ class Truth:
     counts: Counter[tuple[int, bytes]] = field(default_factory=Counter)
     """Payments by partition and card."""
 
+    cards: dict[int, array[int]] = field(default_factory=dict)
+    """Number of the card at each offset of a partition; `NO_CARD` where there is no payment."""
+
     bad: dict[Place, bytes | None] = field(default_factory=dict)
     sample: list[tuple[Place, bytes | None]] = field(default_factory=list)
     """Records of the cards of the sample, in order."""
 
 
+def number_of(key: bytes) -> int:
+    return int(key.rpartition(b"-")[2])
+
+
 def is_sampled(key: bytes) -> bool:
-    return int(key.rpartition(b"-")[2]) % SAMPLE_EVERY == 0
+    return number_of(key) % SAMPLE_EVERY == 0
 
 
 def read_truth(bootstrap: str, topic: str) -> Truth:
@@ -62,11 +74,13 @@ def read_truth(bootstrap: str, topic: str) -> Truth:
         where = TopicPartition(topic, partition, 0)
         _, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), 10)
         truth.ends[partition] = end
+        truth.cards[partition] = array("i", [NO_CARD]) * end
         consumer.assign([where])
         for offset, key, value, is_bad in _records(consumer, end):
             if is_bad:
                 truth.bad[partition, offset] = value
                 continue
+            truth.cards[partition][offset] = number_of(key)
             truth.counts[partition, key] += 1
             if is_sampled(key):
                 truth.sample.append(((partition, offset), value))
@@ -118,11 +132,16 @@ class Verdict:
     sampled_cards: int
     sampled_payments: int
     alerts: int
+    baseless_alerts: list[dict[str, Any]]
+    """Of no payment, of one of another card, or under another id."""
+
     repeated_alerts: int
     dead_letters: int
 
 
-def judge(bed: Bed, network: Network, truth: Truth, commits: dict[int, int]) -> Verdict:
+def judge(
+    bed: Bed, network: Network, truth: Truth, commits: dict[int, int], watch: Watch
+) -> Verdict:
     """Compare what is stored and published with what the topic makes of it."""
     # 1. Every card's count.
     due = {(p, digest(key.decode())): count for (p, key), count in truth.counts.items()}
@@ -130,7 +149,7 @@ def judge(bed: Bed, network: Network, truth: Truth, commits: dict[int, int]) -> 
     lost = sum(max(count - held[key], 0) for key, count in due.items())
     twice = sum(max(held[key] - count, 0) for key, count in due.items())
 
-    # 2. Everything about the cards of the sample.
+    # 2. Every alert, and everything about the cards of the sample.
     settings = bed.settings
     expected = oracle.expect_at(truth.sample, network, truth.ends)
     assert not expected.dead
@@ -145,6 +164,7 @@ def judge(bed: Bed, network: Network, truth: Truth, commits: dict[int, int]) -> 
         commits=commits,
     )
     told = [alert for alert in observed.alerts if alert["kind"] == "fraud"]
+    observed.ahead, observed.set_back = watch.ahead(), watch.set_back
     observed.alerts = [alert for alert in told if is_sampled(alert["entity"].encode())]
     observed.keys = len(expected.cards)  # all rows are counted above
     threshold = settings.fraud.threshold
@@ -153,6 +173,7 @@ def judge(bed: Bed, network: Network, truth: Truth, commits: dict[int, int]) -> 
         expected, observed, topic=settings.topics.transactions, threshold=threshold
     )
     once = {alert["event_id"] for alert in told}
+    topic = settings.topics.transactions
     return Verdict(
         payments=sum(due.values()),
         lost=lost,
@@ -163,6 +184,18 @@ def judge(bed: Bed, network: Network, truth: Truth, commits: dict[int, int]) -> 
         sampled_cards=len(expected.cards),
         sampled_payments=len(expected.scores),
         alerts=len(once),
+        baseless_alerts=[one for one in told if not _has_basis(one, truth, topic, threshold)],
         repeated_alerts=len(told) - len(once),
         dead_letters=len(truth.bad),
+    )
+
+
+def _has_basis(alert: dict[str, Any], truth: Truth, topic: str, threshold: float) -> bool:
+    partition, offset = alert["source"]["partition"], alert["source"]["offset"]
+    return (
+        offset < truth.ends.get(partition, 0)
+        and truth.cards[partition][offset] == number_of(alert["entity"].encode())
+        and alert["id"] == f"{topic}:{partition}:{offset}:fraud"
+        and alert["event_id"] == f"{alert['id']}:0"
+        and alert["score"] >= threshold
     )

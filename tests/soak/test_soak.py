@@ -16,10 +16,10 @@ from tests.chaos.conftest import network_file
 from tests.conftest import ROOT
 from tests.nursery import nursery
 from tests.passages import alerts_of, check, distinct, vision_bed
-from tests.soak.check import is_sampled, judge, read_truth
-from tests.soak.page import Footprint, Story
+from tests.soak.check import Truth, is_sampled, judge, read_truth
+from tests.soak.page import Demands, Footprint, Story, write_unfinished
 from tests.soak.servers import EMPTIED, FAULTS, REBUILD_S, Fleet, Recovery, empty_redis
-from tests.soak.traffic import Passages, Payments, payments
+from tests.soak.traffic import CAMERAS, Passages, Payments, payments
 from tests.worker import TOCSIN, Bed, environment_of
 
 __all__ = ["network_file"]
@@ -33,6 +33,10 @@ TRIAL_ROUNDS = 10
 PAUSE_S = (2.0, 10.0)
 CHECKED_CARDS = 500
 MOST_MIB_PER_MIN = 1.0
+MOVES_PER_MIN = 60
+MOST_MISSED = 0.1
+"""Of all faults, those that nothing shows to have hit."""
+
 LONG_MIN = 15.0
 """Of a shorter life nothing can be said about its memory."""
 
@@ -89,15 +93,20 @@ def test_nothing_is_lost_doubled_or_invented_and_nothing_grows(
 ) -> None:
     minutes: float = request.config.getoption("soak_minutes")
     seed: int = request.config.getoption("chaos_seed")
-    rate: float = request.config.getoption("soak_rate")
+    page: Path = request.config.getoption("soak_page") or bed.folder / "soak.md"
     rng = random.Random(seed)
-    topics = bed.settings.topics
+    demands = Demands()
     fleet = Fleet(bed, private_kafka, private_redis)
+    fraud = Payments(
+        private_kafka.bootstrap,
+        bed.settings.topics.transactions,
+        request.config.getoption("soak_rate"),
+        seed,
+    )
+    people = Passages(private_kafka.bootstrap, bed.settings.topics.frames)
     try:
         # 1. Traffic, and one fault after another.
         fleet.start()
-        fraud = Payments(private_kafka.bootstrap, topics.transactions, rate, seed)
-        people = Passages(bed)
         fraud.start()
         people.start()
         fleet.progressed()
@@ -106,62 +115,111 @@ def test_nothing_is_lost_doubled_or_invented_and_nothing_grows(
         # 2. Calm: everything is committed, and every worker stops as it should.
         fraud.stop()
         people.stop()
-        fleet.until(lambda: bed.lag(bed.settings.fraud.group, topics.transactions) == 0, REBUILD_S)
-        fleet.until(lambda: bed.lag(bed.settings.vision.group, topics.frames) == 0)
-        commits = fleet.commits.now()
+        fleet.until(lambda: not any(fleet.commits["fraud"].lags().values()), REBUILD_S)
+        fleet.until(lambda: not any(fleet.commits["vision"].lags().values()), REBUILD_S)
+        commits = fleet.commits["fraud"].now()
         fleet.stop()
 
         # 3. The whole, compared.
-        truth = read_truth(private_kafka.bootstrap, topics.transactions)
+        truth = read_truth(private_kafka.bootstrap, bed.settings.topics.transactions)
         network = oracle.Network(network_file.with_suffix(".safetensors"))
-        verdict = judge(bed, network, truth, commits)
+        verdict = judge(bed, network, truth, commits, fleet.watches["fraud"])
         objects = [alert for alert in alerts_of(bed) if alert.kind == "object"]
-        longest = _longest(fleet)
         story = Story(
             minutes=minutes,
             seed=seed,
             verdict=verdict,
             recoveries=recoveries,
+            watches=fleet.watches,
             restarts=fleet.restarts,
-            footprints=longest,
+            footprints=_longest(fleet),
             ceiling_mib=max(sample[1] for life in fleet.lives for sample in life.samples),
             redis_keys=_redis_keys(private_redis),
-            passages=people.passed * 3,
+            passages=people.passed * len(CAMERAS),
             frames=people.frames,
             object_alerts=len({alert.id for alert in objects}),
             object_repeated=len(objects) - len(distinct(objects)),
         )
-        page: Path | None = request.config.getoption("soak_page")
-        story.write(page or bed.folder / "soak.md")
-        print((page or bed.folder / "soak.md").read_text())
+
+        # 4. What must hold; the page says whether it does.
+        with demands.of("every payment that was sent is on the topic"):
+            assert sum(truth.ends.values()) == fraud.sent
+        with demands.of("each person is told of once, from start to end"):
+            check(objects, people.passed, CAMERAS)
+        with demands.of("`tocsin state check` agrees"):
+            _state_check(bed)
+        _judge_events(story, demands)
+        _judge_faults(story, demands)
+        _judge_footprints(story, truth, demands)
+        story.write(page, demands)
+    except BaseException as error:
+        write_unfinished(page, minutes, seed, error)
+        raise
     finally:
         fleet.close()
+        print(page.read_text())
+    assert not demands.failed
 
-    assert sum(truth.ends.values()) == fraud.sent
-    assert (verdict.lost, verdict.applied_twice, verdict.invented_rows) == (0, 0, 0)
-    assert not verdict.report.problems, verdict.report
-    check(objects, people.passed)
-    late = [one for one in recoveries if one.within_s and one.seconds > one.within_s]
-    assert not late
+
+def _judge_events(story: Story, demands: Demands) -> None:
+    found = story.verdict
+    counts = (found.lost, found.applied_twice, found.invented_rows)
+    demands.that(counts == (0, 0, 0), "no payment is lost, applied twice or invented", counts)
+    report = found.report
+    demands.that(not report.problems, "nothing of the sampled cards differs", report)
+    demands.that(report.borderline == 0, "no alert is decided by rounding", report.borderline)
+    baseless = found.baseless_alerts
+    demands.that(not baseless, "each alert is of a payment of its card", baseless[:3])
+    for agent, watch in story.watches.items():
+        ahead = watch.ahead()
+        demands.that(not ahead, f"no {agent} commit is ahead of the state", ahead[:3])
+        demands.that(not watch.set_back, f"no {agent} marker is set back", watch.set_back[:3])
+        emptied = int(agent == "fraud")
+        demands.that(
+            watch.losses == emptied, f"Redis lost of {agent} what we deleted", watch.losses
+        )
+        enough = watch.moves >= MOVES_PER_MIN * story.minutes
+        demands.that(enough, f"{agent} commits are seen to move", watch.moves)
+
+
+def _judge_faults(story: Story, demands: Demands) -> None:
+    hit = [one for one in story.recoveries if one.seconds is not None]
+    late = [one for one in hit if one.within_s and (one.seconds or 0.0) > one.within_s]
+    demands.that(not late, "recovery is within what is promised", late)
+    missed = len(story.recoveries) - len(hit)
+    few = missed <= MOST_MISSED * len(story.recoveries)
+    demands.that(few, "nearly every fault hits", f"{missed} of {len(story.recoveries)} did not")
+    never = {*FAULTS, EMPTIED} - {one.kind for one in hit}
+    demands.that(not never, "every kind of fault hits", never)
+
+
+def _judge_footprints(story: Story, truth: Truth, demands: Demands) -> None:
     most_keys = len(truth.counts) + PICTURES * story.object_alerts + KEYS_ALWAYS
-    assert story.redis_keys <= most_keys, f"more than {most_keys:,} keys"
-    for one in longest:
-        assert one.minutes >= LONG_MIN or minutes < 3 * LONG_MIN, "nobody lived long enough"
+    demands.that(story.redis_keys <= most_keys, "Redis holds no more keys than it needs", most_keys)
+    for one in story.footprints:
+        lived = one.minutes >= LONG_MIN or story.minutes < 3 * LONG_MIN
+        demands.that(lived, f"a {one.role} process lives long", one)
         if one.minutes >= LONG_MIN:
-            assert one.slope_mib_per_min <= MOST_MIB_PER_MIN, one
-            assert one.threads[1] <= one.threads[0] + MORE_THREADS, one
-            assert one.files[1] <= one.files[0] + MORE_FILES, one
-    _state_check(bed)
+            slope = one.slope_mib_per_min <= MOST_MIB_PER_MIN
+            demands.that(slope, f"the memory of {one.role} does not grow", one)
+            threads = one.threads[1] <= one.threads[0] + MORE_THREADS
+            demands.that(threads, f"the threads of {one.role} do not become more", one)
+            files = one.files[1] <= one.files[0] + MORE_FILES
+            demands.that(files, f"the open files of {one.role} do not become more", one)
 
 
 def _befall(fleet: Fleet, rng: random.Random, seconds: float) -> list[Recovery]:
-    """Let one thing after another go wrong for so long; each is waited out."""
+    """Let one thing after another go wrong for so long; each is waited out.
+
+    First one of each kind, however long that takes, then as they are drawn.
+    """
     begun = said = time.monotonic()
     recoveries: list[Recovery] = []
     names = list(FAULTS)
     weights = [FAULTS[name][2] for name in names]
+    first = rng.sample(names, len(names))
     is_emptied = False
-    while (now := time.monotonic()) - begun < seconds:
+    while (now := time.monotonic()) - begun < seconds or first:
         if now - said > 60:
             said = now
             print(f"{(now - begun) / 60:.0f} min, {len(recoveries)} faults", flush=True)
@@ -169,9 +227,11 @@ def _befall(fleet: Fleet, rng: random.Random, seconds: float) -> list[Recovery]:
             is_emptied = True
             recoveries.append(Recovery(EMPTIED, empty_redis(fleet, rng), None))
         else:
-            name = rng.choices(names, weights)[0]
+            name = first.pop() if first else rng.choices(names, weights)[0]
             fault, within_s, _ = FAULTS[name]
             recoveries.append(Recovery(name, fault(fleet, rng), within_s))
+        if recoveries[-1].seconds is None:
+            print(f"no hit: {recoveries[-1].kind}", flush=True)
         calm = time.monotonic() + rng.uniform(*PAUSE_S)
         fleet.until(lambda until=calm: time.monotonic() > until)
     return recoveries

@@ -10,16 +10,14 @@ import zlib
 from dataclasses import dataclass
 from itertools import islice
 
-from aiokafka.errors import KafkaError
 from confluent_kafka import Producer
 
 from models.fraud.simulator import Simulator, SimulatorConfig
 from models.fraud.transactions import Transactions
-from streams.errors import BrokerError
 from tests.chaos.events import BAD, PARTITIONS
 from tests.fakes.blobs import PASSING
-from tests.passages import CAMERAS, STEP_MS, now_ms, shot
-from tests.worker import Bed
+from tests.passages import STEP_MS, now_ms, shot
+from tests.worker import Produced
 
 CARDS = 50_000
 PAYMENTS = 200_000
@@ -28,7 +26,8 @@ PAYMENTS = 200_000
 BAD_SHARE = 0.0005
 BAD_HEADER = "bad"
 TICK_S = 0.1
-PASSAGE_EVERY_S = 15.0
+CAMERAS = ("gate", "door", "yard", "hall")
+"""One to a partition of `frames`."""
 
 
 @dataclass(frozen=True)
@@ -69,21 +68,26 @@ def payments(seed: int) -> tuple[list[Payment], int]:
     return made, days * 86_400_000
 
 
+def durable(bootstrap: str) -> Producer:
+    """A producer that does not give up while the broker is away."""
+    return Producer(
+        {
+            "bootstrap.servers": bootstrap,
+            "linger.ms": 50,
+            "enable.idempotence": True,
+            "compression.type": "lz4",
+            "message.timeout.ms": 600_000,
+            "log_level": 0,
+        }
+    )
+
+
 class Payments(threading.Thread):
     """Produces until it is told to stop; every record is durable when it has ended."""
 
     def __init__(self, bootstrap: str, topic: str, per_s: float, seed: int) -> None:
         super().__init__(daemon=True)
-        self._producer = Producer(
-            {
-                "bootstrap.servers": bootstrap,
-                "linger.ms": 50,
-                "enable.idempotence": True,
-                "compression.type": "lz4",
-                "message.timeout.ms": 600_000,
-                "log_level": 0,
-            }
-        )
+        self._producer = durable(bootstrap)
         self._topic, self._per_s = topic, per_s
         self.round, self._round_ms = payments(seed)
         self._rng = random.Random(seed)
@@ -139,34 +143,49 @@ class Payments(threading.Thread):
 
 
 class Passages(threading.Thread):
-    """Lets a person walk past every camera, again and again, until it is told to stop."""
+    """People walk past every camera, one right after another, until it is told to stop.
 
-    def __init__(self, bed: Bed) -> None:
+    A camera sends ten frames a second. Between two people it sees nobody for just so long that
+    what it has told of the first has ended.
+    """
+
+    def __init__(self, bootstrap: str, topic: str) -> None:
         super().__init__(daemon=True)
-        self._bed = bed
+        self._producer = durable(bootstrap)
+        self._topic = topic
         self._enough = threading.Event()
         self.passed = 0
         self.frames = 0
+        self.failed = 0
 
     def run(self) -> None:
-        begun = now_ms() - 600_000
-        while not self._enough.wait(PASSAGE_EVERY_S):
-            first = self.passed * len(PASSING)
-            frames = [
-                shot(value, camera, number, begun + STEP_MS * number)
-                for number, value in enumerate(PASSING, first)
-                for camera in CAMERAS
-            ]
-            while True:  # frames that come twice are late, and skipped
-                try:
-                    self._bed.produce(self._bed.settings.topics.frames, frames)
-                except (BrokerError, KafkaError):
-                    time.sleep(0.5)
-                else:
-                    break
-            self.frames += len(frames)
+        begun = now_ms()
+        while not self._enough.is_set():
+            for number, value in enumerate(PASSING, self.passed * len(PASSING)):
+                at = begun + STEP_MS * number
+                for partition, camera in enumerate(CAMERAS):
+                    self._produce(shot(value, camera, number, at), partition)
+                self._enough.wait(max(at - now_ms(), 0) / 1000)
             self.passed += 1
+        assert self._producer.flush(300) == 0
+
+    def _produce(self, frame: Produced, partition: int) -> None:
+        self._producer.produce(
+            self._topic,
+            frame.value,
+            frame.key,
+            partition,
+            self._arrived,
+            headers=list(frame.headers),
+        )
+        self._producer.poll(0)
+        self.frames += 1
+
+    def _arrived(self, error: object, _: object) -> None:
+        self.failed += error is not None
 
     def stop(self) -> None:
+        """After the person who is before the cameras; the rest of the frames come at once."""
         self._enough.set()
         self.join()
+        assert self.failed == 0, f"{self.failed} frames did not reach Kafka"
