@@ -184,13 +184,14 @@ def judge(
         sampled_cards=len(expected.cards),
         sampled_payments=len(expected.scores),
         alerts=len(once),
-        baseless_alerts=[one for one in told if not _has_basis(one, truth, topic, threshold)],
+        baseless_alerts=[one for one in told if not has_basis(one, truth, topic, threshold)],
         repeated_alerts=len(told) - len(once),
         dead_letters=len(truth.bad),
     )
 
 
-def _has_basis(alert: dict[str, Any], truth: Truth, topic: str, threshold: float) -> bool:
+def has_basis(alert: dict[str, Any], truth: Truth, topic: str, threshold: float) -> bool:
+    """Whether it is of a payment that is there, of its card, under that payment's id."""
     partition, offset = alert["source"]["partition"], alert["source"]["offset"]
     return (
         offset < truth.ends.get(partition, 0)
