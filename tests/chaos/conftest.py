@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
@@ -15,10 +16,17 @@ from streams.devstack import RedisServer
 from tests.chaos import oracle
 from tests.chaos.drill import Case, Drill
 from tests.chaos.events import Stream, simulated
-from tests.chaos.table import Witness, pytest_runtest_makereport, witness, write
+from tests.chaos.table import (
+    Witness,
+    pytest_collection_modifyitems,
+    pytest_runtest_makereport,
+    witness,
+    write,
+)
+from tests.chaos.worker import START_S, WorkerProcess
 from tests.conftest import Stack
 
-__all__ = ["pytest_runtest_makereport", "witness"]
+__all__ = ["pytest_collection_modifyitems", "pytest_runtest_makereport", "witness"]
 
 ALERT_SHARE = 0.05
 """One transaction in twenty is an alert: enough of them fall into every gap that a fault opens."""
@@ -32,6 +40,20 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     page = session.config.getoption("chaos_table")
     if page is not None:
         write(session.config, page)
+
+
+def under_load(drill: Drill, batches: int) -> WorkerProcess:
+    """Wait until the worker, or the one after it, has begun so many more, and others are left."""
+    worker = drill.workers[-1]
+    due = worker.begun + batches
+    deadline = time.monotonic() + START_S
+    while worker.begun < due:
+        assert time.monotonic() < deadline, f"not {batches} batches more:\n{worker.text()}"
+        if drill.revived(slow=(), member="one"):
+            worker, due = drill.workers[-1], batches
+        time.sleep(0.02)
+    assert drill.lag() > 0, "everything was done"
+    return worker
 
 
 @pytest.fixture
@@ -87,6 +109,12 @@ def make_case(network_file: Path) -> MakeCase:
 def case(make_case: MakeCase) -> Case:
     """The events of most tests: about 80 batches."""
     return make_case(simulated(count=40_000, cards=500, seed=1))
+
+
+@pytest.fixture(scope="session")
+def long_case(make_case: MakeCase) -> Case:
+    """Three times as many, for faults that go on for minutes."""
+    return make_case(simulated(count=120_000, cards=500, seed=3))
 
 
 @pytest.fixture(scope="session")

@@ -112,12 +112,17 @@ class WorkerProcess:
         marks = self.marks()
         return bool(marks) and marks[-1].startswith("begin")
 
+    @property
+    def begun(self) -> int:
+        """How many batches it has begun."""
+        return sum(mark.startswith("begin") for mark in self.marks())
+
     def batches(self, count: int, timeout_s: float = START_S) -> None:
         """Wait until it has begun batch `count`."""
 
         def begun() -> bool:
             assert self.running, f"ended with status {self._process.returncode}:\n{self.text()}"
-            return sum(mark.startswith("begin") for mark in self.marks()) >= count
+            return self.begun >= count
 
         until(begun, timeout_s, lambda: f"not {count} batches:\n{self.text()}")
 
