@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -11,7 +14,9 @@ from streams.devstack import RedisServer
 from streams.errors import RESTART
 from tests.chaos.conftest import MakeDrill
 from tests.chaos.drill import Case, Drill
-from tests.chaos.worker import until
+from tests.chaos.events import Stream
+from tests.chaos.oracle import Network, expect_at
+from tests.chaos.worker import WorkerProcess, until
 from tests.conftest import Stack
 
 pytestmark = pytest.mark.chaos
@@ -77,7 +82,8 @@ def test_a_redis_from_a_second_ago_ends_the_worker_and_is_caught_up(
 @pytest.mark.long
 @pytest.mark.fault(
     "retention deletes what no worker has read yet",
-    must="the worker goes on behind it, and says which offsets are gone: at its start and later",
+    must="the worker goes on behind it, and says which offsets are gone, at its start and later: "
+    "every other record has its fate",
 )
 def test_what_retention_took_before_it_was_read_is_told_and_counted(
     make_drill: MakeDrill, small_case: Case, real_stack: Stack
@@ -96,28 +102,49 @@ def test_what_retention_took_before_it_was_read_is_told_and_counted(
     _delete_records(drill, first)
     worker = drill.start(slow=(), member="one")
     worker.batches(1)
-    for partition in stream.ends:
-        told = f"offsets {committed[partition]} to {first[partition] - 1} are gone"
-        assert told in worker.text()
-    before = sum(first.values()) - sum(committed.values())
-    assert worker.metric("tocsin_gone_records_total") == before
+    before = {partition: (committed[partition], first[partition] - 1) for partition in first}
+    assert sorted(_gone(worker)) == [(at, *what) for at, what in sorted(before.items())]
+    at_start = sum(last - begin + 1 for begin, last in before.values())
+    assert worker.metric("tocsin_gone_records_total") == at_start
 
     # 2. While one is there that stands still: more than it has fetched ahead.
     until(lambda: drill.lag() == 0, 60, worker.text)
     worker.pause()
-    more = {partition: records * 20 for partition, records in enumerate(stream.partitions)}
-    for partition, records in more.items():
-        drill.produce(partition, records)
-    ends = {partition: end + len(more[partition]) for partition, end in stream.ends.items()}
-    _delete_records(drill, {partition: end - 10 for partition, end in ends.items()})
+    whole = Stream(tuple(records * 21 for records in stream.partitions))
+    for partition, records in enumerate(stream.partitions):
+        drill.produce(partition, records * 20)
+    kept = {partition: end - 10 for partition, end in whole.ends.items()}
+    _delete_records(drill, kept)
     worker.resume()
     drill.pace(0.0)
-    until(lambda: drill.commits() == ends, 60, worker.text)
-    later = worker.metric("tocsin_gone_records_total") - before
-    assert later > 0
-    assert worker.text().count("are gone, nothing was made of them") > len(ends)
-    drill.witness.hit(f"{before:,} records were gone at its start, {later:,.0f} later")
+    until(lambda: drill.commits() == whole.ends, 60, worker.text)
+    gone = _gone(worker)
+    for partition, begin, last in gone[len(before) :]:
+        assert stream.ends[partition] <= begin <= last < kept[partition], "it was there to be read"
+    assert {partition for partition, *_ in gone[len(before) :]} == set(kept)
+    missed = {(at, offset) for at, begin, last in gone for offset in range(begin, last + 1)}
+    assert len(missed) == sum(last - begin + 1 for _, begin, last in gone), "told twice"
+    assert worker.metric("tocsin_gone_records_total") == len(missed)
+    later = len(missed) - at_start
+    drill.witness.hit(f"{at_start:,} records were gone at its start, {later:,} later")
     assert worker.terminate() == 0
+
+    # 3. What it does not call gone has its fate, as if there had never been anything else.
+    read = (
+        ((partition, offset), value)
+        for partition, records in enumerate(whole.partitions)
+        for offset, (_, value) in enumerate(records)
+        if (partition, offset) not in missed
+    )
+    network = Network(small_case.manifest.with_suffix(".safetensors"))
+    drill.case = replace(small_case, stream=whole, expected=expect_at(read, network, whole.ends))
+    drill.check()
+
+
+def _gone(worker: WorkerProcess) -> list[tuple[int, int, int]]:
+    """What it called gone: partition, first and last offset, in its order."""
+    found = re.findall(r"partition (\d+) of \S+: offsets (\d+) to (\d+) are gone", worker.text())
+    return [(int(partition), int(first), int(last)) for partition, first, last in found]
 
 
 def _delete_records(drill: Drill, before: dict[int, int]) -> None:
