@@ -160,14 +160,16 @@ def rows(page: Path, played: Sequence[Played], there: Sequence[Played] | None) -
     Args:
         page: what there was, if anything.
         played: what has been played since.
-        there: all faults that there are, each of which has one row; None where that is not known.
+        there: all faults that there are, each of which has one row, empty where it has not been
+            played since it must lead to what it does; None where that is not known.
     """
     lines = page.read_text().splitlines(keepends=True) if page.exists() else []
     old = [line for line in lines if line.startswith("| ") and line.count("|") == ROW_BARS][1:]
     by_name = {_name(row): row for row in old} | {one.name: one.row() for one in played}
     if there is None:
         return list(by_name.values())
-    return [by_name.get(fault.name, fault.row()) for fault in there]
+    kept = ((fault, by_name.get(fault.name, "")) for fault in there)
+    return [row if _is_of(fault, row) else fault.row() for fault, row in kept]
 
 
 def _today() -> str:
@@ -179,3 +181,8 @@ def _today() -> str:
 
 def _name(row: str) -> str:
     return row.split(" | ", 1)[0].removeprefix("| ").removesuffix(" •")
+
+
+def _is_of(fault: Played, row: str) -> bool:
+    """Whether a row tells of this fault, and of what it must lead to by now."""
+    return row.split(" | ")[1:2] == fault.row().split(" | ")[1:2]

@@ -138,7 +138,16 @@ def test_what_retention_took_before_it_was_read_is_told_and_counted(
     )
     network = Network(small_case.manifest.with_suffix(".safetensors"))
     drill.case = replace(small_case, stream=whole, expected=expect_at(read, network, whole.ends))
-    drill.check()
+    observed = drill.observed()
+    report = drill.report(observed)
+    assert not report.problems, f"{report}"
+    expected = drill.case.expected
+    assert len(expected.scores) + len(expected.dead) + len(missed) == sum(whole.ends.values())
+    drill.witness.found(
+        f"of {sum(whole.ends.values()):,} records {len(expected.scores):,} were scored and "
+        f"{len(expected.dead):,} buried, all others told as gone; {len(expected.cards):,} cards "
+        f"and {len(observed.alerts) - len(report.repeated):,} alerts right"
+    )
 
 
 def _gone(worker: WorkerProcess) -> list[tuple[int, int, int]]:

@@ -95,6 +95,10 @@ def test_the_page_has_a_row_for_each_fault_there_is_and_none_for_what_was(tmp_pa
     assert rows(page, [again], there) == [again.row(), there[1].row(), kept]
     assert "not played yet" in there[1].row()
 
+    # What it led to was held against another promise.
+    there[2].must = "more"
+    assert rows(page, [again], there)[2] == there[2].row()
+
     # One file of the folder says nothing of the others.
     assert rows(page, [again], None) == [before[0].row(), kept, again.row()]
     assert rows(tmp_path / "nothing", [again], None) == [again.row()]

@@ -1,35 +1,81 @@
-"""Another network beside the one that serves, as a group of its own; and back again."""
+"""Another network, or a version with other rows, beside the one that serves; and back again."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from streams.state.table import ROW_VERSION
 from tests.chaos.conftest import MakeCase, MakeDrill, make_network
-from tests.chaos.drill import Case
+from tests.chaos.drill import Case, Drill
 from tests.chaos.oracle import Observed, Place
-from tests.chaos.worker import until
+from tests.chaos.test_rivals import rows_of
+from tests.chaos.worker import WorkerProcess, until
 from tests.conftest import ROOT, Stack
 from tests.nursery import nursery
 from tests.worker import TOCSIN
 
 pytestmark = pytest.mark.chaos
 
+NEWER = Path(__file__).with_name("newer_worker.py")
+
+
+EITHER = "every payment is scored by one or the other, and a state is right for its own "
+
+
+def newer(drill: Drill, *, member: str = "") -> WorkerProcess:
+    """Start a worker of a version whose rows are others'."""
+    stem = drill.folder / f"newer-{len(drill.workers)}"
+    log, marks = stem.with_suffix(".log"), stem.with_suffix(".marks")
+    command = (sys.executable, str(NEWER), "--pace", str(drill.folder / "pace"))
+    given = {**drill._settings(member), **drill.settings}
+    worker = WorkerProcess((*command, "--marks", str(marks)), given, log, marks)
+    drill.workers.append(worker)
+    return worker
+
 
 @pytest.mark.long
-@pytest.mark.fault(
-    "another network takes over as a group of its own, and is taken back",
-    must="every payment is scored by one or the other, and a state is right for its own network",
+@pytest.mark.parametrize(
+    "other_rows",
+    [
+        pytest.param(
+            False,
+            id="network",
+            marks=pytest.mark.fault(
+                "another network takes over as a group of its own, and is taken back",
+                must=EITHER + "network",
+            ),
+        ),
+        pytest.param(
+            True,
+            id="rows",
+            marks=pytest.mark.fault(
+                "a version with other rows takes over as a group of its own, and is taken back",
+                must=EITHER + "version",
+            ),
+        ),
+    ],
 )
-def test_another_network_takes_over_beside_the_old_one_and_gives_way_to_it_again(
-    make_case: MakeCase, make_drill: MakeDrill, case: Case, real_stack: Stack, tmp_path: Path
+def test_what_is_new_takes_over_beside_the_old_one_and_gives_way_to_it_again(
+    make_case: MakeCase,
+    make_drill: MakeDrill,
+    case: Case,
+    real_stack: Stack,
+    *,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    other_rows: bool,
 ) -> None:
     old = make_drill(case, real_stack.bootstrap, real_stack.redis_url)
-    # Its rows are wider: neither program can read what the other one stores.
-    network = make_network(tmp_path / "other", seed=12, hidden=48)
-    other = make_case(case.stream, manifest=network)
-    assert other.expected.scores != case.expected.scores
+    other = case
+    if not other_rows:
+        # Its rows are wider: neither program can read what the other one stores.
+        network = make_network(tmp_path / "other", seed=12, hidden=48)
+        other = make_case(case.stream, manifest=network)
+        assert other.expected.scores != case.expected.scores
 
     # 1. The new group begins where the old one is, while that one goes on.
     first = old.start(slow=(), member="one")
@@ -47,14 +93,17 @@ def test_another_network_takes_over_beside_the_old_one_and_gives_way_to_it_again
     new = make_drill(other, real_stack.bootstrap, real_stack.redis_url, beside=old)
     adopted = new.commits()
     assert any(adopted.values())
-    second = new.start(member="two")
+    second = newer(new, member="two") if other_rows else new.start(member="two")
     until(lambda: second.readiness() == [], 60, second.text)
     assert "rebuilding partition" in second.text()
     assert first.terminate() == 0
     stopped = old.commits()
     new.drained(member="two")
     assert second.terminate() == 0
-    seen = new.observed()
+    with monkeypatch.context() as patch:
+        if other_rows:
+            patch.setattr("streams.state.table.ROW_VERSION", ROW_VERSION + 1)
+        seen = new.observed()
     told = new.report(seen)
     assert set(told.problems) <= {"alerts lost"}, told  # those of before it began
     assert told.repeated == []
@@ -72,6 +121,35 @@ def test_another_network_takes_over_beside_the_old_one_and_gives_way_to_it_again
     assert old.lag() > 0
     assert old.finish(member="one").terminate() == 0
     old.check()
+
+
+@pytest.mark.long
+@pytest.mark.fault(
+    "a version with other rows is put in the old one's place, and taken back",
+    must="it ends, names the remedy and has touched nothing; the old one goes on",
+)
+def test_a_version_with_other_rows_touches_nothing_in_the_place_of_the_old_one(
+    drill: Drill,
+) -> None:
+    first = drill.start(slow=(), member="one")
+    first.batches(20)
+    assert first.terminate() == 0
+    committed, before = drill.commits(), stored(drill)
+    assert drill.lag() > 0
+
+    second = newer(drill, member="one")
+    assert second.status(60) != 0
+    assert "a stored row has another version: run tocsin state rebuild" in second.text()
+    drill.witness.hit("it met a row of the old version, and ended")
+    assert drill.commits() == committed
+    assert stored(drill) == before
+    assert drill.finish(member="one").terminate() == 0
+    drill.check()
+
+
+def stored(drill: Drill) -> dict[bytes, Any]:
+    """Everything in the namespace, but for who owns it at the time."""
+    return {key: value for key, value in rows_of(drill).items() if b":owner:" not in key}
 
 
 def _places(observed: Observed) -> set[Place]:

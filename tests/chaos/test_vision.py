@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import re
+import signal
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +17,7 @@ from streams.devstack import KafkaBroker, RedisServer
 from streams.errors import RESTART
 from streams.schemas import Alert
 from streams.settings import Settings
+from tests.chaos.proxy import Proxy
 from tests.chaos.table import Witness
 from tests.conftest import Stack
 from tests.fakes.blobs import PASSING
@@ -30,11 +35,15 @@ from tests.passages import (
     passages,
     vision_bed,
 )
-from tests.worker import Bed
+from tests.worker import Bed, WorkerProcess, headers_of
 
 pytestmark = pytest.mark.chaos
 
 ONCE = "each thing that happened is told from one start to one end, under the same ids"
+
+FENCED = "it is refused when it goes on: it writes nothing and ends with status 75"
+
+DAMAGED_EVERY = 25
 
 
 def fault(name: str, must: str) -> pytest.MarkDecorator:
@@ -194,7 +203,10 @@ def test_state_that_is_lost_ends_what_is_open_and_goes_on_at_the_commit(
         name: alert.revision + 1 for name, alert in opened.items()
     }
     witness.hit(f"{len(lost)} open alerts ended as lost")
-    check([alert for alert in told if alert.id not in opened], 1)
+    after = [alert for alert in told if alert.id not in opened]
+    check(after, 1)
+    things = len({alert.id for alert in after})
+    witness.found(f"{len(lost)} alerts ended as lost, {things} more right from start to end")
 
 
 def _flush_namespace(settings: Settings) -> None:
@@ -258,3 +270,134 @@ def test_each_thing_is_told_once_when_the_network_hangs(bed: Bed, witness: Witne
         caught_up(bed, last)
         assert last.stop() == 0
     verify(bed, witness, 2)
+
+
+@pytest.mark.long
+@fault("SIGSTOP for longer than the session", f"{FENCED}; {ONCE}")
+def test_a_worker_that_was_thought_dead_is_fenced_and_tells_nothing(
+    bed: Bed, witness: Witness
+) -> None:
+    bed.produce(bed.settings.topics.frames, passages(3, begun_ms=now_ms() - 60_000))
+    zombie = bed.worker("vision", command=(*BLOBS, "--pace", "0.5")).start()
+    zombie.until(lambda: zombie.metric("tocsin_alerts_total") > 0, "alerts")
+    zombie.until(lambda: inferring(zombie), "a batch")
+    os.kill(zombie.pid, signal.SIGSTOP)
+    assert inferring(zombie), "stopped between two batches"
+    assert bed.lag(bed.settings.vision.group, bed.settings.topics.frames) > 0
+    with bed.worker("vision", command=BLOBS) as heir:
+        heir.until_ready()
+        caught_up(bed, heir)
+        before, told = state_of(bed.settings), ids_of(alerts_of(bed))
+
+        os.kill(zombie.pid, signal.SIGCONT)
+        assert zombie.wait() == RESTART
+        assert any("has another owner" in line for line in zombie.log)
+        witness.hit("stopped within a batch; its next flush was refused")
+        assert state_of(bed.settings) == before
+        assert ids_of(alerts_of(bed)) == told, "it told something new"
+        assert heir.stop() == 0
+    verify(bed, witness, 3)
+
+
+@pytest.mark.long
+@fault("a worker joins, and leaves, while frames come", ONCE)
+def test_each_thing_is_told_once_when_a_second_worker_comes_and_goes(
+    bed: Bed, witness: Witness
+) -> None:
+    topic, group = bed.settings.topics.frames, bed.settings.vision.group
+    frames = passages(6, begun_ms=now_ms() - 60_000)
+    third = len(frames) // 3
+    slow = (*BLOBS, "--pace", "0.2")
+    with (
+        bed.worker("vision", command=slow) as first,
+        bed.worker("vision", command=slow) as second,
+    ):
+        bed.produce(topic, frames[:third])
+        second.until(lambda: assigned(second) != set(), "partitions")
+        first.until(lambda: assigned(first) and not assigned(first) & assigned(second), "a share")
+        bed.produce(topic, frames[third : 2 * third])
+        for worker in (first, second):
+            done = worker.metric("tocsin_events_total")
+            worker.until(lambda w=worker, n=done: w.metric("tocsin_events_total") > n, "frames")
+        assert second.stop() == 0
+        assert bed.lag(group, topic) > 0, "it left when everything was done"
+        witness.hit("both had partitions and frames, and one left with frames left")
+        first.until(lambda: len(assigned(first)) == 4, "all partitions")
+        bed.produce(topic, frames[2 * third :])
+        caught_up(bed, first)
+        assert first.stop() == 0
+    verify(bed, witness, 6)
+
+
+@pytest.mark.long
+@fault(
+    "frames that cannot be decoded come among the others, and the worker is killed",
+    f"each of them is buried with the reason; {ONCE}",
+)
+def test_each_thing_is_told_once_though_frames_among_them_are_damaged(
+    bed: Bed, witness: Witness
+) -> None:
+    topic, group = bed.settings.topics.frames, bed.settings.vision.group
+    frames = passages(4, begun_ms=now_ms() - 60_000)
+    places = range(len(frames) - 1, 0, -DAMAGED_EVERY)
+    for at in places:
+        frames.insert(at, replace(frames[at], value=(frames[at].value or b"")[:-50]))
+    bed.produce(topic, frames)
+    victim = bed.worker("vision", command=(*BLOBS, "--pace", "0.3")).start()
+    victim.until(lambda: victim.metric("tocsin_dead_letters_total") > 0, "dead letters")
+    victim.kill()
+    assert bed.lag(group, topic) > 0
+    with bed.worker("vision", command=BLOBS) as last:
+        last.until_ready()
+        caught_up(bed, last)
+        assert last.stop() == 0
+    letters = bed.read(f"{topic}{bed.settings.topics.dead_suffix}")
+    buried = {(own["tocsin-partition"], own["tocsin-offset"]) for own in map(headers_of, letters)}
+    assert len(buried) == len(places)
+    assert all(b"damaged" in (headers_of(letter)["tocsin-reason"] or b"") for letter in letters)
+    witness.hit(f"{len(buried)} frames were damaged, and the worker was killed with frames left")
+    verify(bed, witness, 4)
+
+
+@pytest.mark.long
+@fault("Redis is slow: 0.3 s an answer", f"slower, and nothing else; {ONCE}")
+def test_each_thing_is_told_once_when_redis_is_slow(
+    bed: Bed, redis_server: RedisServer, witness: Witness
+) -> None:
+    topic, group = bed.settings.topics.frames, bed.settings.vision.group
+    port = redis_server.url.rpartition(":")[2].partition("/")[0]
+    bed.produce(topic, passages(3, begun_ms=now_ms() - 60_000))
+    with Proxy(int(port)) as proxy:
+        url = redis_server.url.replace(f":{port}/", f":{proxy.port}/")
+        proxy.delay_s = 0.3
+        with bed.worker("vision", command=BLOBS, TOCSIN_REDIS__URL=url) as worker:
+            worker.until(lambda: proxy.delayed >= 30, "late answers")
+            assert bed.lag(group, topic) > 0
+            witness.hit(f"{proxy.delayed} answers were late")
+            proxy.delay_s = 0.0
+            caught_up(bed, worker)
+            assert worker.stop() == 0
+    verify(bed, witness, 3)
+
+
+def inferring(worker: WorkerProcess) -> bool:
+    """Whether a batch of a slow worker is under way."""
+    marks = [line for line in worker.log if line in {"begin", "end"}]
+    return marks[-1:] == ["begin"]
+
+
+def assigned(worker: WorkerProcess) -> set[str]:
+    """The partitions that it was last assigned."""
+    found = re.findall(r"assigned partitions \[(.*?)\]", "\n".join(worker.log))
+    return set(found[-1].split(", ")) - {""} if found else set()
+
+
+def ids_of(alerts: Sequence[Alert]) -> set[str]:
+    return {alert.event_id for alert in alerts}
+
+
+def state_of(settings: Settings) -> dict[bytes, object]:
+    """Everything in the namespace, whatever its type."""
+    with Redis.from_url(settings.redis.url) as redis:
+        keys = sorted(redis.scan_iter(f"{settings.vision.group}:*"))
+        return {key: redis.dump(key) for key in keys}

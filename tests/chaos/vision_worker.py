@@ -3,7 +3,7 @@
 A program: ``python vision_worker.py [options]``, settings by environment as for `tocsin worker
 vision`. Nothing else is replaced; with options it is slow, or dies where it is told.
 
-    --pace S          take S seconds over each batch
+    --pace S          take S seconds over each batch, and print ``begin`` and ``end`` of it
     --die-at WHERE:N  SIGKILL itself ``before-flush``, ``after-flush`` (alerts stored, not
                       published) or ``after-publish`` (not acknowledged) for the N-th flush that
                       stores alerts
@@ -40,8 +40,13 @@ class SlowDetector:
         return getattr(self._inner, name)
 
     def infer(self, prepared: Any) -> Any:
-        pause(self._pace_s)
-        return self._inner.infer(prepared)
+        if self._pace_s:
+            print("begin", flush=True)
+            pause(self._pace_s)
+        outcome = self._inner.infer(prepared)
+        if self._pace_s:
+            print("end", flush=True)
+        return outcome
 
 
 class DyingStore:
