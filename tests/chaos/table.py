@@ -142,8 +142,7 @@ def pytest_runtest_makereport(
 def write(config: pytest.Config, page: Path) -> None:
     """Write what was played as a page; of what was not, the rows that are there stay."""
     played = config.stash.get(PLAYED, [])
-    whole = FOLDER in {Path(argument).resolve() for argument in config.args}
-    lines = rows(page, played, config.stash[DEFINED] if whole else None)
+    lines = rows(page, played, there(config))
     where = f"Python {platform.python_version()}, Linux {platform.release()}"
     seed = config.getoption("chaos_seed")
     page.write_text(
@@ -154,21 +153,27 @@ def write(config: pytest.Config, page: Path) -> None:
     )
 
 
-def rows(page: Path, played: Sequence[Played], there: Sequence[Played] | None) -> list[str]:
+def there(config: pytest.Config) -> list[Played] | None:
+    """All faults that there are; None where not the whole folder was collected."""
+    collected = {Path(argument.partition("::")[0]).resolve() for argument in config.args}
+    return config.stash[DEFINED] if collected & {FOLDER, *FOLDER.parents} else None
+
+
+def rows(page: Path, played: Sequence[Played], faults: Sequence[Played] | None) -> list[str]:
     """The rows of `page` as they must be now.
 
     Args:
         page: what there was, if anything.
         played: what has been played since.
-        there: all faults that there are, each of which has one row, empty where it has not been
+        faults: all faults that there are, each of which has one row, empty where it has not been
             played since it must lead to what it does; None where that is not known.
     """
     lines = page.read_text().splitlines(keepends=True) if page.exists() else []
     old = [line for line in lines if line.startswith("| ") and line.count("|") == ROW_BARS][1:]
     by_name = {_name(row): row for row in old} | {one.name: one.row() for one in played}
-    if there is None:
+    if faults is None:
         return list(by_name.values())
-    kept = ((fault, by_name.get(fault.name, "")) for fault in there)
+    kept = ((fault, by_name.get(fault.name, "")) for fault in faults)
     return [row if _is_of(fault, row) else fault.row() for fault, row in kept]
 
 

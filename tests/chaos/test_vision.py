@@ -308,9 +308,10 @@ def test_each_thing_is_told_once_when_a_second_worker_comes_and_goes(
     frames = passages(6, begun_ms=now_ms() - 60_000)
     third = len(frames) // 3
     slow = (*BLOBS, "--pace", "0.2")
+    patient = {"TOCSIN_KAFKA__REBALANCE_TIMEOUT_S": "10"}  # until slow ones have given back
     with (
-        bed.worker("vision", command=slow) as first,
-        bed.worker("vision", command=slow) as second,
+        bed.worker("vision", command=slow, **patient) as first,
+        bed.worker("vision", command=slow, **patient) as second,
     ):
         bed.produce(topic, frames[:third])
         second.until(lambda: assigned(second) != set(), "partitions")
