@@ -156,7 +156,7 @@ def write(config: pytest.Config, page: Path) -> None:
 def there(config: pytest.Config) -> list[Played] | None:
     """All faults that there are; None where not the whole folder was collected."""
     collected = {Path(argument.partition("::")[0]).resolve() for argument in config.args}
-    return config.stash[DEFINED] if collected & {FOLDER, *FOLDER.parents} else None
+    return config.stash.get(DEFINED, None) if collected & {FOLDER, *FOLDER.parents} else None
 
 
 def rows(page: Path, played: Sequence[Played], faults: Sequence[Played] | None) -> list[str]:
