@@ -8,9 +8,11 @@ from typing_extensions import override
 
 from streams import admin
 from streams.app.agent import Agent
+from streams.pipeline import watch
 from streams.pipeline.assignment import TopicLog
 from streams.reading import holds_records
 from streams.settings import KafkaSettings
+from streams.state import table
 from streams.state.store import Identity
 
 Earliest = Callable[[Collection[int]], Awaitable[Mapping[int, int]]]
@@ -49,4 +51,5 @@ def identity_of(agent: Agent, topic: admin.TopicIdentity) -> bytes:
         topic_id=topic.topic_id,
         partitions=topic.partitions,
         model=agent.model,
+        version=watch.STATE_VERSION if agent.table is None else table.ROW_VERSION,
     ).encode()

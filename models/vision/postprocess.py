@@ -44,7 +44,12 @@ def detections(
         iou_threshold: of two boxes of one class that overlap more, the weaker one goes.
         labels: see `Labels`.
         clip: cut the boxes off at the frame's edges; what is left without area goes.
+
+    Raises:
+        FloatingPointError: the network's outputs are not numbers: nothing found would be a lie.
     """
+    if np.isnan(raw[..., 4]).any():
+        raise FloatingPointError("the detector's outputs are not numbers")
     cells, strides = places(frames.size)
     found = []
     for place, scale, shape in zip(raw, frames.scale, frames.shape, strict=True):

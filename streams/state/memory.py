@@ -41,7 +41,9 @@ class MemoryStateStore(StateStore):
     def identify(self, identity: bytes) -> None:
         if self.server.identity not in (None, identity):
             told = differences(self.server.identity, identity)
-            raise ForeignState(f"the state in memory belongs to another topic or model ({told})")
+            raise ForeignState(
+                f"the state in memory belongs to another topic, model or version ({told})"
+            )
         self.server.identity = identity
 
     @override

@@ -86,7 +86,7 @@ class RedisStateStore(StateStore):
             held = self._client.get(self._identity_key)
         if held != identity:
             raise ForeignState(
-                f"the state in {self._namespace!r} belongs to another topic or model "
+                f"the state in {self._namespace!r} belongs to another topic, model or version "
                 f"({differences(held, identity)}): run tocsin state rebuild"
             )
 

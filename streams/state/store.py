@@ -27,7 +27,7 @@ _SHOWN = 36
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """What the state in a namespace belongs to; another topic, model or partitioning is another."""
+    """What the state in a namespace belongs to, and how it is written."""
 
     group: str
     cluster: str
@@ -35,6 +35,8 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     topic_id: str | None
     partitions: int
     model: str
+    version: int = 0
+    """Of what is stored of a card, a terminal or a camera; 0 where it was not put on record."""
 
     def encode(self) -> bytes:
         """Return it as the store keeps it."""

@@ -120,7 +120,7 @@ def test_a_topic_that_grows_is_refused_until_the_state_is_rebuilt(
     worker = drill.start()
     reason = worker.reasons("run tocsin state rebuild")
     assert "(partitions 4, now 6)" in reason
-    drill.witness.hit("“belongs to another topic or model (partitions 4, now 6)” on /readyz")
+    drill.witness.hit("“belongs to another ... (partitions 4, now 6)” on /readyz")
     for running in drill.workers:
         running.kill()
 

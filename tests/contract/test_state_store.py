@@ -294,7 +294,9 @@ def test_a_namespace_takes_one_identity_and_refuses_another(bed: Bed) -> None:
     store.identify(ours.encode())
     store.identify(ours.encode())
 
-    with pytest.raises(ForeignState, match=r"another topic or model \(partitions 4, now 6\)"):
+    with pytest.raises(
+        ForeignState, match=r"another topic, model or version \(partitions 4, now 6\)"
+    ):
         other.identify(msgspec.structs.replace(ours, partitions=6).encode())
     with pytest.raises(ForeignState, match="cannot be read"):
         other.identify(b"of another age")

@@ -228,7 +228,7 @@ def test_state_of_another_topic_is_refused_by_name_and_never_touched(
     identity = f"{bed.settings.fraud.group}:identity"
     with Redis.from_url(lone_redis.url) as redis, bed.worker() as worker:
         redis.set(identity, json.dumps({"topic": "another"}))
-        worker.until_reason("belongs to another topic or model .*run tocsin state rebuild")
+        worker.until_reason("belongs to another topic, model or version .*run tocsin state rebuild")
         assert redis.keys() == [identity.encode()]
         redis.delete(identity)
         worker.until_ready()

@@ -102,11 +102,17 @@ def test_a_box_beside_the_frame_is_dropped_and_one_across_its_edge_cut() -> None
     assert len(found(raw, clip=False)) == 2
 
 
-def test_an_absurd_offset_gives_the_whole_frame_and_nan_gives_nothing() -> None:
+def test_an_absurd_offset_gives_the_whole_frame() -> None:
     raw = outputs()
     put(raw, 0, (0.9, 0, 0), (0.0, 0.0, 200.0, 200.0))
     assert found(raw).xyxy.tolist() == [[0, 0, SIZE[1], SIZE[0]]]
-    assert len(found(np.full_like(raw, np.nan))) == 0
+
+
+def test_outputs_that_are_not_numbers_are_an_error_and_not_an_empty_frame() -> None:
+    raw = outputs()
+    raw[0, 7] = np.nan
+    with pytest.raises(FloatingPointError, match="not numbers"):
+        found(raw)
 
 
 def test_suppressing_nothing_leaves_nothing() -> None:
