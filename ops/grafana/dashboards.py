@@ -151,6 +151,11 @@ DASHBOARDS = {
             Panel("A frame in the network", "s", quantiles("tocsin_detect_seconds", "job")),
             Panel("Frames at once", "short", quantiles("tocsin_detect_batch_size", "job")),
             Panel("Alerts", "ops", rate("tocsin_alerts_total{agent='vision'}", "agent")),
+            Panel(
+                "Of the alerts with a verdict, right by rule",
+                "percentunit",
+                {"{{rule}}": "max by (rule) (tocsin_live_object_precision)"},
+            ),
         ],
     ),
 }

@@ -316,6 +316,20 @@ def test_no_url_is_logged(bed: Bed, dashboard: Dashboard) -> None:
         assert not any(name in line for line in log)
 
 
+def test_where_nothing_is_people_get_a_page_programs_json_and_the_log_no_address(
+    dashboard: Dashboard,
+) -> None:
+    page = dashboard.client.get("/no-secret/of-a-card")
+    assert page.status_code == 404
+    assert "There is no such page" in page.text
+    answer = dashboard.client.get("/api/no-secret")
+    assert (answer.status_code, answer.json()) == (
+        404,
+        {"detail": "there is nothing at this address"},
+    )
+    assert not [line for line in dashboard.process.log if "no-secret" in line]
+
+
 def test_dead_letters_are_looked_into_and_sent_back_once(
     bed: Bed, dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,6 +20,9 @@ THIS: Final = "#a06cd5"
 _COLOURS: Final = [ACCENT, WARM, CALM, THIS, ALARM]
 
 _LABEL: Final = {"color": INK, "fontSize": 11, "hideOverlap": True}
+_WITHIN: Final = {"alignMinLabel": "left", "alignMaxLabel": "right"}
+"""The first and the last time are not cut off at the chart's edges."""
+
 _AXIS: Final = {
     "axisLine": {"lineStyle": {"color": INK}},
     "axisLabel": _LABEL,
@@ -107,7 +110,7 @@ def timeline_chart(
         "xAxis": {
             "type": "time",
             **_AXIS,
-            "axisLabel": {**_LABEL, "formatter": _DATES},
+            "axisLabel": {**_LABEL, **_WITHIN, "formatter": _DATES},
             "splitLine": {"show": False},
         },
         "yAxis": [
@@ -144,7 +147,12 @@ def figures_chart(series: Series, said: str) -> ui.echart:
         "grid": {"left": 8, "right": 12, "top": 30, "bottom": 4, "containLabel": True},
         "legend": {"top": 0, "textStyle": {"color": INK}, "itemWidth": 12, "itemHeight": 8},
         "tooltip": {"trigger": "axis"},
-        "xAxis": {"type": "time", **_AXIS, "splitLine": {"show": False}},
+        "xAxis": {
+            "type": "time",
+            **_AXIS,
+            "axisLabel": {**_LABEL, **_WITHIN},
+            "splitLine": {"show": False},
+        },
         "yAxis": {"type": "value", "min": 0, **_AXIS},
         "series": _lines(series),
         "graphic": _nothing(series),

@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Final
 
 from fastapi import FastAPI, Request
-from nicegui import core, ui
+from nicegui import Client, core, ui
+from starlette.responses import JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from streams.dashboard.pages import login, oidc
 from streams.dashboard.pages.alert import AlertPage
 from streams.dashboard.pages.cameras import Wall
 from streams.dashboard.pages.choice import choice_of
-from streams.dashboard.pages.frame import begin
+from streams.dashboard.pages.frame import begin, empty
 from streams.dashboard.pages.health import Health
 from streams.dashboard.pages.live import LiveList
 from streams.dashboard.pages.rules import RulesPage
@@ -59,6 +60,7 @@ def add_pages(app: FastAPI, services: Services) -> None:
     async def health(request: Request) -> None:
         await Health(await begin(request, services, "Health")).build()
 
+    core.app.add_exception_handler(404, _unknown)  # NiceGUI's own logs the address, ids and all
     core.app.config.socket_io_js_transports = ["websocket"]
     ui.run_with(
         app,
@@ -71,6 +73,19 @@ def add_pages(app: FastAPI, services: Services) -> None:
         language="en-US",
         show_welcome_message=False,
     )
+
+
+async def _unknown(request: Request, error: Exception) -> Response:
+    """Answer where there is nothing: a program in JSON, a person with a page."""
+    del error
+    if not request.url.path.startswith(("/api/", "/_nicegui")):
+        with Client(ui.page(""), request=request) as client:
+            client.content.classes("page").props('role="main"')
+            empty("explore_off", "There is no such page", "The address may be cut off.")
+            with ui.column().classes("empty"):
+                ui.link("To the alerts", "/")
+        return client.build_response(request, 404)
+    return JSONResponse({"detail": "there is nothing at this address"}, 404)
 
 
 def _subscribed(services: Services) -> Subscription:
