@@ -8,8 +8,10 @@ Those that come afterwards are a new card's.
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Sequence
+from typing import Annotated, Final
 
 import msgspec
 from aiokafka import AIOKafkaProducer
@@ -22,9 +24,11 @@ from streams.reading import read_topic
 from streams.schemas import DECODE_ERRORS
 from streams.settings import KafkaSettings, Settings
 from streams.state.redis import RedisStateStore
-from streams.state.store import digest, digests
+from streams.state.store import DIGEST_BYTES, digest, digests
 
 log = logging.getLogger(__name__)
+
+_DIGEST: Final = re.compile(rb"(?:[0-9a-f]{2}){%d}" % DIGEST_BYTES)
 
 
 class Erasure(msgspec.Struct, frozen=True):
@@ -34,11 +38,23 @@ class Erasure(msgspec.Struct, frozen=True):
     topic_id: str | None
     """None where the broker gives topics none."""
 
-    offsets: dict[int, int]
+    offsets: dict[int, Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]]
     """The first offset of each partition that is not forgotten."""
 
     at: int
     """When it was asked for, epoch ms."""
+
+
+def decode_erasure(key: bytes, value: bytes) -> tuple[bytes, Erasure]:
+    """Read one record of the topic: the card's digest, and up to where it is forgotten.
+
+    Raises:
+        DECODE_ERRORS: it is none.
+    """
+    _, _, name = key.rpartition(b":")
+    if not _DIGEST.fullmatch(name):
+        raise msgspec.DecodeError("its key is not that of an erasure")
+    return bytes.fromhex(name.decode()), msgspec.json.decode(value, type=Erasure)
 
 
 async def forget(settings: Settings, cards: Sequence[str]) -> int:
@@ -101,12 +117,10 @@ async def recall(agent: Agent, kafka: KafkaSettings, topic_id: str | None) -> No
     where = agent.topic, topic_id
     async for records in read_topic(kafka, agent.erasures, from_beginning=True, follow=False):
         for record in records:
-            _, _, name = (record.key or b"").rpartition(b":")
             try:
-                erasure = msgspec.json.decode(record.value or b"", type=Erasure)
-                card = bytes.fromhex(name.decode())
-            except DECODE_ERRORS:
-                log.exception("offset %d of %s is no erasure", record.offset, agent.erasures)
+                card, erasure = decode_erasure(record.key or b"", record.value or b"")
+            except DECODE_ERRORS as error:
+                log.warning("offset %d of %s is none: %s", record.offset, agent.erasures, error)
                 continue
             if (erasure.topic, erasure.topic_id) == where:
                 for partition, offset in erasure.offsets.items():

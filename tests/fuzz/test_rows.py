@@ -6,13 +6,17 @@ from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from models.fraud.features import CARD_STATE
 from models.fraud.profile import PROFILE
+from streams.erasure import Erasure, decode_erasure
 from streams.errors import ForeignState
+from streams.schemas import DECODE_ERRORS
 from streams.state.open_cameras import load_open, open_blob
 from streams.state.outbox import Pending, load_outbox, outbox_blob
 from streams.state.sketch import ScoreSketch
@@ -92,3 +96,25 @@ def test_what_is_no_outbox_is_refused(value: bytes) -> None:
     for load in (load_outbox, load_open):
         with suppress(ForeignState):
             load(holding(value), 0)
+
+
+ERASURE = msgspec.json.encode(Erasure("transactions", "x", {0: 12, 3: 2**40}, 1_700_000_000_000))
+
+
+@given(
+    st.one_of(st.binary(max_size=60), damaged(b"fraud:" + b"0a" * 16)),
+    st.one_of(st.binary(max_size=60), damaged(ERASURE)),
+)
+def test_an_erasure_is_read_as_it_was_written_or_is_none(key: bytes, value: bytes) -> None:
+    try:
+        card, erasure = decode_erasure(key, value)
+    except DECODE_ERRORS:
+        return
+    assert len(card) == 16
+    assert all(0 <= offset < 2**63 for offset in erasure.offsets.values())
+
+
+@pytest.mark.parametrize("key", [b"", b"fraud:", b"fraud:card-1", b"fraud:" + b"0a" * 15, b"\xff"])
+def test_a_key_that_is_no_digest_is_no_erasure_and_stops_nobody(key: bytes) -> None:
+    with pytest.raises(DECODE_ERRORS):
+        decode_erasure(key, ERASURE)
