@@ -56,7 +56,7 @@ HEADER = """\
 What passed in the last run of `make matrix`: the contracts of the transport (where Kafka differs)
 and of the stores (where Redis does), both data paths from topic to alert with real workers, and
 payments and verdicts over TLS by users with their rights alone. One thing differs in each row from
-the first, which is what all other tests run with.
+the first, which is what all other tests run with. What is not in the table was not tried.
 
 """
 

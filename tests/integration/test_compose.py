@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -68,9 +69,15 @@ def does_its_part(stack: Stack) -> None:
     )
 
 
-def test_the_log_of_login_says_who_may_come_in_and_once(stack: Stack) -> None:
+def first_user(stack: Stack) -> tuple[str, str]:
+    """Name and password of who was made."""
     told = stack.log("login").read_text()
     name, password = re.findall(r"as (\w+) with the password (\S+)$", told, re.MULTILINE)[0]
+    return name, password
+
+
+def test_the_log_of_login_says_who_may_come_in_and_once(stack: Stack) -> None:
+    name, password = first_user(stack)
     page = f"http://127.0.0.1:{stack.health['dashboard']}"
     with httpx.Client(base_url=page, timeout=60, headers={"origin": page}) as client:
         assert client.get("/api/alerts").status_code == 401
@@ -84,6 +91,26 @@ def test_the_log_of_login_says_who_may_come_in_and_once(stack: Stack) -> None:
     stack.once("login")
     assert file.read_bytes() == before
     assert password not in stack.log("login").read_text()
+
+
+def test_a_verdict_on_what_a_camera_saw_is_counted_for_its_rule(stack: Stack) -> None:
+    name, password = first_user(stack)
+    page = f"http://127.0.0.1:{stack.health['dashboard']}"
+    with httpx.Client(base_url=page, timeout=60, headers={"origin": page}) as client:
+        client.post("/login", data={"user": name, "password": password})
+        csrf = client.get("/api/session").json()["csrf"]
+        seen: list[dict[str, Any]] = []
+        wanted = {"kind": "object", "limit": 1}
+        stack.until(
+            lambda: seen.extend(client.get("/api/alerts", params=wanted).json()["alerts"]) or seen,
+            "alert of a camera",
+        )
+        said = {"alerts": [seen[0]["id"]], "decision": "confirmed"}
+        answer = client.post("/api/verdicts", json=said, headers={"x-csrf-token": csrf})
+        assert answer.status_code == 200, answer.text
+    stack.until(
+        lambda: "tocsin_live_object_precision{" in stack.metrics("labels"), "figure of the rule"
+    )
 
 
 def test_no_password_is_in_a_process_list_or_a_log(stack: Stack) -> None:

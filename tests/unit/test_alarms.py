@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import runpy
@@ -68,3 +69,19 @@ def test_the_dashboards_are_what_their_table_says() -> None:
     table = runpy.run_path(str(GRAFANA / "dashboards.py"))
     written = {path.stem: path.read_text() for path in (GRAFANA / "dashboards").glob("*.json")}
     assert written == {name: table["text"](name) for name in table["DASHBOARDS"]}
+
+
+def test_the_page_of_figures_counts_what_is_there() -> None:
+    rules = [rule for group in yaml.safe_load(RULES)["groups"] for rule in group["rules"]]
+    tests = yaml.safe_load((PROMETHEUS / "rules_test.yml").read_text())["tests"]
+    cases = sum(len(test["alert_rule_test"]) for test in tests)
+    boards = [json.loads(path.read_text()) for path in GRAFANA.glob("dashboards/*.json")]
+    panels = [panel for board in boards for panel in board["panels"]]
+    queries = sum(len(panel["targets"]) for panel in panels)
+    page = " ".join((ROOT / "docs" / "figures.md").read_text().split())
+    for said in (
+        f"{len(rules)} rules for Prometheus, {len(ALARMS)} of them alarms",
+        f"{cases} cases in `rules_test.yml`",
+        f"{len(panels)} diagrams in three dashboards ask {queries} queries",
+    ):
+        assert said in page

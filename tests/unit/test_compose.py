@@ -53,6 +53,7 @@ def test_a_service_is_pinned_and_confined(name: str) -> None:
     assert service["restart"] in {"unless-stopped", "no"}
     assert service["mem_limit"]
     assert service["pids_limit"]
+    assert service["logging"]["options"]["max-size"]  # a log may not fill the disk
     assert "privileged" not in service
     if not is_ours(service):
         assert service["user"] not in {"root", "0"}
