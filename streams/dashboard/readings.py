@@ -8,11 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from streams.dashboard.workers import KEPT, Watched
+from streams.dashboard.workers import KEPT, SPAN, Watched
 from streams.scrape import Key, Samples, quantile_of
-
-SPAN: Final = 5
-"""Answers that a rate or a percentile is taken over: ten seconds."""
 
 Point = tuple[float, float]
 """(epoch seconds, value)."""

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final
 
 from streams.errors import WorkerError
@@ -17,17 +18,24 @@ EVERY_S: Final = 2.0
 KEPT: Final = 450
 """Answers of each worker: a quarter of an hour."""
 
+SPAN: Final = 5
+"""Answers that a rate or a percentile is taken over: ten seconds, and more of a slow worker."""
 
 SILENT: Final = "does not answer"
 
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """A camera, as a worker reports it: whether it is up, when its last frame came (ms), fates."""
+    """A camera, as a worker reports it: whether it is up, when its last frame came (ms), fates.
+
+    `rates` are frames a second by fate, over the worker's last answers; None until there are two,
+    and where it does not answer.
+    """
 
     up: bool
     last_frame: int | None
     frames: dict[str, float]
+    rates: dict[str, float] | None = None
 
 
 @dataclass(slots=True)
@@ -98,14 +106,33 @@ class Workers:
 def _camera(worker: Watched, camera: str) -> Camera:
     samples = worker.latest
     seen = samples.get("tocsin_camera_frame_timestamp_seconds", camera=camera)
-    counts = {
-        fate: samples.get("tocsin_camera_frames_total", camera=camera, fate=fate) for fate in FATES
-    }
     return Camera(
         up=worker.answers_now and bool(samples.get("tocsin_camera_up", camera=camera)),
         last_frame=round(seen * 1000) if seen else None,
-        frames={fate: count for fate, count in counts.items() if count},
+        frames={fate: count for fate, count in _counts(samples, camera).items() if count},
+        rates=_rates(worker, camera) if worker.answers_now else None,
     )
+
+
+def _counts(samples: Samples, camera: str) -> dict[str, float]:
+    return {
+        fate: samples.get("tocsin_camera_frames_total", camera=camera, fate=fate) for fate in FATES
+    }
+
+
+def _rates(worker: Watched, camera: str) -> dict[str, float] | None:
+    """Frames a second by fate, by the times of the answers: they come when they come."""
+    answers = list(worker.answers)[-1 - SPAN :]
+    seconds = answers[-1][0] - answers[0][0] if answers else 0.0
+    if seconds <= 0:
+        return None
+    gained: dict[str, float] = dict.fromkeys(FATES, 0.0)
+    counts = [_counts(samples, camera) for _, samples in answers]
+    for before, after in pairwise(counts):
+        for fate, count in after.items():
+            # A worker that was started again counts from 0.
+            gained[fate] += count - before[fate] if count >= before[fate] else count
+    return {fate: count / seconds for fate, count in gained.items()}
 
 
 def _order(camera: Camera) -> tuple[bool, int]:

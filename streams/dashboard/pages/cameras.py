@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Final
 from urllib.parse import quote
 
 from nicegui import ui
@@ -57,6 +57,7 @@ class Wall:
         page = await self._visit.trying(page_of(self._visit.services.store, wanted, limit=500))
         if cameras is None or page is None:
             return
+        told = self._visit.services.workers.cameras()
         going_on: dict[str, list[Alert]] = {}
         for viewed in page.alerts:
             going_on.setdefault(viewed.alert.entity, []).append(viewed.alert)
@@ -65,7 +66,9 @@ class Wall:
                 with self._place:
                     self._tiles[camera.id] = _Tile(camera.id)
             frame, trouble = await self._visit.services.frames.look(camera.id)
-            self._tiles[camera.id].show(camera, frame, trouble, going_on.get(camera.id, []))
+            tile, seen = self._tiles[camera.id], told.get(camera.id)
+            tile.show(camera, frame, trouble, going_on.get(camera.id, []))
+            tile.show_rates(None if seen is None else seen.rates)
         for name in self._tiles.keys() - {camera.id for camera in cameras}:
             self._tiles[name].say_gone()
         self._none.set_visibility(not self._tiles)
@@ -84,10 +87,15 @@ def _is_late(alert: Alert, taken_at: int) -> bool:
     return abs(alert.event_time - taken_at) > EXACT_MS
 
 
+def rates_told(rates: Mapping[str, float]) -> str:
+    """Put frames a second by fate into words: all that came, and those that were dropped."""
+    dropped = sum(rates.get(fate, 0.0) for fate in _DROPPED)
+    return f"{sum(rates.values()):.1f} fps · {dropped:.1f} dropped/s"
+
+
 class _Tile:
     def __init__(self, camera: str) -> None:
         self._camera = camera
-        self._before: tuple[float, dict[str, float]] | None = None
         self._source = ""
         with ui.element("article").classes("tile") as tile:
             tile.props["aria-label"] = f"Camera {camera}"  # as it is: a camera's name is hostile
@@ -116,7 +124,6 @@ class _Tile:
     def show(
         self, camera: CameraOut, frame: Frame | None, trouble: str, alerts: Sequence[Alert]
     ) -> None:
-        now = time.time()
         if frame is None:
             self._source = ""
             self._say_nothing(trouble or "The end of the frames topic has none of this camera.")
@@ -129,20 +136,22 @@ class _Tile:
         self._name(others, has_late=any(_is_late(alert, taken_at) for alert in here))
         self._state.set_text("up" if camera.up else "down")
         self._state.classes(replace=f"pill {'up' if camera.up else 'down'}")
-        self._figures.set_text(self._rates(camera.frames, now))
         seen = (
             "no frame yet"
             if camera.last_frame is None
-            else f"last frame {ago(camera.last_frame, round(now * 1000))}"
+            else f"last frame {ago(camera.last_frame, round(time.time() * 1000))}"
         )
         going_on = f" · {camera.open_alerts} going on" if camera.open_alerts else ""
         self._seen.set_text(f"{seen}{going_on}")
+
+    def show_rates(self, rates: Mapping[str, float] | None) -> None:
+        """Tell frames a second, as its worker's answers give them."""
+        self._figures.set_text("" if rates is None else rates_told(rates))
 
     def say_gone(self) -> None:
         """Say that no worker names the camera any more; what was seen last stays."""
         self._boxes.set_content("")
         self._name([])
-        self._before = None
         self._figures.set_text("")
         self._state.set_text("gone")
         self._state.classes(replace="pill down")
@@ -174,16 +183,3 @@ class _Tile:
         ]
         self._elsewhere.set_text(". ".join(filter(None, told)))
         self._elsewhere.set_visibility(any(told))
-
-    def _rates(self, frames: dict[str, float], now: float) -> str:
-        before, self._before = self._before, (now, frames)
-        if before is None or now <= before[0]:
-            return ""
-        seconds, known = now - before[0], before[1]
-
-        def rate(fates: Any) -> float:
-            gained = sum(frames.get(fate, 0) - known.get(fate, 0) for fate in fates)
-            return max(gained, 0.0) / seconds
-
-        every = rate(frames)
-        return f"{every:.1f} fps · {rate(_DROPPED):.1f} dropped/s"
