@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from streams.dashboard.pages import live
+from streams.dashboard.pages import alert, live
 from streams.dashboard.pages.choice import Choice
 from streams.dashboard.pages.live import LiveList
 from streams.dashboard.view.changes import Change, Subscription
@@ -214,3 +214,85 @@ def test_a_list_that_is_paused_shows_what_is_decided_on_it_and_holds_back_the_re
         assert grid.rows == [second, first, third]
 
     asyncio.run(use())
+
+
+class Sheet:
+    """The place for one alert."""
+
+    def clear(self) -> None:
+        pass
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def drawing(monkeypatch: pytest.MonkeyPatch, place: Any) -> list[str]:
+    """What a page draws into its place for one alert."""
+    drawn: list[str] = []
+
+    def draw(visit: Any, decider: Any, one: ViewedAlert, around: Any) -> None:
+        drawn.append(one.alert.id)
+
+    monkeypatch.setattr(place, "draw_alert", draw)
+    monkeypatch.setattr(place, "empty", lambda icon, title, text: drawn.append(title))
+    monkeypatch.setattr(place, "unread", lambda error: drawn.append(str(error)))
+    return drawn
+
+
+def looking_up(answers: list[Any]) -> Any:
+    """What reads an alert: these, one after the other."""
+
+    async def look_up(*_: Any) -> Any:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer and (answer, None)
+
+    return look_up
+
+
+def test_an_alert_that_cannot_be_read_now_is_tried_again_and_not_called_too_old(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    away = StoreUnavailable("cannot reach Redis")
+    monkeypatch.setattr(live, "page_of", giving([Page([viewed(1)], None)]))
+    monkeypatch.setattr(live, "look_up", looking_up([away, away, viewed(1), None]))
+    monkeypatch.setattr(live, "_AGAIN_S", 0.0)
+    drawn = drawing(monkeypatch, live)
+    one, _, _ = a_list()
+    made: Any = one
+    made._detail = Sheet()
+
+    async def use() -> None:
+        await one.load()
+        await one._draw(viewed(1).alert.id)
+        for _ in range(4):
+            await one._tick()
+        assert drawn == [*["cannot reach Redis"] * 2, viewed(1).alert.id]
+        await one._draw("old")
+        await one._tick()
+
+    asyncio.run(use())
+    assert drawn[3:] == ["No longer in the view"]
+
+
+def test_the_page_of_an_alert_that_cannot_be_read_now_tries_again_at_its_next_tick(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    away = StoreUnavailable("cannot reach Redis")
+    monkeypatch.setattr(alert, "look_up", looking_up([away, viewed(1)]))
+    drawn = drawing(monkeypatch, alert)
+    visit: Any = SimpleNamespace(services=None)
+    page: Any = alert.AlertPage(visit, Subscription(), viewed(1).alert.id)
+    page._place = Sheet()
+
+    async def use() -> None:
+        await page._draw()
+        for _ in range(3):
+            await page._tick()
+
+    asyncio.run(use())
+    assert drawn == ["cannot reach Redis", viewed(1).alert.id]

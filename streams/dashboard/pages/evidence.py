@@ -52,6 +52,16 @@ async def around_of(services: Services, viewed: ViewedAlert) -> Around:
     )
 
 
+async def look_up(services: Services, alert_id: str) -> tuple[ViewedAlert, Around] | None:
+    """Read an alert and what is around it; None where it is not in the view.
+
+    Raises:
+        StoreError: Redis does not serve, which says nothing of whether it is there.
+    """
+    (viewed,) = await services.store.get([alert_id])
+    return None if viewed is None else (viewed, await around_of(services, viewed))
+
+
 def draw_card(visit: Visit, alert: Alert, around: Around) -> None:
     """Draw what the card did, as far as it is kept: the topic's end, and the agent's memory."""
     with ui.element("section").classes("part"):

@@ -151,6 +151,11 @@ async def _log_out(visit: Visit, session: Session | None, address: str) -> None:
     ui.navigate.to(target)
 
 
+def unread(error: TocsinError) -> None:
+    """Say that an alert cannot be read now: it may be there all the same."""
+    empty("cloud_off", "It cannot be read now", f"It is tried again: {error}")
+
+
 def empty(icon: str, title: str, text: str) -> None:
     """Say that there is nothing, and why that is so."""
     with ui.column().classes("empty"):

@@ -16,8 +16,8 @@ from streams.dashboard.access.target import login_address
 from streams.dashboard.pages.choice import Choice
 from streams.dashboard.pages.decide import Decider
 from streams.dashboard.pages.detail import draw_alert
-from streams.dashboard.pages.evidence import around_of
-from streams.dashboard.pages.frame import ANSWER_S, Visit, empty
+from streams.dashboard.pages.evidence import look_up
+from streams.dashboard.pages.frame import ANSWER_S, Visit, empty, unread
 from streams.dashboard.pages.grid import AFTER, RING, SELECTED, STEP, grid_for
 from streams.dashboard.pages.keys import Keys
 from streams.dashboard.pages.rows import Rows, Steps
@@ -27,12 +27,12 @@ from streams.dashboard.pages.toolbar import draw_filters
 from streams.dashboard.view.changes import Subscription
 from streams.dashboard.view.query import Filters, page_of
 from streams.dashboard.view.records import ViewedAlert
-from streams.errors import StoreError
+from streams.errors import StoreError, TocsinError
 
 _FIRST: Final = 200
 _PAGE: Final = 500
 _AGAIN_S: Final = 2.0
-"""From a first page that could not be read to the next attempt."""
+"""From a first page, or an alert, that could not be read to the next attempt."""
 
 _TICK_S: Final = 0.25
 """News are drawn this often at most, together."""
@@ -53,6 +53,7 @@ class LiveList:
         self._shown: str | None = None
         self._is_loading = asyncio.Lock()
         self._load_at = math.inf  # when to try again, by the monotonic clock
+        self._draw_at = math.inf  # when to try the alert again that could not be read, likewise
         self._decider = Decider(visit, self._chosen, self._next)
         self._decided: Sequence[str] = ()  # last, and by this page
         self._paused = self._is_loud = False
@@ -179,7 +180,10 @@ class LiveList:
         if self._load_at != math.inf:
             if time.monotonic() >= self._load_at:
                 await self.load()
-        elif not self._paused:
+            return
+        if self._shown is not None and time.monotonic() >= self._draw_at:
+            await self._draw(self._shown)
+        if not self._paused:
             await self._take_news()
 
     async def _take_news(self) -> None:
@@ -272,19 +276,25 @@ class LiveList:
             await self._take_in([viewed for viewed in found if viewed is not None])
 
     async def _draw(self, name: str) -> None:
-        self._shown = name
+        self._shown, self._draw_at = name, math.inf
         if self._visit.is_narrow:
             return
-        (viewed,) = await self._visit.trying(self._visit.services.store.get([name])) or [None]
-        around = viewed and await self._visit.trying(around_of(self._visit.services, viewed))
+        found, failed = None, None
+        try:
+            found = await look_up(self._visit.services, name)
+        except TocsinError as error:
+            failed = error
         if self._shown != name:
             return  # another one was chosen meanwhile
         self._detail.clear()
         with self._detail:
-            if viewed is None or around is None:
+            if failed is not None:
+                unread(failed)
+                self._draw_at = time.monotonic() + _AGAIN_S
+            elif found is None:
                 empty("history", "No longer in the view", "It is too old, or one of too many.")
             else:
-                draw_alert(self._visit, self._decider, viewed, around)
+                draw_alert(self._visit, self._decider, *found)
 
     async def _key(self, event: events.KeyEventArguments) -> None:
         held = event.modifiers.ctrl or event.modifiers.meta or event.modifiers.alt
