@@ -14,6 +14,7 @@ from streams.dashboard.api.cameras import cameras_of
 from streams.dashboard.frames import Frame
 from streams.dashboard.pages.detail import box_of
 from streams.dashboard.pages.frame import Visit, empty
+from streams.dashboard.pages.hidden import active_of, cameras_hidden
 from streams.dashboard.pages.words import ago, headline
 from streams.dashboard.view.query import Filters, page_of
 from streams.schemas import Alert
@@ -55,8 +56,10 @@ class Wall:
         cameras = await self._visit.trying(cameras_of(self._visit.services))
         wanted = Filters(kind="object", open=True, suppressed=True)
         page = await self._visit.trying(page_of(self._visit.services.store, wanted, limit=500))
-        if cameras is None or page is None:
+        suppressions = await self._visit.trying(self._visit.services.store.suppressions())
+        if cameras is None or page is None or suppressions is None:
             return
+        hidden = cameras_hidden(active_of(suppressions, round(time.time() * 1000)))
         told = self._visit.services.workers.cameras()
         going_on: dict[str, list[Alert]] = {}
         for viewed in page.alerts:
@@ -69,6 +72,7 @@ class Wall:
             tile, seen = self._tiles[camera.id], told.get(camera.id)
             tile.show(camera, frame, trouble, going_on.get(camera.id, []))
             tile.show_rates(None if seen is None else seen.rates)
+            tile.show_hidden(is_hidden=camera.id in hidden)
         for name in self._tiles.keys() - {camera.id for camera in cameras}:
             self._tiles[name].say_gone()
         self._none.set_visibility(not self._tiles)
@@ -112,6 +116,8 @@ class _Tile:
             with ui.row().classes("caption"):
                 ui.label(camera).classes("name")
                 self._state = ui.label("").classes("pill")
+                self._hidden = ui.label("suppressed").classes("pill")
+                self._hidden.set_visibility(False)
                 ui.space()
                 self._figures = ui.label("").classes("hint")
             with ui.row().classes("caption"):
@@ -147,6 +153,10 @@ class _Tile:
     def show_rates(self, rates: Mapping[str, float] | None) -> None:
         """Tell frames a second, as its worker's answers give them."""
         self._figures.set_text("" if rates is None else rates_told(rates))
+
+    def show_hidden(self, *, is_hidden: bool) -> None:
+        """Tell whether alerts of the camera are hidden."""
+        self._hidden.set_visibility(is_hidden)
 
     def say_gone(self) -> None:
         """Say that no worker names the camera any more; what was seen last stays."""

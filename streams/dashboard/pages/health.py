@@ -12,6 +12,7 @@ from streams.dashboard.letters import counted, newest_letters, send_back, send_b
 from streams.dashboard.pages.charts import figures_chart, show_figures
 from streams.dashboard.pages.dialog import buttons, dialog
 from streams.dashboard.pages.frame import Visit, empty
+from streams.dashboard.pages.hidden import active_of
 from streams.dashboard.pages.words import ago
 from streams.dashboard.series import model_of, names_of
 from streams.dashboard.servers import Figures
@@ -164,7 +165,7 @@ class Health:
         found = await self._visit.trying(self._visit.services.store.suppressions())
         if found is None:
             return
-        active = [one for one in found if one.is_active(now)]
+        active = active_of(found, now)
         if active != self._active:
             self._active = active
             self._draw_suppressions(active)

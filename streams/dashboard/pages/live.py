@@ -19,6 +19,7 @@ from streams.dashboard.pages.detail import draw_alert
 from streams.dashboard.pages.evidence import look_up
 from streams.dashboard.pages.frame import ANSWER_S, Visit, empty, unread
 from streams.dashboard.pages.grid import AFTER, RING, SELECTED, STEP, grid_for
+from streams.dashboard.pages.hidden import draw_hidden
 from streams.dashboard.pages.keys import Keys
 from streams.dashboard.pages.rows import Rows, Steps
 from streams.dashboard.pages.several import Several
@@ -65,6 +66,7 @@ class LiveList:
             with ui.element("section").classes("list").props('aria-label="Alerts"'):
                 self._toolbar()
                 draw_standstill(self._visit)
+                draw_hidden(self._visit)
                 self._grid = ui.aggrid(
                     grid_for(is_narrow=self._visit.is_narrow), auto_size_columns=False
                 ).classes("grid")
