@@ -232,3 +232,22 @@ def test_an_undo_that_takes_nothing_back_says_so_and_sends_nothing() -> None:
         "Nothing was taken back: on 1 alert somebody has decided since, and that stands"
     ]
     assert len(sender.sent["labels"]) == 2
+
+
+def test_a_decision_on_nothing_says_that_nothing_is_chosen() -> None:
+    visit = Visit()
+    one, done = decider(visit)
+
+    async def none() -> list[str]:
+        return []
+
+    one._chosen = none
+
+    async def use() -> None:
+        await one.confirm()
+        await one.dismiss()
+
+    asyncio.run(use())
+    assert visit.said == ["No alert chosen"] * 2
+    assert visit.decided == []
+    assert done == []

@@ -296,3 +296,38 @@ def test_the_page_of_an_alert_that_cannot_be_read_now_tries_again_at_its_next_ti
 
     asyncio.run(use())
     assert drawn == ["cannot reach Redis", viewed(1).alert.id]
+
+
+def test_what_is_shown_is_chosen_again_when_its_list_is_loaded_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(live, "page_of", giving([Page([viewed(1), viewed(2)], None)]))
+    scripts: list[str] = []
+    monkeypatch.setattr(live.ui, "run_javascript", scripts.append)
+    one, _, _ = a_list()
+    one._shown = viewed(2).alert.id
+
+    asyncio.run(one.load())
+    assert one._shown == viewed(2).alert.id
+    (script,) = scripts
+    assert f'getRowNode("{one._shown}")?.setSelected(true)' in script
+
+
+def test_what_is_shown_and_not_in_the_list_that_was_loaded_is_shown_no_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers: list[Any] = [StoreUnavailable("cannot reach Redis"), Page([viewed(1)], None)]
+    monkeypatch.setattr(live, "page_of", giving(answers))
+    drawn = drawing(monkeypatch, live)
+    one, _, _ = a_list()
+    made: Any = one
+    made._detail, one._shown = Sheet(), viewed(2).alert.id
+
+    async def use() -> None:
+        await one.load()
+        assert drawn == []  # nobody can tell yet
+        await one.load()
+
+    asyncio.run(use())
+    assert one._shown is None
+    assert drawn == ["No alert chosen"]

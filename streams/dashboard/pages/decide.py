@@ -105,7 +105,7 @@ class Decider:
             return
         async with self._one:
             ids = [shown] if shown else await self._chosen()
-            if not ids or await self._visit.acting() is None:
+            if self._has_none(ids) or await self._visit.acting() is None:
                 return
         with dialog(f"Dismiss {_count(ids)}") as opened:
             numbered = {reason: f"{number} {reason}" for number, reason in _NUMBERED.items()}
@@ -219,8 +219,14 @@ class Decider:
         taken = await desk.take_back(last, who)
         return _taken_back(len(taken), len(last.before) - len(taken))
 
+    def _has_none(self, ids: Sequence[str]) -> bool:
+        """Whether nothing is chosen, which is said: a key that does nothing looks broken."""
+        if not ids:
+            self._visit.say("No alert chosen")
+        return not ids
+
     async def _decide(self, ids: Sequence[str], outcome: bool, text: str) -> None:
-        if not ids or (who := await self._visit.acting()) is None:
+        if self._has_none(ids) or (who := await self._visit.acting()) is None:
             return
         judged = self._visit.services.desk.judge(ids, outcome, who, text)
         decided = await self._visit.trying(judged)

@@ -53,6 +53,13 @@ return node.id;
 """
 """Choose the row after, or before, those that are chosen; returns its id. It has the focus too."""
 
+AGAIN: Final = """
+const api = getElement(%(grid)d).api;
+api.flushAsyncTransactions();
+api.getRowNode(%(name)s)?.setSelected(true);
+"""
+"""Choose a row that was chosen before its list was loaded anew."""
+
 AFTER: Final = """
 const api = getElement(%(grid)d).api, decided = new Set(%(ids)s);
 api.flushAsyncTransactions();

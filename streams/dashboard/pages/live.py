@@ -18,7 +18,7 @@ from streams.dashboard.pages.decide import Decider
 from streams.dashboard.pages.detail import draw_alert
 from streams.dashboard.pages.evidence import look_up
 from streams.dashboard.pages.frame import ANSWER_S, Visit, empty, unread
-from streams.dashboard.pages.grid import AFTER, RING, SELECTED, STEP, grid_for
+from streams.dashboard.pages.grid import AFTER, AGAIN, RING, SELECTED, STEP, grid_for
 from streams.dashboard.pages.hidden import draw_hidden
 from streams.dashboard.pages.keys import Keys
 from streams.dashboard.pages.rows import Rows, Steps
@@ -85,8 +85,7 @@ class LiveList:
             if not self._visit.is_narrow:
                 with ui.element("aside").classes("detail").props('aria-label="Alert" tabindex="0"'):
                     self._detail = ui.column().classes("sheet")
-                    with self._detail:
-                        empty("ads_click", "No alert chosen", "Click one, or press j.")
+                    self._draw_none()
         Keys(self._key)
         ui.timer(_TICK_S, self._tick)
 
@@ -143,7 +142,9 @@ class LiveList:
             self._subscription.lost = False
             self._grid.run_grid_method("flushAsyncTransactions")  # none may come after
             self._grid.run_grid_method("setGridOption", "rowData", [])
-            if not await self._load_page(_FIRST):
+            if await self._load_page(_FIRST):
+                self._choose_again()
+            else:
                 self._load_at = time.monotonic() + _AGAIN_S
 
     async def _load_page(self, limit: int) -> bool:
@@ -248,6 +249,20 @@ class LiveList:
         )
         return [str(name) for name in found]
 
+    def _choose_again(self) -> None:
+        """Choose what is shown, in the rows that are there now; where it is in none, show none.
+
+        Keys are about what is chosen, and a row takes that along when it goes.
+        """
+        if self._shown is None:
+            return
+        if self._shown in self._rows:
+            name = json.dumps(self._shown)
+            ui.run_javascript(AGAIN % {"grid": self._grid.id, "name": name})
+        else:
+            self._shown, self._draw_at = None, math.inf
+            self._draw_none()
+
     def _clear(self) -> None:
         self._grid.run_grid_method("deselectAll")
 
@@ -276,6 +291,12 @@ class LiveList:
             getting = self._visit.services.store.get(list(self._decided))
             found = await self._visit.trying(getting) or []
             await self._take_in([viewed for viewed in found if viewed is not None])
+
+    def _draw_none(self) -> None:
+        if not self._visit.is_narrow:
+            self._detail.clear()
+            with self._detail:
+                empty("ads_click", "No alert chosen", "Click one, or press j.")
 
     async def _draw(self, name: str) -> None:
         self._shown, self._draw_at = name, math.inf

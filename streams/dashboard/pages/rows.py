@@ -29,6 +29,9 @@ class Rows:
     def __len__(self) -> int:
         return len(self._opened)
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._opened
+
     @property
     def is_full(self) -> bool:
         """Whether older ones have no room any more."""
