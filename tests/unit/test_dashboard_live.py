@@ -17,7 +17,7 @@ from streams.dashboard.view.changes import Change, Subscription
 from streams.dashboard.view.query import Filters, Page
 from streams.dashboard.view.records import Verdict, ViewedAlert
 from streams.errors import StoreUnavailable
-from tests.dashboard import a_fraud
+from tests.dashboard import a_fraud, an_object
 
 
 class Part:
@@ -331,3 +331,25 @@ def test_what_is_shown_and_not_in_the_list_that_was_loaded_is_shown_no_longer(
     asyncio.run(use())
     assert one._shown is None
     assert drawn == ["No alert chosen"]
+
+
+def test_a_list_that_is_paused_says_how_many_of_its_alerts_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(live, "page_of", giving([Page([viewed(1)], None)]))
+    subscription = Subscription()
+    one, _, _ = a_list(subscription, Choice(kind="fraud"))
+    made: Any = one
+    made._pause, one._paused = Part(), True
+    other = ViewedAlert(an_object(7), 1, None, (), suppressed=False)
+
+    async def use() -> None:
+        await one.load()
+        await one._tick()
+        told(subscription, [viewed(1), viewed(2), viewed(2), other])
+        await one._tick()
+        subscription.lost = True
+        await one._tick()
+
+    asyncio.run(use())
+    assert made._pause.said == ["Go on (0)", "Go on (2)", "Go on (2,000+)"]

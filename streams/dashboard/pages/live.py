@@ -25,7 +25,7 @@ from streams.dashboard.pages.rows import Rows, Steps
 from streams.dashboard.pages.several import Several
 from streams.dashboard.pages.standstill import draw_standstill
 from streams.dashboard.pages.toolbar import draw_filters
-from streams.dashboard.view.changes import Subscription
+from streams.dashboard.view.changes import PENDING, Subscription
 from streams.dashboard.view.query import Filters, page_of
 from streams.dashboard.view.records import ViewedAlert
 from streams.errors import StoreError, TocsinError
@@ -186,8 +186,20 @@ class LiveList:
             return
         if self._shown is not None and time.monotonic() >= self._draw_at:
             await self._draw(self._shown)
-        if not self._paused:
+        if self._paused:
+            self._pause.set_text(f"Go on ({self._waiting()})")
+        else:
             await self._take_news()
+
+    def _waiting(self) -> str:
+        """Say how many alerts of a list that is paused wait to be drawn."""
+        if self._subscription.lost:
+            return f"{PENDING:,}+"
+        wanted, changed = self._wanted(), self._subscription.pending
+        return f"{sum(self._is_news(change.viewed, wanted) for change in changed):,}"
+
+    def _is_news(self, viewed: ViewedAlert, wanted: Filters) -> bool:
+        return viewed.alert.id in self._rows or wanted.includes(viewed)
 
     async def _take_news(self) -> None:
         """Draw what came since the last time, all at once."""

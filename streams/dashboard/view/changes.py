@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 _BLOCK_MS: Final = 1_000
 _BATCH: Final = 500
-_PENDING: Final = 2_000
+PENDING: Final = 2_000
 """Alerts that wait for one who looks on; one that is slower than this is told to load anew."""
 
 _RETRY_S: Final = 1.0
@@ -51,7 +51,7 @@ class Subscription:
         """Keep a change; never waits."""
         self._pending.pop(change.viewed.alert.id, None)
         self._pending[change.viewed.alert.id] = change
-        if len(self._pending) > _PENDING:
+        if len(self._pending) > PENDING:
             self._pending.clear()
             self.lost = True
         self._wake.set()
@@ -64,10 +64,15 @@ class Subscription:
             return False
         return True
 
+    @property
+    def pending(self) -> list[Change]:
+        """What is to be taken, in order of the stream."""
+        return list(self._pending.values())
+
     def take(self) -> list[Change]:
         """Take what is pending, in order of the stream; `lost` is left to the caller to clear."""
         self._wake.clear()
-        taken = list(self._pending.values())
+        taken = self.pending
         self._pending.clear()
         return taken
 
