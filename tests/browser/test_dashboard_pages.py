@@ -583,6 +583,9 @@ def test_nobody_gets_in_without_a_password_and_a_viewer_cannot_decide(
     expect(page.locator(".who")).to_have_text("vic (viewer)")
     before = len(bed.read(bed.settings.topics.labels))
     page.keyboard.press("j")
+    expect(page.locator(".detail .headline")).to_be_visible()
+    expect(page.get_by_role("button", name="Confirm")).to_have_count(0)
+    expect(page.get_by_role("button", name="Suppress")).to_have_count(0)
     page.keyboard.press("c")
     expect(page.locator(".toast")).to_contain_text("takes the role analyst", timeout=WAIT_MS)
     assert len(bed.read(bed.settings.topics.labels)) == before

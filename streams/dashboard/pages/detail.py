@@ -35,7 +35,8 @@ def draw_alert(visit: Visit, decider: Decider, viewed: ViewedAlert, around: Arou
     """Draw it into the present place."""
     alert = viewed.alert
     _head(visit, viewed)
-    _act(visit, decider, alert)
+    if visit.principal.may_act:
+        _act(visit, decider, alert)
     if alert.kind == "object":
         _picture(alert)
     _reasons(alert)

@@ -76,7 +76,8 @@ class LiveList:
                 self._draw_empty()
                 self._empty.set_visibility(False)
                 self._status = ui.label("Loading alerts").classes("status").props('role="status"')
-                several = Several(self._decider, self._clear, self._status)
+                may_act = self._visit.principal.may_act
+                several = Several(self._decider, self._clear, self._status, may_act=may_act)
                 self._grid.on(
                     "selectionChanged",
                     lambda event: several.show(int(event.args)),

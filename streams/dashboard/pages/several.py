@@ -14,17 +14,24 @@ _FEWEST: Final = 2
 
 
 class Several:
-    """Says how many are chosen, and decides them together; it stands in place of `line`."""
+    """Says how many are chosen, and decides them together; it stands in place of `line`.
 
-    def __init__(self, decider: Decider, clear: Callable[[], object], line: ui.element) -> None:
+    Who may not act has no buttons to decide.
+    """
+
+    def __init__(
+        self,
+        decider: Decider,
+        clear: Callable[[], object],
+        line: ui.element,
+        *,
+        may_act: bool,
+    ) -> None:
         self._line = line
         with ui.row().classes("several") as self._bar:
             self._count = ui.label().props('role="status"')
-            for word, then in (
-                ("Confirm", decider.confirm),
-                ("Dismiss", decider.dismiss),
-                ("Clear", clear),
-            ):
+            deciding = (("Confirm", decider.confirm), ("Dismiss", decider.dismiss))
+            for word, then in (*(deciding if may_act else ()), ("Clear", clear)):
                 ui.button(word, on_click=then).props("flat dense no-caps size=13px")
         self._bar.set_visibility(False)
 
