@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from streams.dashboard.pages.detail import scene_of
+from streams.dashboard.pages.detail import scene_of, why_gone
 from streams.schemas import Alert
 from tests.dashboard import an_object
 
@@ -36,3 +36,14 @@ def test_nothing_is_drawn_of_what_are_no_points(points: str, name: str) -> None:
 
 def test_of_an_alert_without_a_zone_or_a_way_nothing_is_drawn() -> None:
     assert scene_of(an_object(1)) == ""
+
+
+@pytest.mark.parametrize(
+    ("hours", "why"),
+    [(1, "It could not be loaded."), (72, "Pictures are kept for 72 hours.")],
+)
+def test_a_picture_that_is_gone_by_now_is_told_from_one_that_does_not_load(
+    hours: int, why: str
+) -> None:
+    alert = an_object(1)
+    assert why_gone(alert, 72.0, alert.processed_at / 1000 + hours * 3600) == why

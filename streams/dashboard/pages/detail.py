@@ -15,7 +15,7 @@ from streams.alerts.objects import BOX_FIELDS
 from streams.dashboard.pages.charts import reasons_chart
 from streams.dashboard.pages.decide import Decider
 from streams.dashboard.pages.evidence import Around, draw_card, draw_terminal
-from streams.dashboard.pages.frame import Visit
+from streams.dashboard.pages.frame import Visit, empty
 from streams.dashboard.pages.words import (
     DECISIONS,
     address_of,
@@ -38,7 +38,7 @@ def draw_alert(visit: Visit, decider: Decider, viewed: ViewedAlert, around: Arou
     if visit.principal.may_act:
         _act(visit, decider, alert)
     if alert.kind == "object":
-        _picture(alert)
+        _picture(visit, alert)
     _reasons(alert)
     _facts(visit, viewed)
     if alert.kind == "fraud":
@@ -87,15 +87,35 @@ def _act(visit: Visit, decider: Decider, alert: Alert) -> None:
         button("Note", "edit_note", "n", lambda: decider.note(alert))
 
 
-def _picture(alert: Alert) -> None:
+def _picture(visit: Visit, alert: Alert) -> None:
     if alert.snapshot is None:
         return
     # The revision makes a better picture another address: it is fetched when it is there.
     source = f"/api/alerts/{quote(alert.id)}/picture?revision={alert.revision}"
     what = f"{alert.detail.get('class')} before camera {alert.entity}"
     with ui.element("div").classes("picture"):
-        ui.image(source).props["alt"] = what
-        ui.html(scene_of(alert), sanitize=False).classes("boxes")  # numbers alone
+        image = ui.element("img")
+        image.props["src"], image.props["alt"] = source, what
+        boxes = ui.html(scene_of(alert), sanitize=False).classes("boxes")  # numbers alone
+        nothing = ui.column().classes("nothing")
+        kept_h = visit.services.settings.vision.snapshot_ttl_h
+        with nothing:
+            empty("image_not_supported", "No picture", why_gone(alert, kept_h, time.time()))
+        nothing.set_visibility(False)
+
+    def say_gone() -> None:
+        nothing.set_visibility(True)
+        for one in (image, boxes):
+            one.set_visibility(False)
+
+    image.on("error", say_gone)
+
+
+def why_gone(alert: Alert, kept_h: float, now_s: float) -> str:
+    """Say why there is no picture: alerts are kept for longer than their pictures are."""
+    if now_s - alert.processed_at / 1000 >= kept_h * 3600:
+        return f"Pictures are kept for {kept_h:g} hours."
+    return "It could not be loaded."
 
 
 def scene_of(alert: Alert) -> str:
