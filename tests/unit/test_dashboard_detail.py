@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from streams.dashboard.pages.detail import scene_of, why_gone
+from streams.dashboard.pages.detail import novelty_told, scene_of, why_gone
 from streams.schemas import Alert
 from tests.dashboard import an_object
 
@@ -47,3 +47,8 @@ def test_a_picture_that_is_gone_by_now_is_told_from_one_that_does_not_load(
 ) -> None:
     alert = an_object(1)
     assert why_gone(alert, 72.0, alert.processed_at / 1000 + hours * 3600) == why
+
+
+def test_novelty_is_how_many_transactions_of_the_training_surprised_less() -> None:
+    told = novelty_told(0.98)
+    assert told == "More unusual for its card than 98.0 % of transactions in training"

@@ -182,9 +182,7 @@ def _facts(visit: Visit, viewed: ViewedAlert) -> None:
     }
     if alert.kind == "fraud":
         if (novelty := alert.detail.get("novelty")) is not None:
-            facts["Novelty"] = (
-                f"{float(novelty):.1%} of transactions are less unlike what their card did before"
-            )
+            facts["Novelty"] = novelty_told(float(novelty))
         facts["Transaction"] = str(alert.detail.get("tx_id"))
     else:
         facts["Began"] = visit.clock.moment(alert.started_at)
@@ -204,6 +202,11 @@ def _facts(visit: Visit, viewed: ViewedAlert) -> None:
                     ui.label(name)
                 with ui.element("dd"):
                     ui.label(value)
+
+
+def novelty_told(novelty: float) -> str:
+    """Put into words the share of the training's transactions that surprised less, in [0, 1]."""
+    return f"More unusual for its card than {100 * novelty:.1f} % of transactions in training"
 
 
 def _around(visit: Visit, viewed: ViewedAlert, around: list[ViewedAlert]) -> None:
