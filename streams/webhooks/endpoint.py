@@ -25,8 +25,12 @@ from streams.settings import Webhook, WebhooksSettings
 
 _SEVERITIES: Final = ("low", "medium", "high", "critical")
 _LONGEST_WAIT_S: Final = 60.0
-_AWAY: Final = {408, 425, 429, 502, 503, 504}
-"""Answers of an endpoint that is away, as no answer is; others below 500 will not get better."""
+_AWAY: Final = {401, 403, 404, 408, 425, 429, 502, 503, 504}
+"""Answers of an endpoint that is away, as no answer is; others below 500 will not get better.
+
+A secret that is changed on one side first, or a route that is not there yet, gives 401 to 404: all
+events of that time would be dead letters, which nobody can send back.
+"""
 
 _AT_ONCE: Final = 8
 """Requests under way at one endpoint: one that comes back after a while is not run over."""

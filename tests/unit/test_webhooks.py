@@ -92,6 +92,16 @@ def test_what_will_not_pass_is_refused_at_once() -> None:
     assert run(lambda request: httpx.Response(410), use) == []
 
 
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_an_endpoint_that_lets_nobody_in_for_a_while_has_lost_nothing(status: int) -> None:
+    left = iter([status] * 8)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(next(left, 200))
+
+    assert len(run(answer, lambda one: one.send("a", BODY))) == 8
+
+
 def test_each_event_waits_by_itself_while_an_endpoint_is_away_and_not_for_ever() -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused")
