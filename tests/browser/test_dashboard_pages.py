@@ -563,6 +563,42 @@ def test_a_new_alert_sounds_where_one_asked_for_it(
     page.wait_for_function("window.tones === 1")  # how it sounds
     send_alerts(bed, [a_fraud(6001, card="loud")])
     page.wait_for_function("window.tones === 2")
+    page.reload()  # as after a restart
+    row(page, a_fraud(6001).id).wait_for()
+    expect(page.get_by_role("button", name="Sound")).to_have_attribute("aria-pressed", "true")
+    send_alerts(bed, [a_fraud(6002, card="again")])
+    page.wait_for_function("window.tones === 1")
+
+
+def test_keys_say_where_nothing_is_chosen_and_are_about_what_is_shown(
+    page: Page, bed: Bed, dashboard: Dashboard
+) -> None:
+    send_alerts(bed, [a_fraud(6100, card="shown"), a_fraud(6101, card="other")])
+    open_list(page, dashboard)
+    page.keyboard.press("c")
+    expect(page.locator(".toast")).to_contain_text("No alert chosen", timeout=WAIT_MS)
+    row(page, a_fraud(6100).id).click()
+    expect(page.locator(".detail .sub")).to_contain_text("card shown", timeout=WAIT_MS)
+    page.get_by_label("Card or camera").fill("shown")
+    expect(page.locator(".status")).to_have_text("1 alert", timeout=WAIT_MS)
+    expect(page.locator(f"{ROW}.ag-row-selected")).to_have_count(1)
+    expect(page.locator(".detail .sub")).to_contain_text("card shown")
+    page.get_by_label("Card or camera").fill("other")
+    expect(page.locator(".detail")).to_contain_text("No alert chosen", timeout=WAIT_MS)
+
+
+def test_an_alert_whose_picture_is_gone_says_so(page: Page, bed: Bed, dashboard: Dashboard) -> None:
+    long_ago = round(time.time() * 1000) - 100 * 3_600_000
+    gone = replace(an_object(6200, camera="gone"), processed_at=long_ago, snapshot="gone")
+    send_alerts(bed, [gone])
+    page.route("**/picture?*", lambda route: route.fulfill(status=200, body="no picture"))
+    dashboard.until_alerts(1, "gone")
+    page.goto(f"{dashboard.address}/alerts/{quote(gone.id)}")
+    expect(page.locator(".picture .nothing")).to_contain_text(
+        "Pictures are kept for 72 hours", timeout=WAIT_MS
+    )
+    expect(page.locator(".picture img")).to_be_hidden()
+    accessible(page)
 
 
 def test_nobody_gets_in_without_a_password_and_a_viewer_cannot_decide(

@@ -26,7 +26,7 @@ ANSWER_S: Final = 10.0
 _ASK_BROWSER: Final = """
 return {zone: Intl.DateTimeFormat().resolvedOptions().timeZone,
         dark: localStorage.getItem('tocsin-dark'), width: window.innerWidth,
-        fragment: location.hash.slice(1)}
+        sound: sessionStorage.getItem('tocsin-sound'), fragment: location.hash.slice(1)}
 """
 
 
@@ -45,6 +45,9 @@ class Visit:
 
     clock: Clock = field(default_factory=Clock)
     is_narrow: bool = False
+    is_loud: bool = False
+    """Whether one asked for sound in this tab, before it was loaded anew."""
+
     _toast: Any = None
 
     async def acting(self) -> Principal | None:
@@ -117,6 +120,7 @@ async def begin(request: Request, services: Services, title: str) -> Visit:
     browser = await ui.run_javascript(_ASK_BROWSER, timeout=ANSWER_S)
     visit.clock = Clock(str(browser["zone"]))
     visit.fragment = str(browser["fragment"])
+    visit.is_loud = browser["sound"] == "1"
     visit.is_narrow = int(browser["width"]) < 900
     if browser["dark"] is not None:
         dark.set_value(browser["dark"] == "1")

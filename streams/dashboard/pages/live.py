@@ -100,6 +100,7 @@ class LiveList:
                 'flat dense size=13px aria-label="Sound" aria-pressed=false'
             )
             self._sound.tooltip("A tone when an alert comes that this list shows")
+            self._set_sound(is_loud=self._visit.is_loud)
             self._pause = ui.button("Pause", icon="pause", on_click=self._flip).props(
                 "flat dense no-caps size=13px"
             )
@@ -350,10 +351,14 @@ class LiveList:
             ui.run_javascript(RING)
 
     def _flip_sound(self) -> None:
-        self._is_loud = not self._is_loud
+        self._set_sound(is_loud=not self._is_loud)
+        ui.run_javascript(f"sessionStorage.setItem('tocsin-sound', '{int(self._is_loud)}')")
+        self._ring()
+
+    def _set_sound(self, *, is_loud: bool) -> None:
+        self._is_loud = is_loud
         self._sound.set_icon("volume_up" if self._is_loud else "volume_off")
         self._sound.props(f"aria-pressed={str(self._is_loud).lower()}")
-        self._ring()
 
     def _flip(self) -> None:
         self._paused = not self._paused
