@@ -375,7 +375,15 @@ def test_suppress_note_and_share(page: Page, bed: Bed, dashboard: Dashboard) -> 
     page.reload()
     expect(page.locator(".sheet")).to_contain_text("Note: <script>alert(1)</script> called them")
     expect(page.locator(".sheet")).to_contain_text("Suppressed for 8 h")
-    page.goto(f"{dashboard.address}/health")
+    on_camera = {"kind": "object", "entity": "street", "minutes": 5}
+    camera = dashboard.client.post("/api/suppressions", json=on_camera).json()
+    page.goto(f"{dashboard.address}/cameras")
+    expect(page.locator(".tile .pill:visible", has_text="suppressed")).to_have_count(1)
+    dashboard.client.delete(f"/api/suppressions/{camera['id']}").raise_for_status()
+    expect(page.locator(".tile .pill:visible", has_text="suppressed")).to_have_count(0)
+    page.goto(dashboard.address)
+    page.get_by_role("link", name="1 suppression hides alerts").click()
+    expect(page).to_have_url(f"{dashboard.address}/health")
     expect(page.locator(".suppressed")).to_contain_text("noisy")
     page.get_by_role("button", name="Lift").click()
     dashboard.until(
