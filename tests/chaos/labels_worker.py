@@ -32,7 +32,7 @@ def main() -> int:
     def build(*args: Any) -> Agent:
         agent = build_agent(*args)
         detector: Any = SlowDetector(agent.detector, options.pace)
-        store: Any = DyingStore(agent.store, Countdown(options.die_at))
+        store: Any = DyingStore(agent.store, Countdown(options.die_at), 0.0)
         return dataclasses.replace(agent, detector=detector, store=store)
 
     streams.worker.build_agent = build  # type: ignore[assignment, attr-defined]

@@ -25,8 +25,9 @@ class Watch(threading.Thread):
     """Reads a group's commits, then its markers: in that order no commit may be ahead.
 
     A moment in which a server does not answer does not count. Where Redis was emptied, restored
-    or started anew, a partition whose marker is behind then does not count until it has caught up;
-    nor does one that is behind at first, of a group that begins where another one was.
+    or started anew, nothing counts for `SETTLES_S`, nor a partition whose marker is behind then
+    until it has caught up; nor does one that is behind at first, of a group that begins where
+    another one was.
 
     Attributes:
         moves: how often a commit had moved since the moment before, of those that count.
@@ -129,8 +130,8 @@ class Watch(threading.Thread):
         epoch = (server, asides)
         if self._epoch is None:
             self._excused = behind
-        elif self._epoch != epoch and (back or behind):
-            self.losses += 1
+        elif self._epoch != epoch:  # what it had acknowledged may be gone, seen by us or not
+            self.losses += bool(back or behind)
             self._excused = set(commits)
             self._settled_at = time.monotonic() + SETTLES_S
         else:

@@ -37,7 +37,8 @@ worker reads. *No hit*: nothing was in flight where the fault was, or nothing sh
 |---|---|---|---|---|---|---|
 """
 MEMORY = """\
-The process of each kind that lived longest; the most it had from 40 to 70 % of its life, and after.
+The process of each kind that lived longest, from 40 to 70 % of its life, and after: the most memory
+that it had; the least threads and open files, to which it comes back after each fault.
 
 | worker | lived | memory | trend | threads | files |
 |---|---|---|---|---|---|
@@ -106,13 +107,17 @@ class Footprint:
             first, last = (float(values[half].max()) for half in halves)
             return first, last
 
+        def least(values: np.ndarray) -> tuple[int, int]:
+            first, last = (int(values[half].min()) for half in halves)
+            return first, last
+
         return cls(
             role=life.role,
             minutes=float(times[-1] - times[0]) / 60,
             rss_mib=most(rss),
             slope_mib_per_min=course.slope_mib_per_min,
-            threads=(int(most(threads)[0]), int(most(threads)[1])),
-            files=(int(most(files)[0]), int(most(files)[1])),
+            threads=least(threads),
+            files=least(files),
         )
 
 

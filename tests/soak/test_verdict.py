@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.soak.check import NO_CARD, Truth, has_basis
-from tests.soak.page import Demands, write_unfinished
+from tests.soak.page import Demands, Footprint, write_unfinished
+from tests.soak.servers import Life
 
 TRUTH = Truth(ends={0: 3}, cards={0: array("i", [7, NO_CARD, 8])})
 ALERT = {
@@ -58,3 +60,17 @@ def test_the_page_of_a_run_that_ended_early_says_so(tmp_path: Path) -> None:
     assert "**Passed**" not in page.read_text()
     assert "**Failed**" in page.read_text()
     assert "AssertionError: no progress)" in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        pytest.param(lambda at: 30 + at // 10, (34, 37), id="one is left behind now and then"),
+        pytest.param(lambda at: 30 + 40 * (at % 7 == 0), (30, 30), id="many for a moment"),
+    ],
+)
+def test_files_that_stay_open_are_told_from_those_of_a_moment(
+    files: Callable[[int], int], found: tuple[int, int]
+) -> None:
+    samples = [(float(at), 600.0, 10, files(at)) for at in range(101)]
+    assert Footprint.of(Life("fraud", 1, samples)).files == found
