@@ -76,23 +76,6 @@ def first_user(stack: Stack) -> tuple[str, str]:
     return name, password
 
 
-def test_the_log_of_login_says_who_may_come_in_and_once(stack: Stack) -> None:
-    name, password = first_user(stack)
-    page = f"http://127.0.0.1:{stack.health['dashboard']}"
-    with httpx.Client(base_url=page, timeout=60, headers={"origin": page}) as client:
-        assert client.get("/api/alerts").status_code == 401
-        refused = client.post("/login", data={"user": name, "password": "another one"})
-        let_in = client.post("/login", data={"user": name, "password": password})
-        assert (refused.status_code, let_in.status_code) == (401, 303)
-        assert client.get("/api/alerts").status_code == 200
-    file = stack.folder / "dashboard" / "tocsin.toml"
-    before = file.read_bytes()
-    assert password.encode() not in before
-    stack.once("login")
-    assert file.read_bytes() == before
-    assert password not in stack.log("login").read_text()
-
-
 def test_a_verdict_on_what_a_camera_saw_is_counted_for_its_rule(stack: Stack) -> None:
     name, password = first_user(stack)
     page = f"http://127.0.0.1:{stack.health['dashboard']}"
@@ -111,6 +94,23 @@ def test_a_verdict_on_what_a_camera_saw_is_counted_for_its_rule(stack: Stack) ->
     stack.until(
         lambda: "tocsin_live_object_precision{" in stack.metrics("labels"), "figure of the rule"
     )
+
+
+def test_the_log_of_login_says_who_may_come_in_and_once(stack: Stack) -> None:
+    name, password = first_user(stack)
+    page = f"http://127.0.0.1:{stack.health['dashboard']}"
+    with httpx.Client(base_url=page, timeout=60, headers={"origin": page}) as client:
+        assert client.get("/api/alerts").status_code == 401
+        refused = client.post("/login", data={"user": name, "password": "another one"})
+        let_in = client.post("/login", data={"user": name, "password": password})
+        assert (refused.status_code, let_in.status_code) == (401, 303)
+        assert client.get("/api/alerts").status_code == 200
+    file = stack.folder / "dashboard" / "tocsin.toml"
+    before = file.read_bytes()
+    assert password.encode() not in before
+    stack.once("login")
+    assert file.read_bytes() == before
+    assert password not in stack.log("login").read_text()
 
 
 def test_no_password_is_in_a_process_list_or_a_log(stack: Stack) -> None:
