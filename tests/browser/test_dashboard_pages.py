@@ -574,7 +574,7 @@ def test_a_new_alert_sounds_where_one_asked_for_it(
     page.reload()  # as after a restart
     row(page, a_fraud(6001).id).wait_for()
     expect(page.get_by_role("button", name="Sound")).to_have_attribute("aria-pressed", "true")
-    send_alerts(bed, [a_fraud(6002, card="again")])
+    send_alerts(bed, [a_fraud(6002, card="louder")])
     page.wait_for_function("window.tones === 1")
 
 

@@ -31,6 +31,9 @@ MAX_BATCH = 500
 PACE_S = 0.04
 """A slow worker's time over a batch: most of its life is in the middle of one."""
 
+WATCHED_PACE_S = 0.2
+"""Its time over a batch while its commits are watched."""
+
 DRAIN_S = 60.0
 FEWEST_MOVES = 4
 """Of commits that were seen while workers ran: fewer say nothing about what holds meanwhile."""
@@ -165,6 +168,18 @@ class Drill:
         new.write_text(repr(seconds))
         new.replace(self.folder / "pace")
 
+    def full_speed(self) -> None:
+        """Let slow workers hurry, once enough of their commits were seen to move.
+
+        The watch counts none for a while after Redis was started anew: what is left would be done.
+        """
+        assert self._watch is not None
+        watch = self._watch
+        if watch.moves < FEWEST_MOVES:
+            self.pace(WATCHED_PACE_S)
+            until(lambda: watch.moves >= FEWEST_MOVES or self.lag() == 0, DRAIN_S, lambda: "no end")
+        self.pace(0.0)
+
     def _settings(self, member: str) -> dict[str, str]:
         return {
             "TOCSIN_KAFKA__BOOTSTRAP_SERVERS": self.bootstrap,
@@ -238,8 +253,8 @@ class Drill:
         return worker
 
     def finish_as_begun(self, timeout_s: float = DRAIN_S, *, revive: bool = False) -> None:
-        """Let the worker that is there, or its successor, do what is left at full speed; check."""
-        self.pace(0.0)
+        """Let the worker that is there, or its successor, do what is left; check."""
+        self.full_speed()
         self.drained(timeout_s, revive=revive, member="one")
         assert self.workers[-1].terminate() == 0
         self.check()

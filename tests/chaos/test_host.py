@@ -93,7 +93,7 @@ def test_a_worker_that_cannot_write_its_log_goes_on(
     assert worker.text() == before
     drill.witness.hit("it waited for Redis and went on, and its log says nothing of that")
     resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, (most, most))
-    drill.pace(0.0)
+    drill.full_speed()
     drill.drained()
     assert worker.terminate() == 0
     assert worker.text() != before
