@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
+from itertools import pairwise
 from urllib.parse import urlsplit
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -37,12 +38,11 @@ class Samples:
     def since(self, earlier: Samples) -> Samples:
         """Take `earlier` off every sample: counters and histograms become those of the interval.
 
-        Means nothing for gauges. A worker that started anew meanwhile counts from zero, and what
-        fell is taken as it is, as Prometheus does.
+        Means nothing for gauges. A worker may have started anew meanwhile, see `increase`.
         """
         return Samples(
             {
-                key: value - before if value >= (before := earlier.values.get(key, 0.0)) else value
+                key: increase((earlier.values.get(key, 0.0), value))
                 for key, value in self.values.items()
             }
         )
@@ -120,6 +120,14 @@ def parse(text: str) -> Samples:
             for sample in family.samples
         }
     )
+
+
+def increase(counts: Iterable[float]) -> float:
+    """Say by how much a counter grew over its `counts`, in order.
+
+    One that fell began anew at zero, and is taken as it is, as Prometheus does.
+    """
+    return sum(after - before if after >= before else after for before, after in pairwise(counts))
 
 
 def histogram_quantile(samples: Samples, name: str, q: float, **labels: str) -> float:

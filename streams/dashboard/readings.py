@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from streams.dashboard.workers import KEPT, SPAN, Watched
-from streams.scrape import Key, Samples, quantile_of
+from streams.scrape import Key, Samples, increase, quantile_of
 
 Point = tuple[float, float]
 """(epoch seconds, value)."""
@@ -111,9 +111,9 @@ class Readings:
         self._readings.append(after)
         if len(self._readings) <= SPAN:
             return
-        before = self._readings[-1 - SPAN]
-        if after.at > before.at:
-            for figure, value in _figures(before, after).items():
+        span = list(self._readings)[-1 - SPAN :]
+        if after.at > span[0].at:
+            for figure, value in _figures(span).items():
                 if math.isfinite(value):
                     line = self._lines.setdefault(figure, deque(maxlen=KEPT))
                     line.append((after.at, value))
@@ -123,11 +123,12 @@ class Readings:
                 line.popleft()
 
 
-def _figures(before: Reading, after: Reading) -> dict[str, float]:
+def _figures(span: Sequence[Reading]) -> dict[str, float]:
+    before, after = span[0], span[-1]
     seconds = max(after.at - before.at, 1e-3)
 
     def rate(name: str) -> float:
-        return max(after.sums[name] - before.sums[name], 0.0) / seconds
+        return increase(reading.sums[name] for reading in span) / seconds
 
     step = after.distributions.since(before.distributions)
     latency = step.buckets(_LATENCY)

@@ -7,12 +7,11 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Final
 
 from streams.errors import WorkerError
 from streams.frame_metrics import FATES
-from streams.scrape import Samples, readiness, scrape
+from streams.scrape import Samples, increase, readiness, scrape
 
 EVERY_S: Final = 2.0
 KEPT: Final = 450
@@ -126,13 +125,8 @@ def _rates(worker: Watched, camera: str) -> dict[str, float] | None:
     seconds = answers[-1][0] - answers[0][0] if answers else 0.0
     if seconds <= 0:
         return None
-    gained: dict[str, float] = dict.fromkeys(FATES, 0.0)
     counts = [_counts(samples, camera) for _, samples in answers]
-    for before, after in pairwise(counts):
-        for fate, count in after.items():
-            # A worker that was started again counts from 0.
-            gained[fate] += count - before[fate] if count >= before[fate] else count
-    return {fate: count / seconds for fate, count in gained.items()}
+    return {fate: increase(one[fate] for one in counts) / seconds for fate in FATES}
 
 
 def _order(camera: Camera) -> tuple[bool, int]:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from streams.dashboard.pages import alert, live
+from streams.dashboard.pages import live, sheet
+from streams.dashboard.pages.alert import AlertPage
 from streams.dashboard.pages.choice import Choice
 from streams.dashboard.pages.live import LiveList
 from streams.dashboard.view.changes import Change, Subscription
@@ -58,6 +59,7 @@ def a_list(
     """One with its grid and its status line."""
     visit: Any = SimpleNamespace(services=SimpleNamespace(store=None), is_narrow=False)
     made: Any = LiveList(visit, subscription or Subscription(), choice or Choice())
+    made._sound = SimpleNamespace(ring=lambda: None)
     made._grid, made._status, made._empty = grid, status, _ = Part(), Part(), Part()
     return made, grid, status
 
@@ -216,8 +218,8 @@ def test_a_list_that_is_paused_shows_what_is_decided_on_it_and_holds_back_the_re
     asyncio.run(use())
 
 
-class Sheet:
-    """The place for one alert."""
+class Place:
+    """Where one alert is drawn."""
 
     def clear(self) -> None:
         pass
@@ -229,16 +231,16 @@ class Sheet:
         pass
 
 
-def drawing(monkeypatch: pytest.MonkeyPatch, place: Any) -> list[str]:
+def drawing(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What a page draws into its place for one alert."""
     drawn: list[str] = []
 
     def draw(visit: Any, decider: Any, one: ViewedAlert, around: Any) -> None:
         drawn.append(one.alert.id)
 
-    monkeypatch.setattr(place, "draw_alert", draw)
-    monkeypatch.setattr(place, "empty", lambda icon, title, text: drawn.append(title))
-    monkeypatch.setattr(place, "unread", lambda error: drawn.append(str(error)))
+    monkeypatch.setattr(sheet, "draw_alert", draw)
+    monkeypatch.setattr(sheet, "empty", lambda icon, title, text: drawn.append(title))
+    monkeypatch.setattr(sheet, "unread", lambda error: drawn.append(str(error)))
     return drawn
 
 
@@ -259,35 +261,36 @@ def test_an_alert_that_cannot_be_read_now_is_tried_again_and_not_called_too_old(
 ) -> None:
     away = StoreUnavailable("cannot reach Redis")
     monkeypatch.setattr(live, "page_of", giving([Page([viewed(1)], None)]))
-    monkeypatch.setattr(live, "look_up", looking_up([away, away, viewed(1), None]))
-    monkeypatch.setattr(live, "_AGAIN_S", 0.0)
-    drawn = drawing(monkeypatch, live)
+    monkeypatch.setattr(sheet, "look_up", looking_up([away, away, viewed(1), None]))
+    monkeypatch.setattr(sheet, "_AGAIN_S", 0.0)
+    drawn = drawing(monkeypatch)
     one, _, _ = a_list()
     made: Any = one
-    made._detail = Sheet()
+    made._sheet._place = Place()
 
     async def use() -> None:
         await one.load()
-        await one._draw(viewed(1).alert.id)
+        await one._sheet.show(viewed(1).alert.id)
         for _ in range(4):
             await one._tick()
         assert drawn == [*["cannot reach Redis"] * 2, viewed(1).alert.id]
-        await one._draw("old")
+        await one._sheet.show("old")
         await one._tick()
 
     asyncio.run(use())
     assert drawn[3:] == ["No longer in the view"]
 
 
-def test_the_page_of_an_alert_that_cannot_be_read_now_tries_again_at_its_next_tick(
+def test_the_page_of_an_alert_that_cannot_be_read_now_tries_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     away = StoreUnavailable("cannot reach Redis")
-    monkeypatch.setattr(alert, "look_up", looking_up([away, viewed(1)]))
-    drawn = drawing(monkeypatch, alert)
+    monkeypatch.setattr(sheet, "look_up", looking_up([away, viewed(1)]))
+    monkeypatch.setattr(sheet, "_AGAIN_S", 0.0)
+    drawn = drawing(monkeypatch)
     visit: Any = SimpleNamespace(services=None)
-    page: Any = alert.AlertPage(visit, Subscription(), viewed(1).alert.id)
-    page._place = Sheet()
+    page: Any = AlertPage(visit, Subscription(), viewed(1).alert.id)
+    page._sheet._place = Place()
 
     async def use() -> None:
         await page._draw()
@@ -305,12 +308,12 @@ def test_what_is_shown_is_chosen_again_when_its_list_is_loaded_anew(
     scripts: list[str] = []
     monkeypatch.setattr(live.ui, "run_javascript", scripts.append)
     one, _, _ = a_list()
-    one._shown = viewed(2).alert.id
+    one._sheet.shown = viewed(2).alert.id
 
     asyncio.run(one.load())
-    assert one._shown == viewed(2).alert.id
+    assert one._sheet.shown == viewed(2).alert.id
     (script,) = scripts
-    assert f'getRowNode("{one._shown}")?.setSelected(true)' in script
+    assert f'getRowNode("{one._sheet.shown}")?.setSelected(true)' in script
 
 
 def test_what_is_shown_and_not_in_the_list_that_was_loaded_is_shown_no_longer(
@@ -318,10 +321,10 @@ def test_what_is_shown_and_not_in_the_list_that_was_loaded_is_shown_no_longer(
 ) -> None:
     answers: list[Any] = [StoreUnavailable("cannot reach Redis"), Page([viewed(1)], None)]
     monkeypatch.setattr(live, "page_of", giving(answers))
-    drawn = drawing(monkeypatch, live)
+    drawn = drawing(monkeypatch)
     one, _, _ = a_list()
     made: Any = one
-    made._detail, one._shown = Sheet(), viewed(2).alert.id
+    made._sheet._place, one._sheet.shown = Place(), viewed(2).alert.id
 
     async def use() -> None:
         await one.load()
@@ -329,7 +332,7 @@ def test_what_is_shown_and_not_in_the_list_that_was_loaded_is_shown_no_longer(
         await one.load()
 
     asyncio.run(use())
-    assert one._shown is None
+    assert one._sheet.shown is None
     assert drawn == ["No alert chosen"]
 
 

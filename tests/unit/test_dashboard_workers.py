@@ -8,6 +8,8 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from streams.dashboard.pages.cameras import rates_told
+from streams.dashboard.readings import Readings
+from streams.dashboard.series import figures_of
 from streams.dashboard.workers import SILENT, Camera, Watched, Workers
 from streams.frame_metrics import FrameMetrics
 from streams.scrape import parse
@@ -84,3 +86,12 @@ def test_a_camera_whose_worker_does_not_answer_has_no_rate() -> None:
     workers, worker = answering([(100.0, 0), (102.0, 20)])
     worker.reasons = [SILENT]
     assert camera(workers).rates is None
+
+
+def test_what_a_worker_does_after_it_was_started_again_is_charted_at_once() -> None:
+    worker = Watched("http://a:1")
+    for at, count in enumerate((100, 200, 300, 400, 50, 150)):
+        worker.answers.append((2.0 * at, parse(f"tocsin_events_total {count}.0\n")))
+    (figure,) = (one for one in figures_of([Readings(worker)]) if one.name == "Throughput")
+    ((_, line),) = figure.lines.items()
+    assert line == [(10.0, (100 + 100 + 100 + 50 + 100) / 10)]

@@ -196,6 +196,9 @@ class CameraOut(BaseModel):
     frames: dict[str, float]
     """Frames by what became of them, since its worker started."""
 
+    rates: dict[str, float] | None
+    """The same in frames a second, over the last answers of its worker; null while unknown."""
+
     open_alerts: int
 
 

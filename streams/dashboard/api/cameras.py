@@ -49,6 +49,7 @@ async def cameras_of(has: Services) -> list[CameraOut]:
             up=camera.up,
             last_frame=camera.last_frame,
             frames=camera.frames,
+            rates=camera.rates,
             open_alerts=still_open.count(name),
         )
         for name, camera in sorted(has.workers.cameras().items())

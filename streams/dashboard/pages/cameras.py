@@ -60,7 +60,6 @@ class Wall:
         if cameras is None or page is None or suppressions is None:
             return
         hidden = cameras_hidden(active_of(suppressions, round(time.time() * 1000)))
-        told = self._visit.services.workers.cameras()
         going_on: dict[str, list[Alert]] = {}
         for viewed in page.alerts:
             going_on.setdefault(viewed.alert.entity, []).append(viewed.alert)
@@ -69,9 +68,8 @@ class Wall:
                 with self._place:
                     self._tiles[camera.id] = _Tile(camera.id)
             frame, trouble = await self._visit.services.frames.look(camera.id)
-            tile, seen = self._tiles[camera.id], told.get(camera.id)
+            tile = self._tiles[camera.id]
             tile.show(camera, frame, trouble, going_on.get(camera.id, []))
-            tile.show_rates(None if seen is None else seen.rates)
             tile.show_hidden(is_hidden=camera.id in hidden)
         for name in self._tiles.keys() - {camera.id for camera in cameras}:
             self._tiles[name].say_gone()
@@ -149,10 +147,7 @@ class _Tile:
         )
         going_on = f" · {camera.open_alerts} going on" if camera.open_alerts else ""
         self._seen.set_text(f"{seen}{going_on}")
-
-    def show_rates(self, rates: Mapping[str, float] | None) -> None:
-        """Tell frames a second, as its worker's answers give them."""
-        self._figures.set_text("" if rates is None else rates_told(rates))
+        self._figures.set_text("" if camera.rates is None else rates_told(camera.rates))
 
     def show_hidden(self, *, is_hidden: bool) -> None:
         """Tell whether alerts of the camera are hidden."""

@@ -83,19 +83,6 @@ return null;
 SELECTED: Final = "() => emit(getElement(%(grid)d).api.getSelectedNodes().length)"
 """Tell how many rows are chosen, whenever that changes."""
 
-RING: Final = """
-const bell = window.bell ??= new AudioContext();
-bell.resume();
-const tone = bell.createOscillator(), volume = bell.createGain(), now = bell.currentTime;
-tone.frequency.value = 880;
-volume.gain.setValueAtTime(0.2, now);
-volume.gain.exponentialRampToValueAtTime(0.001, now + 0.4);
-tone.connect(volume).connect(bell.destination);
-tone.start(now);
-tone.stop(now + 0.4);
-"""
-"""Sound a short tone."""
-
 _TIME: Final[dict[str, Any]] = {
     "headerName": "Time",
     "field": "opened",

@@ -15,25 +15,25 @@ from nicegui import background_tasks, events, ui
 from streams.dashboard.access.target import login_address
 from streams.dashboard.pages.choice import Choice
 from streams.dashboard.pages.decide import Decider
-from streams.dashboard.pages.detail import draw_alert
-from streams.dashboard.pages.evidence import look_up
-from streams.dashboard.pages.frame import ANSWER_S, Visit, empty, unread
-from streams.dashboard.pages.grid import AFTER, AGAIN, RING, SELECTED, STEP, grid_for
+from streams.dashboard.pages.frame import ANSWER_S, Visit, empty
+from streams.dashboard.pages.grid import AFTER, AGAIN, SELECTED, STEP, grid_for
 from streams.dashboard.pages.hidden import draw_hidden
 from streams.dashboard.pages.keys import Keys
 from streams.dashboard.pages.rows import Rows, Steps
 from streams.dashboard.pages.several import Several
+from streams.dashboard.pages.sheet import Sheet
+from streams.dashboard.pages.sound import Sound
 from streams.dashboard.pages.standstill import draw_standstill
 from streams.dashboard.pages.toolbar import draw_filters
 from streams.dashboard.view.changes import PENDING, Subscription
 from streams.dashboard.view.query import Filters, page_of
 from streams.dashboard.view.records import ViewedAlert
-from streams.errors import StoreError, TocsinError
+from streams.errors import StoreError
 
 _FIRST: Final = 200
 _PAGE: Final = 500
 _AGAIN_S: Final = 2.0
-"""From a first page, or an alert, that could not be read to the next attempt."""
+"""From a first page that could not be read to the next attempt."""
 
 _TICK_S: Final = 0.25
 """News are drawn this often at most, together."""
@@ -51,13 +51,13 @@ class LiveList:
         self._slid_at = 0.0
         self._cursor: str | None = None
         self._rows = Rows()
-        self._shown: str | None = None
         self._is_loading = asyncio.Lock()
         self._load_at = math.inf  # when to try again, by the monotonic clock
-        self._draw_at = math.inf  # when to try the alert again that could not be read, likewise
         self._decider = Decider(visit, self._chosen, self._next)
+        gone = ("No longer in the view", "It is too old, or one of too many.")
+        self._sheet = Sheet(visit, self._decider, gone)
         self._decided: Sequence[str] = ()  # last, and by this page
-        self._paused = self._is_loud = False
+        self._paused = False
 
     # -- drawing ------------------------------------------------------------------------------
     def build(self) -> None:
@@ -85,8 +85,8 @@ class LiveList:
                 )
             if not self._visit.is_narrow:
                 with ui.element("aside").classes("detail").props('aria-label="Alert" tabindex="0"'):
-                    self._detail = ui.column().classes("sheet")
-                    self._draw_none()
+                    self._sheet.build()
+                    self._sheet.show_none()
         Keys(self._key)
         ui.timer(_TICK_S, self._tick)
 
@@ -96,11 +96,7 @@ class LiveList:
             with self._filters:
                 draw_filters(self._choice, self._choose)
             ui.space()
-            self._sound = ui.button(icon="volume_off", on_click=self._flip_sound).props(
-                'flat dense size=13px aria-label="Sound" aria-pressed=false'
-            )
-            self._sound.tooltip("A tone when an alert comes that this list shows")
-            self._set_sound(is_loud=self._visit.is_loud)
+            self._sound = Sound(is_on=self._visit.is_loud)
             self._pause = ui.button("Pause", icon="pause", on_click=self._flip).props(
                 "flat dense no-caps size=13px"
             )
@@ -186,8 +182,7 @@ class LiveList:
             if time.monotonic() >= self._load_at:
                 await self.load()
             return
-        if self._shown is not None and time.monotonic() >= self._draw_at:
-            await self._draw(self._shown)
+        await self._sheet.try_again()
         if self._paused:
             self._pause.set_text(f"Go on ({self._waiting()})")
         else:
@@ -216,11 +211,11 @@ class LiveList:
     async def _take_in(self, changed: Sequence[ViewedAlert]) -> None:
         steps = self._rows.news(changed, self._wanted())
         if steps["add"]:
-            self._ring()
+            self._sound.ring()
         if any(steps.values()):
             self._apply(steps)
-        if self._shown in {viewed.alert.id for viewed in changed}:
-            await self._draw(self._shown)
+        if (shown := self._sheet.shown) in {viewed.alert.id for viewed in changed}:
+            await self._sheet.show(shown)
 
     def _wanted(self) -> Filters:
         return self._choice.filters(round(time.time() * 1000))
@@ -254,7 +249,7 @@ class LiveList:
             f"const api = getElement({self._grid.id}).api; api.deselectAll();"
             f"api.getRowNode({json.dumps(name)})?.setSelected(true)"
         )
-        await self._draw(name)
+        await self._sheet.show(name)
 
     async def _chosen(self) -> Sequence[str]:
         found = await ui.run_javascript(
@@ -268,14 +263,13 @@ class LiveList:
 
         Keys are about what is chosen, and a row takes that along when it goes.
         """
-        if self._shown is None:
+        shown = self._sheet.shown
+        if shown is None:
             return
-        if self._shown in self._rows:
-            name = json.dumps(self._shown)
-            ui.run_javascript(AGAIN % {"grid": self._grid.id, "name": name})
+        if shown in self._rows:
+            ui.run_javascript(AGAIN % {"grid": self._grid.id, "name": json.dumps(shown)})
         else:
-            self._shown, self._draw_at = None, math.inf
-            self._draw_none()
+            self._sheet.show_none()
 
     def _clear(self) -> None:
         self._grid.run_grid_method("deselectAll")
@@ -284,8 +278,8 @@ class LiveList:
         name = await ui.run_javascript(
             STEP % {"grid": self._grid.id, "step": step}, timeout=ANSWER_S
         )
-        if name is not None and name != self._shown:
-            await self._draw(str(name))
+        if name is not None and name != self._sheet.shown:
+            await self._sheet.show(str(name))
 
     async def _next(self, decided: Sequence[str]) -> None:
         """After a decision: the next one is chosen, then what was decided leaves.
@@ -296,9 +290,9 @@ class LiveList:
             self._decided = decided
             script = AFTER % {"grid": self._grid.id, "ids": json.dumps(list(decided))}
             name = await ui.run_javascript(script, timeout=ANSWER_S)
-            if name is not None and name != self._shown:
-                self._shown = str(name)
-                background_tasks.create(self._draw(self._shown), name="draw the next alert")
+            if name is not None and name != self._sheet.shown:
+                self._sheet.shown = str(name)  # which keys are about from now on
+                background_tasks.create(self._sheet.show(str(name)), name="draw the next alert")
         if not self._paused:
             await self._take_news()
         elif self._decided and self._load_at == math.inf:
@@ -306,59 +300,17 @@ class LiveList:
             found = await self._visit.trying(getting) or []
             await self._take_in([viewed for viewed in found if viewed is not None])
 
-    def _draw_none(self) -> None:
-        if not self._visit.is_narrow:
-            self._detail.clear()
-            with self._detail:
-                empty("ads_click", "No alert chosen", "Click one, or press j.")
-
-    async def _draw(self, name: str) -> None:
-        self._shown, self._draw_at = name, math.inf
-        if self._visit.is_narrow:
-            return
-        found, failed = None, None
-        try:
-            found = await look_up(self._visit.services, name)
-        except TocsinError as error:
-            failed = error
-        if self._shown != name:
-            return  # another one was chosen meanwhile
-        self._detail.clear()
-        with self._detail:
-            if failed is not None:
-                unread(failed)
-                self._draw_at = time.monotonic() + _AGAIN_S
-            elif found is None:
-                empty("history", "No longer in the view", "It is too old, or one of too many.")
-            else:
-                draw_alert(self._visit, self._decider, *found)
-
     async def _key(self, event: events.KeyEventArguments) -> None:
         held = event.modifiers.ctrl or event.modifiers.meta or event.modifiers.alt
         key = str(event.key)
         if key not in {"j", "k", "p"}:
-            await self._decider.press(event, self._shown)
+            await self._decider.press(event, self._sheet.shown)
         elif not event.action.keydown or held or self._decider.is_asking:
             return
         elif key != "p":
             await self._step(1 if key == "j" else -1)
         elif not event.action.repeat:
             self._flip()
-
-    def _ring(self) -> None:
-        """Sound once, if one asked for it; browsers allow it after a click, as that is."""
-        if self._is_loud:
-            ui.run_javascript(RING)
-
-    def _flip_sound(self) -> None:
-        self._set_sound(is_loud=not self._is_loud)
-        ui.run_javascript(f"sessionStorage.setItem('tocsin-sound', '{int(self._is_loud)}')")
-        self._ring()
-
-    def _set_sound(self, *, is_loud: bool) -> None:
-        self._is_loud = is_loud
-        self._sound.set_icon("volume_up" if self._is_loud else "volume_off")
-        self._sound.props(f"aria-pressed={str(self._is_loud).lower()}")
 
     def _flip(self) -> None:
         self._paused = not self._paused
