@@ -40,7 +40,7 @@ LEAST_RATIO = 0.95
 """Of a worker's throughput with viewers to that without."""
 
 
-BROWSER = {"zone": "Europe/Vienna", "dark": None, "width": 1440, "fragment": ""}
+BROWSER = {"zone": "Europe/Vienna", "dark": None, "width": 1440, "sound": None, "fragment": ""}
 """What a page asks its browser."""
 
 Look = Callable[[str, list[str]], Coroutine[Any, Any, None]]

@@ -73,6 +73,12 @@ def test_the_list_shows_an_alert_in_full_and_is_accessible(
     expect(page.locator(".detail .payments tr.this")).to_have_count(1, timeout=WAIT_MS)
     expect(page.locator(".detail")).to_contain_text("as far back as the topic goes")
     expect(page.locator(".detail")).to_contain_text("verdicts on payments there")
+    if scheme == "light":
+        page.locator(".detail .part", has_text="The card's payments").evaluate(
+            "part => part.scrollIntoView({block: 'start'})"
+        )
+        picture(page, "history")
+        page.locator(".detail .headline").scroll_into_view_if_needed()
     page.get_by_role("button", name="All").click()
     expect(page.locator(".status")).to_have_text("21 alerts")
     picture(page, f"alerts-{scheme}")
@@ -465,6 +471,9 @@ def test_cameras_and_health_are_shown_and_accessible(
         "[...document.querySelectorAll('.tile img')].every(one => one.naturalWidth === 640)"
     )
     expect(page.locator(".tile rect.box")).to_have_count(3)
+    expect(page.locator(".tile", has_text="street")).to_contain_text(
+        re.compile(r"[1-9]\d*\.\d fps"), timeout=WAIT_MS
+    )
     picture(page, "cameras")
     accessible(page)
     page.goto(f"{dashboard.address}/cameras/street/rules")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
+from streams.dashboard.view import changes as changes_module
 from streams.dashboard.view import query, waiting
 from streams.dashboard.view.changes import Changes
 from streams.dashboard.view.query import Filters, page_of
@@ -18,7 +19,7 @@ from streams.dashboard.view.records import Verdict, ViewedAlert
 from streams.dashboard.view.store import ViewStore
 from streams.dashboard.view.sweep import sweep
 from streams.devstack import RedisServer
-from streams.errors import SettingsError, StoreError
+from streams.errors import SettingsError, StoreError, StoreUnavailable
 from streams.schemas import Action, Alert, TransactionLabel
 from streams.settings import Settings
 from tests.dashboard import a_fraud, an_object
@@ -353,9 +354,65 @@ def test_who_looks_on_is_told_and_one_that_is_slow_is_told_to_load_anew(in_view:
         assert missed == [alert.id for alert in sent[100:]]
         assert await changes.reaches(place)
         assert await changes.reaches("1-0")  # nothing has left the stream yet
-        await store.client.xtrim(store.changes_key, 10)
+        await store.client.xtrim(store.changes_key, 10, approximate=False)
         assert not await changes.reaches("1-0")
         assert not await changes.reaches("nonsense")
+        following.cancel()
+
+    in_view(use)
+
+
+def test_a_redis_that_goes_away_between_reading_and_loading_hides_no_change(
+    in_view: InView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def use(store: ViewStore) -> None:
+        changes, get, failing = Changes(store), store.get, [StoreUnavailable("gone")] * 2
+
+        async def fail_first(ids: Sequence[str]) -> list[ViewedAlert | None]:
+            if failing:
+                raise failing.pop()
+            return await get(ids)
+
+        monkeypatch.setattr(store, "get", fail_first)
+        monkeypatch.setattr(changes_module, "_RETRY_S", 0.01)
+        following = asyncio.create_task(changes.follow())
+        await asyncio.sleep(0.1)
+        with changes.subscribe() as subscription:
+            await store.put_alerts([a_fraud(1)])
+            assert await subscription.wait(5)
+            assert [change.viewed.alert.id for change in subscription.take()] == [a_fraud(1).id]
+            assert failing == []
+            # What begins it again after a crash goes on where it was.
+            following.cancel()
+            await store.put_alerts([a_fraud(2)])
+            following = asyncio.create_task(changes.follow())
+            assert await subscription.wait(5)
+            assert [change.viewed.alert.id for change in subscription.take()] == [a_fraud(2).id]
+        following.cancel()
+
+    in_view(use)
+
+
+def test_who_looks_on_is_told_to_load_anew_when_more_changed_than_is_kept(in_view: InView) -> None:
+    async def use(store: ViewStore) -> None:
+        changes = Changes(store)
+        await store.put_alerts([a_fraud(0)])
+        following = asyncio.create_task(changes.follow())
+        await asyncio.sleep(0.1)
+        following.cancel()
+        with changes.subscribe() as subscription:
+            await store.put_alerts([a_fraud(number) for number in range(1, 20)])
+            await store.client.xtrim(store.changes_key, 10, approximate=False)
+            following = asyncio.create_task(changes.follow())
+            assert await subscription.wait(5)
+            assert subscription.lost
+            assert subscription.take() == []
+            # What comes afterwards is told as ever.
+            subscription.lost = False
+            await store.put_alerts([a_fraud(20)])
+            assert await subscription.wait(5)
+            assert [change.viewed.alert.id for change in subscription.take()] == [a_fraud(20).id]
+            assert not subscription.lost
         following.cancel()
 
     in_view(use)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,9 +13,9 @@ from msgspec.structs import replace
 
 from streams.dashboard.access.users import LOCAL, Principal
 from streams.dashboard.desk import Decided, Desk, Step
-from streams.dashboard.pages import decide
+from streams.dashboard.pages import decide, frame
 from streams.dashboard.pages.decide import Decider
-from streams.dashboard.view.records import Verdict, ViewedAlert
+from streams.dashboard.view.records import Suppression, Verdict, ViewedAlert
 from streams.errors import BrokerError, StoreError, TocsinError
 from streams.schemas import Alert, decode_action, decode_label
 from streams.settings import Settings
@@ -31,18 +32,27 @@ class Visit:
         self.said: list[str] = []
         self.fails = False
         self.services = SimpleNamespace(desk=self)
+        self.clock = SimpleNamespace(moment=str)
 
     async def acting(self) -> Principal:
         return WHO
 
-    async def trying(self, work: Awaitable[Any]) -> Any:
+    async def doing(self, work: Callable[[Principal], Awaitable[Any]]) -> Any:
         try:
-            return await work
+            return await work(WHO)
         except TocsinError as error:
             self.said.append(str(error))
 
     def say(self, text: str, undo: Callable[[], Awaitable[None]] | None = None) -> None:
         self.said.append(text)
+
+    async def suppress(self, *_: Any, **__: Any) -> Suppression:
+        await self._say({"suppressed": None})
+        return Suppression("1", "fraud", "card-1", 0, 1, "me", "")
+
+    async def note(self, *_: Any) -> str:
+        await self._say({"noted": None})
+        return "noted"
 
     async def judge(self, ids: Sequence[str], outcome: bool | None, *_: Any) -> Decided:
         await self._say(dict.fromkeys(ids, outcome))
@@ -251,3 +261,64 @@ def test_a_decision_on_nothing_says_that_nothing_is_chosen() -> None:
     assert visit.said == ["No alert chosen"] * 2
     assert visit.decided == []
     assert done == []
+
+
+class Widget:
+    """Any part of a dialog; `value` is what was written in it."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def props(self, _: str) -> Widget:
+        return self
+
+    classes = props
+
+    def on(self, *_: Any) -> None: ...
+
+    def open(self) -> None:
+        self.value = True
+
+    def close(self) -> None:
+        self.value = False
+
+
+@pytest.mark.parametrize("what", ["dismiss", "suppress", "note"])
+def test_a_dialog_whose_answer_could_not_be_sent_opens_again_with_the_words_in_it(
+    what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, sends = Widget(True), list[Callable[[], Awaitable[None]]]()
+    monkeypatch.setattr(decide, "dialog", lambda title: nullcontext(asked))
+    monkeypatch.setattr(decide, "buttons", lambda opened, word, send: sends.append(send))
+    for name in ("radio", "input", "textarea", "select", "label"):
+        monkeypatch.setattr(decide.ui, name, lambda *_, **__: Widget("Known customer"))
+    visit = Visit()
+    visit.fails = True
+    one, _ = decider(visit)
+
+    async def use() -> None:
+        await getattr(one, what)(*([] if what == "dismiss" else [a_fraud(1)]))
+        (send,) = sends
+        await send()
+        assert visit.said == ["no broker"]
+        assert asked.value, "what was written is gone"
+        visit.fails = False
+        await send()
+        assert not asked.value
+
+    asyncio.run(use())
+    assert len(visit.decided) == 1
+
+
+def test_a_visit_that_cannot_be_looked_up_says_that_nothing_was_done() -> None:
+    said: list[str] = []
+
+    class Sessions:
+        async def find(self, cookie: str) -> None:
+            raise StoreError("Redis does not answer")
+
+    services: Any = SimpleNamespace(sessions=Sessions())
+    visit = SimpleNamespace(services=services, cookie="c", principal=WHO, say=said.append)
+    made: Any = visit
+    assert asyncio.run(frame.Visit.acting(made)) is None
+    assert said == ["Nothing was done: Redis does not answer"]

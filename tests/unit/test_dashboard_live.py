@@ -14,8 +14,9 @@ from streams.dashboard.pages import live, sheet
 from streams.dashboard.pages.alert import AlertPage
 from streams.dashboard.pages.choice import Choice
 from streams.dashboard.pages.live import LiveList
+from streams.dashboard.pages.rows import Rows
 from streams.dashboard.view.changes import Change, Subscription
-from streams.dashboard.view.query import Filters, Page
+from streams.dashboard.view.query import Filters, Page, cursor_of, place_of
 from streams.dashboard.view.records import Verdict, ViewedAlert
 from streams.errors import StoreUnavailable
 from tests.dashboard import a_fraud, an_object
@@ -356,3 +357,55 @@ def test_a_list_that_is_paused_says_how_many_of_its_alerts_wait(
 
     asyncio.run(use())
     assert made._pause.said == ["Go on (0)", "Go on (2)", "Go on (2,000+)"]
+
+
+def test_alerts_that_had_to_make_room_are_on_the_next_page_once_there_is_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Those that came before them are known, and an older page of the list than theirs too."""
+    listed = [viewed(number, number) for number in range(1, 7)]
+
+    async def page_of(_: Any, wanted: Filters, *, limit: int, cursor: str | None) -> Page:
+        below = [one for one in reversed(listed) if wanted.includes(one)]
+        if cursor is not None:
+            place = place_of(cursor)
+            below = [one for one in below if (one.opened, one.alert.id) < place]
+        last = cursor_of((below[1].opened, below[1].alert.id)) if len(below) > 2 else None
+        return Page(below[:2], last)
+
+    async def last_row(*_: Any, **__: Any) -> int:
+        return 5
+
+    monkeypatch.setattr(live, "page_of", page_of)
+    monkeypatch.setattr(live.ui, "run_javascript", last_row)
+    subscription = Subscription()
+    one, grid, status = a_list(subscription, Choice(decision="undecided"))
+    made: Any = one
+    made._rows = Rows(most=4)
+
+    async def use() -> None:
+        await one.load()
+        await one._scrolled()
+        assert sorted(grid.rows) == [viewed(number).alert.id for number in (3, 4, 5, 6)]
+        # 1. Two come, and two make room.
+        listed.extend(viewed(number, number) for number in (7, 8))
+        told(subscription, listed[-2:])
+        await one._tick()
+        assert sorted(grid.rows) == [viewed(number).alert.id for number in (5, 6, 7, 8)]
+        # 2. All that are shown are decided.
+        for place in range(4, 8):
+            listed[place] = replace_verdict(listed[place])
+        told(subscription, listed[4:])
+        await one._tick()
+        assert grid.rows == []
+        assert status.said[-1] == "0+ alerts"
+        # 3. Those that had made room come back, and what is older after them.
+        for _ in range(2):
+            await one._scrolled()
+        assert grid.rows == [viewed(number).alert.id for number in (4, 3, 2, 1)]
+
+    asyncio.run(use())
+
+
+def replace_verdict(one: ViewedAlert) -> ViewedAlert:
+    return ViewedAlert(one.alert, one.opened, Verdict(True, 9), (), suppressed=False)

@@ -121,7 +121,8 @@ class Decider:
                 opened.close()
                 async with self._one:
                     words = ": ".join(filter(None, (reason.value, text.value.strip())))
-                    await self._decide(ids, False, words)
+                    if not await self._decide(ids, False, words):
+                        opened.open()  # with the words in it
 
             # On its way down: a radio button would keep it to itself.
             reason.on("keydown.enter.capture.prevent", send)
@@ -134,11 +135,9 @@ class Decider:
         It can be tried again if that fails. Where somebody has decided since, that stands.
         """
         async with self._one:
-            last = self._last
-            who = None if last is None else await self._visit.acting()
-            if last is None or who is None:
+            if (last := self._last) is None:
                 return
-            said = await self._visit.trying(self._undo(last, who))
+            said = await self._visit.doing(lambda who: self._undo(last, who))
             if said is None:
                 return
             self._last = None
@@ -161,10 +160,8 @@ class Decider:
                 if not opened.value:
                     return
                 opened.close()
-                if (who := await self._visit.acting()) is None:
-                    return
-                made = await self._visit.trying(
-                    self._visit.services.desk.suppress(
+                made = await self._visit.doing(
+                    lambda who: self._visit.services.desk.suppress(
                         alert.kind,
                         alert.entity,
                         minutes.value,
@@ -173,7 +170,9 @@ class Decider:
                         alert_id=alert.id,
                     )
                 )
-                if made is not None:
+                if made is None:
+                    opened.open()
+                else:
                     self._last = made
                     until = self._visit.clock.moment(made.until)
                     self._visit.say(f"{alert.entity} is suppressed until {until}", self.undo)
@@ -191,11 +190,13 @@ class Decider:
 
             async def send() -> None:
                 words = text.value.strip()
-                if not words or not opened.value or (who := await self._visit.acting()) is None:
+                if not words or not opened.value:
                     return
                 opened.close()
-                noting = self._visit.services.desk.note(alert.id, who, words)
-                if await self._visit.trying(noting) is not None:
+                desk = self._visit.services.desk
+                if await self._visit.doing(lambda who: desk.note(alert.id, who, words)) is None:
+                    opened.open()
+                else:
                     self._last = None  # a note stays, and what came before it is not what `u` means
                     self._visit.say("Note kept")
 
@@ -225,17 +226,19 @@ class Decider:
             self._visit.say("No alert chosen")
         return not ids
 
-    async def _decide(self, ids: Sequence[str], outcome: bool, text: str) -> None:
-        if self._has_none(ids) or (who := await self._visit.acting()) is None:
-            return
-        judged = self._visit.services.desk.judge(ids, outcome, who, text)
-        decided = await self._visit.trying(judged)
+    async def _decide(self, ids: Sequence[str], outcome: bool, text: str) -> bool:
+        """Say what alerts are; False where that failed, which is told."""
+        if self._has_none(ids):
+            return False
+        desk = self._visit.services.desk
+        decided = await self._visit.doing(lambda who: desk.judge(ids, outcome, who, text))
         if decided is None:
-            return
+            return False
         self._last = decided
         word = "Confirmed" if outcome else "Dismissed"
         self._visit.say(f"{word} {_count(ids)}", self.undo)
         await self._done(ids)
+        return True
 
 
 def _taken_back(count: int, left: int) -> str:

@@ -54,7 +54,11 @@ class Visit:
         """Return who acts, if they still may; says so where they may not."""
         principal: Principal | None = self.principal
         if self.cookie is not None:
-            found = await self.services.sessions.find(self.cookie)
+            try:
+                found = await self.services.sessions.find(self.cookie)
+            except TocsinError as error:
+                self.say(f"Nothing was done: {error}")
+                return None
             principal = None if found is None else found[0]
         if principal is None:
             ui.navigate.to(self.login)
@@ -78,6 +82,14 @@ class Visit:
                     mine.delete()
 
             ui.timer(8.0, fade, once=True)
+
+    async def doing(self, work: Callable[[Principal], Awaitable[Any]]) -> Any:
+        """Await `work` by who acts; where they may not, or it fails, that is said, and None comes.
+
+        What is done gives something else.
+        """
+        who = await self.acting()
+        return None if who is None else await self.trying(work(who))
 
     async def trying(self, work: Awaitable[Any]) -> Any:
         """Await `work`; an error of ours becomes a message, and None comes back."""

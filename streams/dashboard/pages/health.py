@@ -151,11 +151,10 @@ class Health:
             buttons(opened, "Send it back", send)
 
     async def _send(self, letter: Letter) -> None:
-        if (who := await self._visit.acting()) is None:
-            return
-        services = self._visit.services
-        work = send_back_on_record(services.settings, services.desk, [letter.name], who)
-        fates = await self._visit.trying(work)
+        settings, desk = self._visit.services.settings, self._visit.services.desk
+        fates = await self._visit.doing(
+            lambda who: send_back_on_record(settings, desk, [letter.name], who)
+        )
         if fates is not None:
             self._visit.say(counted(fates))
 
@@ -187,9 +186,9 @@ class Health:
                         )
 
     async def _lift(self, suppression_id: str) -> None:
-        if (who := await self._visit.acting()) is not None:
-            await self._visit.trying(self._visit.services.desk.lift(suppression_id, who))
-            await self._suppressions()
+        desk = self._visit.services.desk
+        await self._visit.doing(lambda who: desk.lift(suppression_id, who))
+        await self._suppressions()
 
 
 def _summary(figures: Figures) -> str:

@@ -49,7 +49,6 @@ class LiveList:
         self._visit, self._subscription = visit, subscription
         self._choice = choice
         self._slid_at = 0.0
-        self._cursor: str | None = None
         self._rows = Rows()
         self._is_loading = asyncio.Lock()
         self._load_at = math.inf  # when to try again, by the monotonic clock
@@ -135,7 +134,6 @@ class LiveList:
         async with self._is_loading:
             self._load_at = math.inf
             self._rows.clear()
-            self._cursor = None
             self._subscription.take()
             self._subscription.lost = False
             self._grid.run_grid_method("flushAsyncTransactions")  # none may come after
@@ -152,20 +150,23 @@ class LiveList:
         """
         store = self._visit.services.store
         while True:
+            cursor = self._rows.cursor
             try:
-                page = await page_of(store, self._wanted(), limit=limit, cursor=self._cursor)
+                page = await page_of(store, self._wanted(), limit=limit, cursor=cursor)
             except StoreError as error:
                 self._status.set_text(f"The list cannot be loaded now, and is tried again: {error}")
                 self._empty.set_visibility(False)
                 return False
-            self._cursor = page.cursor
+            if self._rows.cursor != cursor:
+                continue  # alerts had to make room meanwhile, and come first
+            steps = self._rows.older(page)
             if page.alerts or page.cursor is None:
                 break
-        self._apply(self._rows.older(page.alerts))
+        self._apply(steps)
         return True
 
     async def _scrolled(self) -> None:
-        if self._cursor is None or self._rows.is_full or self._is_loading.locked():
+        if self._rows.cursor is None or self._rows.is_full or self._is_loading.locked():
             return
         async with self._is_loading:
             last = await ui.run_javascript(
@@ -233,7 +234,7 @@ class LiveList:
     def _apply(self, steps: Steps) -> None:
         self._grid.run_grid_method("applyTransactionAsync", steps)
         self._empty.set_visibility(not self._rows)
-        more = "+" if self._rows.is_cut or self._cursor is not None else ""
+        more = "" if self._rows.cursor is None else "+"
         one = len(self._rows) == 1 and not more
         self._status.set_text(f"{len(self._rows):,}{more} {'alert' if one else 'alerts'}")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from streams.dashboard.pages.words import row_of
-from streams.dashboard.view.query import Filters
+from streams.dashboard.view.query import Filters, Page, cursor_of
 from streams.dashboard.view.records import ViewedAlert
 
 MOST: Final = 10_000
@@ -18,13 +18,16 @@ Steps = dict[str, list[dict[str, Any]]]
 
 
 class Rows:
-    """The ids in a list, and what changes in it."""
+    """The ids in a list, and what changes in it.
+
+    Attributes:
+        cursor: where the next older page begins; None where no older alert is left.
+    """
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
         self._opened: dict[str, int] = {}  # id: when (ms)
-        self.is_cut = False
-        """Whether older ones had to make room."""
+        self.cursor: str | None = None
 
     def __len__(self) -> int:
         return len(self._opened)
@@ -40,11 +43,12 @@ class Rows:
     def clear(self) -> None:
         """Begin anew."""
         self._opened.clear()
-        self.is_cut = False
+        self.cursor = None
 
-    def older(self, page: Iterable[ViewedAlert]) -> Steps:
-        """Take a page of the list in; what came as news meanwhile is there already."""
-        new = [viewed for viewed in page if viewed.alert.id not in self._opened]
+    def older(self, page: Page) -> Steps:
+        """Take the page at the cursor in; what came as news meanwhile is there already."""
+        self.cursor = page.cursor
+        new = [viewed for viewed in page.alerts if viewed.alert.id not in self._opened]
         self._opened |= {viewed.alert.id: viewed.opened for viewed in new}
         return {"add": [row_of(viewed) for viewed in new]}
 
@@ -60,8 +64,7 @@ class Rows:
                 self._opened[name] = viewed.opened
             elif self._opened.pop(name, None) is not None:
                 remove.append(name)
-        for name in self._surplus():
-            del self._opened[name]
+        for name in self._make_room():
             if add.pop(name, None) is None:
                 update.pop(name, None)
                 remove.append(name)
@@ -75,9 +78,15 @@ class Rows:
             del self._opened[name]
         return {"remove": [{"id": name} for name in gone]}
 
-    def _surplus(self) -> list[str]:
+    def _make_room(self) -> list[str]:
+        """Let the oldest go where there are too many: they are on the next page from now on."""
         surplus = len(self) - self._most
         if surplus <= 0:
             return []
-        self.is_cut = True
-        return heapq.nsmallest(surplus, self._opened, lambda name: (self._opened[name], name))
+        *gone, (opened, oldest) = heapq.nsmallest(
+            surplus + 1, ((opened, name) for name, opened in self._opened.items())
+        )
+        self.cursor = cursor_of((opened, oldest))
+        for _, name in gone:
+            del self._opened[name]
+        return [name for _, name in gone]

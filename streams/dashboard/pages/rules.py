@@ -278,18 +278,18 @@ class RulesPage:
 
     # -- saving -------------------------------------------------------------------------------
     async def _send(self) -> None:
-        if self._held is None or (who := await self._visit.acting()) is None:
+        if (held := self._held) is None:
             return
         try:  # names of shapes have not been looked at yet
             part = msgspec.convert(msgspec.to_builtins(self._draft.part), CameraRules)
         except msgspec.ValidationError as error:
             self._visit.say(str(error))
             return
-        work = self._visit.services.rules.save(self._camera, part, [self._held.digest], who)
-        held = await self._visit.trying(work)
-        if held is None:
+        rules, before = self._visit.services.rules, [held.digest]
+        saved = await self._visit.doing(lambda who: rules.save(self._camera, part, before, who))
+        if saved is None:
             return
-        self._held, self._draft = held, Draft(held.part)
+        self._held, self._draft = saved, Draft(saved.part)
         self._visit.say("Saved")
         self._say_whether_in_force()
         self._show()

@@ -52,8 +52,13 @@ class Subscription:
         self._pending.pop(change.viewed.alert.id, None)
         self._pending[change.viewed.alert.id] = change
         if len(self._pending) > PENDING:
-            self._pending.clear()
-            self.lost = True
+            self.lose()
+        self._wake.set()
+
+    def lose(self) -> None:
+        """Give up what is pending: something that was to be told is not known any more."""
+        self._pending.clear()
+        self.lost = True
         self._wake.set()
 
     async def wait(self, timeout_s: float) -> bool:
@@ -83,6 +88,7 @@ class Changes:
     def __init__(self, store: ViewStore) -> None:
         self._store = store
         self._subscriptions: set[Subscription] = set()
+        self._place: str | None = None  # of the last change that all were told of
 
     @property
     def watching(self) -> int:
@@ -100,20 +106,31 @@ class Changes:
             self._subscriptions.discard(subscription)
 
     async def follow(self) -> None:
-        """Tell until cancelled; waits for a Redis that is away."""
-        place = "$"
+        """Tell until cancelled; waits for a Redis that is away.
+
+        Whoever begins it again goes on where it was: nothing counts as told that was only read.
+        """
         while True:
             try:
-                if place == "$":
-                    place = await self.last()
-                ids, place = await self._read(place, _BLOCK_MS)
-                if ids and self._subscriptions:
-                    for change in await self._load(ids):
-                        for subscription in tuple(self._subscriptions):
-                            subscription.offer(change)
+                await self._tell()
             except StoreError as error:
                 log.warning("live alerts stand still: %s", error)
                 await asyncio.sleep(_RETRY_S)
+
+    async def _tell(self) -> None:
+        """Tell what came since, or that more did than the stream keeps."""
+        if self._place is None:
+            self._place = await self.last()
+        elif not await self.reaches(self._place):
+            self._place = await self.last()
+            for subscription in self._subscriptions:
+                subscription.lose()
+        ids, place = await self._read(self._place, _BLOCK_MS)
+        if ids and self._subscriptions:
+            for change in await self._load(ids):
+                for subscription in tuple(self._subscriptions):
+                    subscription.offer(change)
+        self._place = place
 
     async def last(self) -> str:
         """Name the place of the last change; ``0-0`` where there was none."""
