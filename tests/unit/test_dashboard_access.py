@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from streams.dashboard.access.bind import allowed_hosts, check_bind, is_allowed, is_local
@@ -18,6 +20,20 @@ def test_without_users_it_listens_to_this_machine_alone() -> None:
     check_bind(DashboardSettings())
     with pytest.raises(SettingsError, match=r"dashboard.users is empty: run `tocsin dashboard"):
         check_bind(DashboardSettings(host="0.0.0.0"))
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [{"hosts": ("tocsin.example",)}, {"hosts": ("localhost", "10.0.0.7:443")}, {"https": True}],
+)
+def test_a_proxy_in_front_lets_nobody_in_without_users(behind: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match=r"others reach, and dashboard.users is empty"):
+        check_bind(DashboardSettings(**behind))
+    check_bind(DashboardSettings(**behind, users={"ann": ANN}))
+
+
+def test_names_of_this_machine_need_no_users() -> None:
+    check_bind(DashboardSettings(hosts=("localhost:9000", "127.0.0.2", "[::1]:8090", "[::1]")))
 
 
 def test_a_public_address_needs_the_names_under_which_it_is_reached() -> None:

@@ -32,19 +32,28 @@ def check_bind(settings: DashboardSettings) -> None:
             ipaddress.ip_network(proxy)
         except ValueError as error:
             raise SettingsError(f"dashboard.proxies: {error}") from None
-    if is_local(settings.host):
-        return
-    if not settings.has_logins:
+    reached = _reached_by_others(settings)
+    if reached is not None and not settings.has_logins:
         raise SettingsError(
-            f"dashboard.host is {settings.host}, which others reach, and dashboard.users is empty: "
+            f"{reached}, which others reach, and dashboard.users is empty: "
             "run `tocsin dashboard credentials NAME` and put what it prints into tocsin.toml, or "
             "set dashboard.oidc"
         )
-    if not settings.hosts:
+    if not is_local(settings.host) and not settings.hosts:
         raise SettingsError(
             f"dashboard.host is {settings.host}, which others reach: name in dashboard.hosts "
             "under which addresses, for example ['tocsin.example']"
         )
+
+
+def _reached_by_others(settings: DashboardSettings) -> str | None:
+    """Name the setting by which others come here, themselves or by a proxy; None where none can."""
+    if not is_local(settings.host):
+        return f"dashboard.host is {settings.host}"
+    for host in settings.hosts:
+        if not is_local(_without_port(host.lower()).strip("[]")):
+            return f"dashboard.hosts names {host}"
+    return "dashboard.https says that a proxy is in front" if settings.https else None
 
 
 def allowed_hosts(settings: DashboardSettings) -> frozenset[str]:
@@ -59,5 +68,8 @@ def allowed_hosts(settings: DashboardSettings) -> frozenset[str]:
 def is_allowed(host: str, allowed: frozenset[str]) -> bool:
     """Whether a ``Host`` is one of `allowed`, whatever its port if that names none."""
     host = host.lower()
-    name = host.rsplit(":", 1)[0] if host.rpartition(":")[2].isdigit() else host
-    return host in allowed or name in allowed
+    return host in allowed or _without_port(host) in allowed
+
+
+def _without_port(host: str) -> str:
+    return host.rsplit(":", 1)[0] if host.rpartition(":")[2].isdigit() else host
