@@ -26,6 +26,9 @@ class Session(Struct, frozen=True):
     id_token: str = ""
     """With which the provider's own session is ended."""
 
+    seal: str = ""
+    """Of what let them in: another password, token or provider ends the session."""
+
     def allows(self, csrf: str | None) -> bool:
         """Whether `csrf` is the one of this session."""
         return csrf is not None and hmac.compare_digest(self.csrf.encode(), csrf.encode())
@@ -41,7 +44,7 @@ class Sessions:
     """
 
     def __init__(self, client: Any, settings: DashboardSettings, users: Users) -> None:
-        self._client, self._users = client, users
+        self._client, self._users, self._issuer = client, users, settings.oidc.issuer
         self._prefix = f"{access_namespace(settings)}:session:"
         self.lifetime_s = round(settings.session_hours * 3600)
 
@@ -49,7 +52,8 @@ class Sessions:
         """Log somebody in, by a provider's token or by ours; give the id, for a cookie."""
         name = secrets.token_urlsafe(32)
         role = user.role if id_token else None
-        session = Session(user.name, secrets.token_urlsafe(32), role, id_token)
+        seal = self._seal(user.name, role)
+        session = Session(user.name, secrets.token_urlsafe(32), role, id_token, seal)
         with translated():
             await self._client.set(
                 self._key(name), msgspec.json.encode(session), ex=self.lifetime_s
@@ -57,12 +61,15 @@ class Sessions:
         return name, session
 
     async def find(self, name: str) -> tuple[Principal, Session] | None:
-        """Look a session up; None for one that is over, or whose user is gone."""
+        """Look a session up; None for one that is over, or of what lets nobody in any more."""
         with translated():
             held = await self._client.get(self._key(name))
         if held is None:
             return None
         session = _decode(held)
+        seal = self._seal(session.user, session.role)
+        if not seal or not hmac.compare_digest(session.seal, seal):
+            return None
         user = (
             self._users.find(session.user)
             if session.role is None
@@ -74,6 +81,11 @@ class Sessions:
         """Log out."""
         with translated():
             await self._client.delete(self._key(name))
+
+    def _seal(self, name: str, role: Role | None) -> str:
+        """Digest what lets somebody in now; empty where nothing does."""
+        kept = self._users.secrets_of(name) if role is None else self._issuer
+        return hashlib.sha256(kept.encode()).hexdigest() if kept else ""
 
     def _key(self, name: str) -> str:
         return self._prefix + hashlib.sha256(name.encode()).hexdigest()

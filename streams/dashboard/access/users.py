@@ -65,6 +65,13 @@ class Users:
         user = self._users.get(name)
         return None if user is None else Principal(name, user.role)
 
+    def secrets_of(self, name: str) -> str:
+        """Give what the settings hold of somebody's secrets; empty for one who is not there."""
+        user = self._users.get(name)
+        if user is None:
+            return ""
+        return f"{user.password.get_secret_value()} {user.token.get_secret_value()}"
+
     def has_name(self, name: str) -> bool:
         """Whether records by this name are somebody's of the settings, or nobody's."""
         return name in self._users or name in {LOCAL, NOBODY}
