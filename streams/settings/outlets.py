@@ -64,10 +64,10 @@ class DashboardSettings(Section):
 
     hosts: tuple[str, ...] = ()
     """Names under which browsers reach it, beside the local ones: ``tocsin.example:443``, or
-    without a port. A request for another name is refused."""
+    without a port. A request for another name is refused; one that others reach needs logins."""
 
     https: bool = False
-    """A proxy in front speaks TLS: cookies are sent over that alone."""
+    """A proxy in front speaks TLS: cookies are sent over that alone. It needs logins."""
 
     proxies: tuple[str, ...] = ("127.0.0.1",)
     """Addresses or networks (``10.0.0.0/8``) of that proxy, which is believed when it says for whom
@@ -132,8 +132,9 @@ class WebhooksSettings(Section):
     endpoints: dict[str, Webhook] = Field(default_factory=dict)
     """By name."""
 
-    attempts: Annotated[int, Field(ge=1, le=10)] = 6
-    """At an event that is answered with an error, or not at all while others are taken."""
+    give_up_after_s: Seconds = 5_400.0
+    """How long an event is tried again that is answered with an error, or not at all while others
+    are taken; then it is a dead letter. The endpoint's next ones wait meanwhile."""
 
     patience_s: Seconds = 86_400.0
     """How long an event waits for an endpoint that is away; then it is a dead letter too."""

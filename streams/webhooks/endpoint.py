@@ -12,6 +12,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from fnmatch import fnmatchcase
@@ -22,6 +23,8 @@ import httpx
 from streams.errors import SettingsError
 from streams.schemas import Alert
 from streams.settings import Webhook, WebhooksSettings
+
+log = logging.getLogger(__name__)
 
 _SEVERITIES: Final = ("low", "medium", "high", "critical")
 _LONGEST_WAIT_S: Final = 60.0
@@ -35,9 +38,15 @@ events of that time would be dead letters, which nobody can send back.
 _AT_ONCE: Final = 8
 """Requests under way at one endpoint: one that comes back after a while is not run over."""
 
+_SAY_EVERY_S: Final = 60.0
+"""How often a log names an endpoint that fails: not for each of the hundreds that wait for it."""
+
+_SKIMMED_BYTES: Final = 64 * 1024
+"""Of an answer's body, which nobody looks at: a connection serves again once it is read."""
+
 
 class Refused(Exception):
-    """The endpoint did not take an event, also not after all attempts; the message says why."""
+    """The endpoint did not take an event, however often it was tried; the message says why."""
 
 
 class Endpoint:
@@ -64,6 +73,7 @@ class Endpoint:
         self._sleep, self._now = sleep, now
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._taken = 0
+        self._say_at = 0.0
 
     def wants(self, alert: Alert) -> bool:
         """Whether it is to get an alert."""
@@ -76,28 +86,39 @@ class Endpoint:
         )
 
     async def send(self, event_id: str, body: bytes) -> None:
-        """Send one event, again after growing waits where that may help: long where nobody answers.
+        """Send one event, again after growing waits where that may help.
+
+        For `patience_s` while the endpoint is away, for `give_up_after_s` where the event may be
+        what it fails at: a deploy or a database that is down gives 500 as well, for an hour.
 
         Raises:
             Refused: it was not taken.
         """
         settings = self._settings
-        tries, failures, taken = 0, 0, self._taken
-        waited_s, wait_s = 0.0, settings.first_wait_s
+        tries, taken = 0, self._taken
+        waited_s, failing_s, wait_s = 0.0, 0.0, settings.first_wait_s
         while True:
             tries += 1
             why, is_away, asked_s = await self._try(event_id, body)
             if not why:
                 self._taken += 1
                 return
-            # Who fails while others are taken is at fault itself, and not the endpoint away.
-            failures += not is_away or self._taken > taken
-            if failures >= settings.attempts or waited_s >= settings.patience_s:
+            if failing_s >= settings.give_up_after_s or waited_s >= settings.patience_s:
                 raise Refused(f"{why}, after {tries} attempt{'s' * (tries > 1)}")
-            taken = self._taken
+            self._say(why)
             wait_s = max(wait_s, asked_s)
             await self._sleep(wait_s)
-            waited_s, wait_s = waited_s + wait_s, min(2 * wait_s, _LONGEST_WAIT_S)
+            waited_s += wait_s
+            # Who fails while others are taken is at fault itself, and not the endpoint away.
+            if not is_away or self._taken > taken:
+                failing_s += wait_s
+            taken = self._taken
+            wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
+
+    def _say(self, why: str) -> None:
+        if (now := self._now()) >= self._say_at:
+            self._say_at = now + _SAY_EVERY_S
+            log.warning("webhook %s does not take alerts, which wait: %s", self.name, why)
 
     async def _try(self, event_id: str, body: bytes) -> tuple[str, bool, float]:
         """Send one event once.
@@ -111,9 +132,7 @@ class Endpoint:
         try:
             # The client bounds each step of an answer; a receiver may take many small ones.
             async with self._slots, asyncio.timeout(self._settings.timeout_s):
-                answer = await self._client.post(
-                    self._url, content=body, headers=self.headers(event_id, body)
-                )
+                answer = await self._answer(event_id, body)
         except Exception as error:  # noqa: BLE001 - becomes a dead letter
             return _said(error), isinstance(error, (httpx.TransportError, TimeoutError)), 0.0
         if answer.is_success:
@@ -122,6 +141,19 @@ class Endpoint:
         if code < 500 and code not in _AWAY:
             raise Refused(why)
         return why, code in _AWAY, _asked_for(answer)
+
+    async def _answer(self, event_id: str, body: bytes) -> httpx.Response:
+        """Post one event; of a large body the rest is left, and its connection closed."""
+        asking = self._client.stream(
+            "POST", self._url, content=body, headers=self.headers(event_id, body)
+        )
+        async with asking as answer:
+            size = 0
+            async for part in answer.aiter_raw():
+                size += len(part)
+                if size > _SKIMMED_BYTES:
+                    break
+        return answer
 
     def headers(self, event_id: str, body: bytes) -> dict[str, str]:
         """Sign a request."""

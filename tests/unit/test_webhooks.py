@@ -1,4 +1,4 @@
-"""One webhook: what it wants, how requests are signed, and how often one is tried."""
+"""One webhook: what it wants, how requests are signed, and for how long one is tried."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from tests.dashboard import a_fraud, an_object
 
 SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef01234567").decode()
 BODY = b'{"id": 1}'
+SHORT = WebhooksSettings(give_up_after_s=15, timeout_s=0.1, patience_s=300)
 Answer = Callable[[httpx.Request], httpx.Response]
 
 
@@ -27,8 +28,30 @@ def hook(**settings: Any) -> Webhook:
     return Webhook.model_validate({"url": "http://soc.test/", "secret": SECRET, **settings})
 
 
+class Empty(httpx.AsyncByteStream):
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield b""
+
+
+def unread(answer: Answer) -> Answer:
+    """Answer as a server does: an `httpx.Response` without a stream comes with its body read."""
+
+    def answered(request: httpx.Request) -> httpx.Response:
+        made = answer(request)
+        if not made.is_stream_consumed:
+            return made
+        return httpx.Response(made.status_code, headers=made.headers, stream=Empty())
+
+    return answered
+
+
 def run(
-    answer: Answer, use: Callable[[Endpoint], Any], *, at: float = 1_700.0, **settings: Any
+    answer: Answer,
+    use: Callable[[Endpoint], Any],
+    *,
+    at: float = 1_700.0,
+    patience: WebhooksSettings = SHORT,
+    **settings: Any,
 ) -> list[float]:
     """Use an endpoint that answers so; returns how long it slept."""
     waits: list[float] = []
@@ -38,9 +61,9 @@ def run(
         await asyncio.sleep(0)
 
     async def inside() -> None:
-        async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
-            made = WebhooksSettings(attempts=4, timeout_s=0.1, patience_s=300)
-            await use(Endpoint("soc", hook(**settings), made, client, sleep=sleep, now=lambda: at))
+        async with httpx.AsyncClient(transport=httpx.MockTransport(unread(answer))) as client:
+            made = Endpoint("soc", hook(**settings), patience, client, sleep=sleep, now=lambda: at)
+            await use(made)
 
     asyncio.run(inside())
     return waits
@@ -92,6 +115,33 @@ def test_what_will_not_pass_is_refused_at_once() -> None:
     assert run(lambda request: httpx.Response(410), use) == []
 
 
+@pytest.mark.parametrize("takes_others", [False, True])
+def test_an_hour_of_errors_loses_nothing_and_is_told(
+    caplog: pytest.LogCaptureFixture, *, takes_others: bool
+) -> None:
+    """As a deploy or a database that is down gives, for all events or for those of one kind."""
+    hour, waits = 3_600.0, list[float]()
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        is_well = takes_others and request.headers["webhook-id"] == "other"
+        return httpx.Response(200 if is_well or sum(waits) >= hour else 500)
+
+    async def use(endpoint: Endpoint) -> None:
+        async def sleep(seconds: float) -> None:
+            waits.append(seconds)
+            if takes_others:
+                await endpoint.send("other", BODY)
+
+        endpoint._sleep = sleep
+        await endpoint.send("a", BODY)
+
+    run(answer, use, patience=WebhooksSettings())
+    assert sum(waits) >= hour
+    assert max(waits) == 60.0
+    (said,) = caplog.messages  # the clock of this test stands still
+    assert said == "webhook soc does not take alerts, which wait: it answers 500"
+
+
 @pytest.mark.parametrize("status", [401, 403, 404])
 def test_an_endpoint_that_lets_nobody_in_for_a_while_has_lost_nothing(status: int) -> None:
     left = iter([status] * 8)
@@ -137,7 +187,7 @@ def test_an_event_that_gets_no_answer_while_others_are_taken_is_at_fault_itself(
                 break
             await endpoint.send(str(number), BODY)
             await asyncio.sleep(0)
-        with pytest.raises(Refused, match=r"closed, after [4-6] attempts"):
+        with pytest.raises(Refused, match=r"closed, after [5-7] attempts"):
             await poison
 
     run(answer, use)
@@ -148,10 +198,25 @@ def test_an_error_that_is_not_of_http_is_a_refusal_that_does_not_quote_it() -> N
         raise UnicodeError("http://soc.test/a-secret-path")
 
     async def use(endpoint: Endpoint) -> None:
-        with pytest.raises(Refused, match=r"^UnicodeError, after 4 attempts$"):
+        with pytest.raises(Refused, match=r"^UnicodeError, after 5 attempts$"):
             await endpoint.send("a", BODY)
 
     run(answer, use)
+
+
+def test_of_a_large_answer_the_rest_is_left() -> None:
+    read: list[bytes] = []
+
+    class Flood(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            for _ in range(100):
+                read.append(b"." * 16_384)
+                yield read[-1]
+
+    assert (
+        run(lambda request: httpx.Response(200, stream=Flood()), lambda e: e.send("a", BODY)) == []
+    )
+    assert len(read) == 5
 
 
 def test_an_answer_that_does_not_end_is_no_answer() -> None:
