@@ -16,7 +16,7 @@ from streams.dashboard.view import query, waiting
 from streams.dashboard.view.changes import Changes
 from streams.dashboard.view.query import Filters, page_of
 from streams.dashboard.view.records import Verdict, ViewedAlert
-from streams.dashboard.view.store import ViewStore
+from streams.dashboard.view.store import ACTIONS, ViewStore
 from streams.dashboard.view.sweep import sweep
 from streams.devstack import RedisServer
 from streams.errors import SettingsError, StoreError, StoreUnavailable
@@ -278,6 +278,49 @@ def test_a_note_is_kept_once(in_view: InView) -> None:
         await store.put_alerts([alert])
         await store.put_actions([note, note])
         assert (await one(store, alert.id)).actions == (note,)
+
+    in_view(use)
+
+
+def test_of_what_was_done_about_an_alert_the_newest_stays_whatever_the_order(
+    in_view: InView,
+) -> None:
+    alert = a_fraud(1)
+    done = [
+        Action(id=f"n{at % 7}-{at}", at=at, by="bot", action="verdict", alert_id=alert.id)
+        for at in (*range(90, ACTIONS + 200), 2**41)
+    ]
+
+    async def use(store: ViewStore) -> None:
+        await store.put_alerts([alert])
+        shuffled = [*done, *done]
+        random.Random(3).shuffle(shuffled)
+        await store.put_actions(shuffled)
+        assert (await one(store, alert.id)).actions == tuple(done[-ACTIONS:])
+        place = await Changes(store).last()
+        await store.put_actions(done[:5])
+        assert await Changes(store).last() == place  # nothing that was dropped is news
+
+    in_view(use)
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\\nb", "\n", "open\nkind:fraud"])
+def test_a_name_of_several_lines_stands_in_its_index_and_leaves_it(
+    name: str, in_view: InView
+) -> None:
+    alert = a_fraud(1, card=name)
+    alert = replace(alert, detail={**alert.detail, "tx_id": f"tx {name}"})
+
+    async def use(store: ViewStore) -> None:
+        await store.put_alerts([alert, a_fraud(2)])
+        await store.put_alerts([replace(alert, revision=1)])
+        await store.put_labels([(label_on(alert, 9, fraud=True), 1)])
+        page = await page_of(store, Filters(kind="fraud", entity=name))
+        assert [one.decision for one in page.alerts] == ["confirmed"]
+        await store.drop([alert.id])
+        left = [key async for key in store.client.scan_iter(f"{store.index('')}*")]
+        members = [await store.client.zrange(key, 0, -1) for key in left]
+        assert {one for found in members for one in found} == {a_fraud(2).id.encode()}
 
     in_view(use)
 

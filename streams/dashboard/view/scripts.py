@@ -43,9 +43,17 @@ return 1
 """
 
 NOTE: Final = """
--- KEYS: the alert, the changes; ARGV: field, value, id, changes kept
+-- KEYS: the alert, the changes; ARGV: field, value, id, changes kept, how names of such fields
+-- begin, of which the last in order are kept, how many
 if redis.call('EXISTS', KEYS[1]) == 0 then return -1 end
 if redis.call('HSETNX', KEYS[1], ARGV[1], ARGV[2]) == 0 then return 0 end
+local kept = {}
+for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
+  if string.sub(field, 1, #ARGV[5]) == ARGV[5] then kept[#kept + 1] = field end
+end
+table.sort(kept)
+for place = 1, #kept - tonumber(ARGV[6]) do redis.call('HDEL', KEYS[1], kept[place]) end
+if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then return 0 end
 redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[4], '*', 'id', ARGV[3])
 return 1
 """

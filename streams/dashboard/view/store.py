@@ -38,6 +38,9 @@ CHANGES: Final = 20_000
 SUPPRESSIONS: Final = 2_000
 """Suppressions kept, the ones that ended first go first."""
 
+ACTIONS: Final = 100
+"""Of what was done about an alert, the newest: a program may decide on one again and again."""
+
 LOST: Final = "Redis was emptied or set back: the view is read anew from the topics"
 
 _ACTION: Final = "action:"
@@ -185,7 +188,10 @@ class ViewStore:
                     if action.alert_id:
                         await self._note(
                             keys=[self._alert(action.alert_id), self.changes_key],
-                            args=[_ACTION + action.id, encode(action), action.alert_id, CHANGES],
+                            args=[
+                                *(_action(action), encode(action), action.alert_id, CHANGES),
+                                *(_ACTION, ACTIONS),
+                            ],
                             client=pipe,
                         )
                 await pipe.execute()
@@ -286,6 +292,11 @@ class ViewStore:
 
     def _pipeline(self) -> Any:
         return self._client.pipeline(transaction=False)
+
+
+def _action(action: Action) -> str:
+    """Name the field of an action, so that names are in order of time."""
+    return f"{_ACTION}{action.at:020d}:{action.id}"
 
 
 def _viewed(fields: Mapping[bytes, bytes], suppressions: Sequence[Suppression]) -> ViewedAlert:
