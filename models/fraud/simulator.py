@@ -14,6 +14,7 @@ differs, because days are drawn one after the other here: each payment of a comp
 fraud with a chance of one third, where the book picks exactly a third afterwards.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,15 +33,18 @@ TERMINAL_DAYS, CARD_DAYS = 28, 14
 
 @dataclass(frozen=True, slots=True)
 class SimulatorConfig:
-    """The book's sizes; a smaller world wants fewer compromised cards and terminals a day."""
+    """The book's sizes; a smaller world wants fewer compromised cards and terminals a day.
+
+    Less than one a day is one every few days, the first on the first day.
+    """
 
     customers: int = 5000
     terminals: int = 10_000
     radius: float = 5.0
     start: str = "2018-04-01"
     seed: int = 0
-    compromised_terminals: int = 2
-    compromised_cards: int = 3
+    compromised_terminals: float = 2
+    compromised_cards: float = 3
 
 
 class Simulator:
@@ -75,10 +79,11 @@ class Simulator:
         card_until = np.zeros(config.customers, np.int64)
         next_id = 0
         for day in count():
-            for until, number, days in (
+            for until, a_day, days in (
                 (terminal_until, config.compromised_terminals, TERMINAL_DAYS),
                 (card_until, config.compromised_cards, CARD_DAYS),
             ):
+                number = math.ceil((day + 1) * a_day) - math.ceil(day * a_day)
                 chosen = crime.choice(len(until), min(number, len(until)), replace=False)
                 until[chosen] = day + days
             payments = self._payments(habits, day, next_id)

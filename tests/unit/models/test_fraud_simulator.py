@@ -6,6 +6,7 @@ import pytest
 
 from models.errors import DataError
 from models.fraud.simulator import DAY_MS, Simulator, SimulatorConfig, simulate
+from streams.producers.transactions import world
 
 SMALL = SimulatorConfig(customers=300, terminals=600, radius=10.0, seed=3)
 
@@ -83,3 +84,21 @@ def test_a_compromised_card_pays_five_times_as_much_about_every_third_time() -> 
 def test_a_date_that_is_none_is_refused() -> None:
     with pytest.raises(DataError, match="write it as 2018-04-01"):
         Simulator(replace(SMALL, start="yesterday"))
+
+
+def test_less_than_one_compromised_a_day_is_one_every_few_days_from_the_first_on() -> None:
+    world = replace(SMALL, compromised_terminals=0.25, compromised_cards=0)
+    simulator, known = Simulator(world), set[int]()
+    came = []
+    for number, day in enumerate(islice(simulator.days(), 13)):
+        bad = set(day.terminal_id[day.scenario == 2].tolist())
+        came += [number] * bool(bad - known)
+        known |= bad
+    assert came[0] == 0
+    assert 2 <= len(came) <= 4
+
+
+@pytest.mark.parametrize("customers", [300, 1200, 5000])
+def test_a_world_of_any_size_has_the_books_share_of_fraud(customers: int) -> None:
+    sized = world(customers=customers, terminals=2 * customers, start="2018-04-01", seed=0)
+    assert simulate(sized, 40).is_fraud.mean() == pytest.approx(0.0075, rel=0.2)
