@@ -133,7 +133,7 @@ def test_count_stops_in_the_middle_of_a_day_and_flushes() -> None:
 def test_duration_stops_a_simulator_that_never_ends() -> None:
     small = world(customers=50, terminals=1000, start="2018-04-01", seed=1)
 
-    _, sent = played(simulated_days(small), limits=Limits(duration_s=0.05))
+    _, sent = played(simulated_days(small), limits=Limits(duration_s=0.5))
 
     assert sent.transactions > 0
 
