@@ -1,18 +1,23 @@
 """The cluster's manifests beside the settings: names, ports, deadlines and limits that agree.
 
 Where these tools are, `kustomize build ops/kubernetes/overlays/cpu > all.yaml` and
-`kubectl-validate all.yaml` check them against Kubernetes' own schemas.
+`kubectl-validate all.yaml` check them against Kubernetes' own schemas. With `kubectl` or
+`kustomize` on the path what they make of all components together is looked at too.
 """
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from streams.dashboard.access.bind import allowed_hosts, is_allowed
 from streams.rights import ROLES
 from streams.settings import Settings, load_settings
 from streams.topics import topic_table
@@ -21,6 +26,7 @@ from tests.conftest import ROOT
 KUBERNETES = ROOT / "ops" / "kubernetes"
 AGENTS = ("fraud", "labels", "vision")
 OUTLETS = ("dashboard", "webhooks")
+COMPONENTS = ("keda", "outlets", "secure")
 
 
 def documents(path: str) -> list[dict[str, Any]]:
@@ -34,14 +40,18 @@ def variables(place: str = "base") -> dict[str, str]:
 
 def shared() -> dict[str, Any]:
     (patch,) = documents("base/worker.yaml")
-    pod: dict[str, Any] = patch["spec"]["template"]["spec"]
+    return pod_of(patch)
+
+
+def pod_of(document: dict[str, Any]) -> dict[str, Any]:
+    pod: dict[str, Any] = document["spec"]["template"]["spec"]
     return pod
 
 
 def outlets() -> dict[str, dict[str, Any]]:
     """The pods of what alerts go out by."""
     return {
-        document["metadata"]["name"]: document["spec"]["template"]["spec"]
+        document["metadata"]["name"]: pod_of(document)
         for name in OUTLETS
         for document in documents(f"outlets/{name}.yaml")
         if document["kind"] == "Deployment"
@@ -52,11 +62,27 @@ def containers() -> list[dict[str, Any]]:
     """All that run, as far as the files that are merged say."""
     found = [*shared()["containers"]]
     for document in documents("base/workers.yaml") + documents("base/topics.yaml"):
-        pod = document["spec"]["template"]["spec"]
+        pod = pod_of(document)
         found += pod["containers"] + pod.get("initContainers", [])
     for pod in outlets().values():
         found += pod["containers"]
     return found
+
+
+def rendered(overlay: str, folder: Path) -> list[dict[str, Any]]:
+    """What an overlay of one's own makes of one of ours and of all components."""
+    tool = shutil.which("kustomize") or shutil.which("kubectl")
+    if tool is None:
+        pytest.skip("neither kustomize nor kubectl is on the path")
+    way = os.path.relpath(KUBERNETES, folder.resolve())
+    mine = {
+        "resources": [f"{way}/overlays/{overlay}"],
+        "components": [f"{way}/{name}" for name in COMPONENTS],
+    }
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(mine))
+    command = "build" if Path(tool).name == "kustomize" else "kustomize"
+    done = subprocess.run([tool, command, str(folder)], capture_output=True, text=True, check=True)
+    return list(yaml.safe_load_all(done.stdout))
 
 
 @pytest.fixture(params=["base", "gpu"])
@@ -91,7 +117,7 @@ def test_every_variable_is_a_setting(settings: Settings) -> None:
 
 def test_every_agent_has_its_set_its_service_and_its_budget() -> None:
     commands = {
-        document["metadata"]["name"]: document["spec"]["template"]["spec"]["containers"][0]["args"]
+        document["metadata"]["name"]: pod_of(document)["containers"][0]["args"]
         for document in documents("base/workers.yaml")
     }
     assert commands == {agent: ["worker", agent] for agent in AGENTS}
@@ -133,7 +159,7 @@ def test_lag_never_asks_for_more_workers_than_there_are_partitions(settings: Set
 
 
 def test_nothing_runs_as_root_or_writes_to_its_image() -> None:
-    topics = documents("base/topics.yaml")[0]["spec"]["template"]["spec"]
+    topics = pod_of(documents("base/topics.yaml")[0])
     for pod in (shared(), topics, *outlets().values()):
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["automountServiceAccountToken"] is False
@@ -156,7 +182,13 @@ def test_the_page_is_asked_where_it_answers_and_knows_the_workers(
     for entry in page["env"]:
         if entry["name"] != "TOCSIN_CONFIG":
             monkeypatch.setenv(entry["name"], entry["value"])
+    monkeypatch.setenv("TOCSIN_DASHBOARD__HOSTS", '["tocsin.example"]')  # of dashboard.toml
     made = load_settings().dashboard
+    for kind in ("startup", "liveness", "readiness"):
+        probe = page[f"{kind}Probe"]["httpGet"]
+        (header,) = probe["httpHeaders"]  # without it, the address of the pod
+        assert header["name"] == "Host"
+        assert is_allowed(header["value"], allowed_hosts(made))
     (port,) = page["ports"]
     assert (made.host, made.port) == ("0.0.0.0", port["containerPort"])
     (patch,) = documents("base/worker.yaml")
@@ -172,12 +204,40 @@ def test_what_runs_before_a_worker_needs_no_secret_that_it_does_not_have() -> No
     before = [
         container
         for document in documents("base/workers.yaml")
-        for container in document["spec"]["template"]["spec"].get("initContainers", [])
+        for container in pod_of(document).get("initContainers", [])
     ]
     assert before
     for container in before:
         assert "envFrom" not in container
         assert "TOCSIN_SECRETS_DIR" not in [entry["name"] for entry in container["env"]]
+
+
+def test_everything_is_in_the_namespace() -> None:
+    """A component is not under that of what it is added to."""
+    files = [path.parent for path in KUBERNETES.rglob("kustomization.yaml")]
+    assert len(files) > 5
+    for folder in files:
+        (made,) = documents(f"{folder.relative_to(KUBERNETES)}/kustomization.yaml")
+        wanted = [one for one in made.get("resources", ()) if one != "../../base"]
+        assert not wanted or made["namespace"] == "tocsin"
+
+
+@pytest.mark.parametrize("overlay", ["cpu", "gpu"])
+def test_all_components_together_are_one_namespace_and_one_set_of_settings(
+    overlay: str, tmp_path: Path
+) -> None:
+    made = rendered(overlay, tmp_path)
+    assert len(made) > 25
+    (settings,) = [one["metadata"]["name"] for one in made if one["kind"] == "ConfigMap"]
+    for one in made:
+        if one["kind"] != "Namespace":
+            assert one["metadata"].get("namespace") == "tocsin", one["metadata"]["name"]
+    pods = [pod_of(one) for one in made if "template" in one.get("spec", {})]
+    assert len(pods) == len([*AGENTS, *OUTLETS, "topics"])
+    for pod in pods:
+        (container,) = pod["containers"]
+        assert container["envFrom"] == [{"configMapRef": {"name": settings}}]
+        assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsUser"]
 
 
 def test_no_secret_is_in_the_manifests() -> None:
@@ -195,11 +255,21 @@ def test_secured_parts_have_a_secret_each_and_speak_tls(
         "Job": documents("base/topics.yaml"),
         "Deployment": [one for name in OUTLETS for one in documents(f"outlets/{name}.yaml")],
     }
+    own = {  # what each pod is, with what a set has from worker.yaml
+        one["metadata"]["name"]: shared() if kind == "StatefulSet" else pod_of(one)
+        for kind, found in whole.items()
+        for one in found
+        if kind == one["kind"]
+    }
     for patch in component["patches"]:
         target, changes = patch["target"], yaml.safe_load(patch["patch"])
         assert target["name"] in [one["metadata"]["name"] for one in whole[target["kind"]]]
         volume, mount, environment = (change["value"] for change in changes)
         assert volume["secret"]["secretName"] in ROLES
+        # It is root's, and its group's: of whom the pod has to be one.
+        assert volume["secret"]["defaultMode"] == 0o440
+        inside = own[target["name"]]["securityContext"]
+        assert inside["fsGroup"] == inside["runAsUser"]
         assert mount["mountPath"] == variables("secure")["TOCSIN_SECRETS_DIR"]
         assert environment == [{"configMapRef": {"name": "settings"}}]
     secrets = [yaml.safe_load(one["patch"])[0]["value"]["secret"] for one in component["patches"]]
