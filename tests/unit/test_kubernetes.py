@@ -21,6 +21,7 @@ from streams.dashboard.access.bind import allowed_hosts, is_allowed
 from streams.rights import ROLES
 from streams.settings import Settings, load_settings
 from streams.topics import topic_table
+from tests.compose import services
 from tests.conftest import ROOT
 
 KUBERNETES = ROOT / "ops" / "kubernetes"
@@ -156,6 +157,22 @@ def test_lag_never_asks_for_more_workers_than_there_are_partitions(settings: Set
         assert trigger["metadata"]["consumerGroup"] == getattr(settings, agent).group
         assert trigger["metadata"]["topic"] in topics
         assert trigger["metadata"]["bootstrapServers"] == settings.kafka.bootstrap_servers
+
+
+def test_scaling_speaks_to_kafka_as_its_exporter_does_and_goes_down_slowly() -> None:
+    """By default KEDA speaks what Kafka 4 refuses; its `cooldownPeriod` is of the way to none."""
+    (spoken,) = [
+        word.partition("=")[2]
+        for word in services()["kafka-exporter"]["command"]
+        if word.startswith("--kafka.version=")
+    ]
+    for document in documents("keda/scaling.yaml"):
+        spec = document["spec"]
+        assert [trigger["metadata"]["version"] for trigger in spec["triggers"]] == [spoken]
+        assert spec["minReplicaCount"] > 0
+        assert "cooldownPeriod" not in spec
+        behavior = spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
+        assert behavior["scaleDown"]["stabilizationWindowSeconds"] == 600
 
 
 def test_nothing_runs_as_root_or_writes_to_its_image() -> None:
