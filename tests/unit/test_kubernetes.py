@@ -216,6 +216,11 @@ def test_the_page_is_asked_where_it_answers_and_knows_the_workers(
     ]
 
 
+def test_the_page_is_one_pod_because_an_ingress_knows_nothing_of_who_made_it() -> None:
+    deployment = documents("outlets/dashboard.yaml")[0]
+    assert deployment["spec"]["replicas"] == 1
+
+
 def test_what_runs_before_a_worker_needs_no_secret_that_it_does_not_have() -> None:
     """Under the secure component the settings name a folder of secrets, which must be mounted."""
     before = [
