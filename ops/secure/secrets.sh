@@ -47,4 +47,7 @@ done
   done
 } >"$folder/redis/users.new"
 mv "$folder/redis/users.new" "$folder/redis/users.acl" # whole or not at all
-printf '{"rediss://redis:6379": "%s"}' "$(cat "$folder/exporter/password")" >"$folder/exporter/passwords.json"
+# Newer Redis exporters look their password up with the user's name before the address, older ones without.
+word=$(cat "$folder/exporter/password")
+printf '{"rediss://exporter@redis:6379": "%s", "rediss://redis:6379": "%s"}' "$word" "$word" \
+  >"$folder/exporter/passwords.json"

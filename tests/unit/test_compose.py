@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -303,6 +305,32 @@ def test_every_role_is_made_and_granted() -> None:
     (line,) = re.findall(r'^ROLES="(.*)"$', made, re.MULTILINE)
     (granted,) = re.findall(r"for role in (.*); do", SECURED["rights"]["command"][0])
     assert line.split() == granted.split() == list(ROLES)
+
+
+def test_the_redis_exporter_finds_its_password_whatever_its_version(tmp_path: Path) -> None:
+    """1.45 looks it up by the address, newer ones by the address with the user's name in it."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "tocsin").write_text(
+        "#!/bin/sh\n"
+    )  # whose rules of Redis' users are others' matter
+    (programs / "tocsin").chmod(0o755)
+    script = ROOT / "ops" / "secure" / "secrets.sh"
+    subprocess.run(
+        ["sh", str(script), str(tmp_path / "secure")],
+        env={"PATH": f"{programs}:{os.environ['PATH']}"},
+        check=True,
+        capture_output=True,
+    )
+    environment = SECURED["redis-exporter"]["environment"]
+    folder = tmp_path / "secure" / mounts(SECURED["redis-exporter"])[0]["volume"]["subpath"]
+    file = folder / Path(environment["REDIS_PASSWORD_FILE"]).name
+    address, user = environment["REDIS_ADDR"], environment["REDIS_USER"]
+    password = (folder / "password").read_text()
+    assert json.loads(file.read_text()) == {
+        address: password,
+        address.replace("://", f"://{user}@"): password,
+    }
 
 
 def test_nothing_listens_in_the_clear_when_secured() -> None:
