@@ -64,7 +64,7 @@ def test_a_service_is_pinned_and_confined(name: str) -> None:
 def test_our_image_has_a_user_of_its_own_in_every_target() -> None:
     stages = re.split(r"^FROM ", DOCKERFILE.read_text(), flags=re.MULTILINE)[1:]
     targets = {stage.split()[2]: stage for stage in stages}
-    for service in OURS.values():
+    for service in [*OURS.values(), *(one for one in SECURED.values() if is_ours(one))]:
         stage = targets[service["build"]["target"]]
         assert re.findall(r"^USER (\S+)$", stage, re.MULTILINE) == ["10001:10001"]
 
@@ -122,6 +122,23 @@ def test_the_example_names_every_variable_with_its_default() -> None:
     assert named.keys() == in_file.keys()
     live = dict(re.findall(r"^([A-Z_]+)=(.*)$", example, re.MULTILINE))
     assert live == {name: in_file[name] for name in live}
+
+
+def test_the_example_names_pages_that_have_what_it_says() -> None:
+    example = (ROOT / ".env.example").read_text()
+    named = re.findall(r"(docs/\S+?\.md)(?:#([\w-]+))?", example)
+    assert len(named) > 2
+    for page, anchor in named:
+        headings = re.findall(r"^#+ (.*)$", (ROOT / page).read_text(), re.MULTILINE)
+        assert not anchor or anchor in [one.lower().replace(" ", "-") for one in headings]
+    (page,) = re.findall(r"\[webhooks\.endpoints\.NAME\].*\s+# (\S+?)#", example)
+    assert "[webhooks.endpoints." in (ROOT / page).read_text()
+
+
+def test_a_machine_with_one_processor_can_have_workers() -> None:
+    """Docker refuses a service more than there are."""
+    for name, service in services(WORKER_CPUS="1").items():
+        assert float(service.get("cpus", 1)) <= 1, name
 
 
 def test_every_volume_is_declared_and_used() -> None:
