@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
@@ -17,7 +19,7 @@ from streams.dead_letters.index import Letter, Strangers, Wanted, find_letters, 
 from streams.dead_letters.replay import replay
 from streams.dead_letters.route import Order
 from streams.dead_letters.sending import sending
-from streams.errors import TocsinError, TopicMissing
+from streams.errors import BrokerError, TocsinError, TopicMissing
 from streams.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -26,17 +28,102 @@ NEWEST: Final = 2_000
 """Records before the end of each partition that are read for one answer; `tocsin dead-letters list`
 reads all."""
 
+MOST: Final = 500
+"""Letters in one answer at most."""
+
+KEPT_S: Final = 3.0
+"""How old an answer may be: however many look on, the topics are not read more often."""
+
+_KEPT: Final = 8
+"""Answers that are kept, of 2 MiB at most each."""
+
+_SHOWN_BYTES: Final = 4_096
+
 _TO_SEND: Final = "to send back:"
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What is shown of a letter, whose value may be a picture of megabytes: `head` begins it."""
+
+    name: str
+    origin: str
+    topic: str
+    partition: int
+    reason: str
+    step: str
+    buried_at: int
+    replay_of: str | None
+    size: int
+    head: bytes
+
+    @classmethod
+    def of(cls, letter: Letter) -> Shown:
+        """Leave the rest of a letter out."""
+        content = letter.content
+        value = content.value or b""
+        return cls(
+            name=letter.name,
+            origin=letter.origin,
+            topic=content.topic,
+            partition=content.partition,
+            reason=content.reason,
+            step=content.step,
+            buried_at=letter.buried_at,
+            replay_of=letter.replay_of,
+            size=len(value),
+            head=value[:_SHOWN_BYTES],
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Letters:
     """The newest letters first; `total` are wanted among those that were read."""
 
-    newest: list[Letter]
+    newest: list[Shown]
     total: int
     are_all: bool
     """Whether all there are were read."""
+
+
+class NewestLetters:
+    """Finds letters for all who look, one reading after the other; answers are kept for a moment.
+
+    Each reading fetches thousands of records of a partition, so that many at once would take the
+    memory of all.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = asyncio.Lock()
+        self._kept: dict[Wanted, tuple[float, Letters | BrokerError]] = {}  # and until when
+
+    async def find(self, wanted: Wanted, limit: int) -> Letters:
+        """Find the newest `limit` letters, `MOST` at most.
+
+        Raises:
+            BrokerError: no broker answers, or none did a moment ago.
+            SettingsError: a topic was named that has no dead letters.
+        """
+        async with self._lock:
+            until, found = self._kept.get(wanted, (0.0, None))
+            if found is None or time.monotonic() >= until:
+                found = await self._read(wanted)
+        if isinstance(found, BrokerError):
+            raise found.with_traceback(None)
+        return Letters(found.newest[:limit], found.total, found.are_all)
+
+    async def _read(self, wanted: Wanted) -> Letters | BrokerError:
+        self._kept.pop(wanted, None)
+        found: Letters | BrokerError
+        try:
+            found = await newest_letters(self._settings, wanted, MOST)
+        except BrokerError as error:
+            found = error
+        while len(self._kept) >= _KEPT:
+            del self._kept[next(iter(self._kept))]  # the oldest
+        self._kept[wanted] = time.monotonic() + KEPT_S, found
+        return found
 
 
 async def newest_letters(settings: Settings, wanted: Wanted, limit: int) -> Letters:
@@ -46,7 +133,7 @@ async def newest_letters(settings: Settings, wanted: Wanted, limit: int) -> Lett
         BrokerError: no broker answers.
         SettingsError: a topic was named that has no dead letters.
     """
-    newest: list[tuple[int, str, Letter]] = []
+    newest: list[tuple[int, str, Shown]] = []
     read, total, strangers = Counter[tuple[str, int]](), 0, Strangers()
     found = find_letters(settings, Wanted(wanted.topics), strangers, newest=NEWEST)
     try:
@@ -56,7 +143,7 @@ async def newest_letters(settings: Settings, wanted: Wanted, limit: int) -> Lett
                 if not wanted.includes(letter):
                     continue
                 total += 1
-                entry = letter.buried_at, letter.name, letter
+                entry = letter.buried_at, letter.name, Shown.of(letter)
                 if len(newest) < limit:
                     heappush(newest, entry)
                 else:
@@ -64,7 +151,7 @@ async def newest_letters(settings: Settings, wanted: Wanted, limit: int) -> Lett
     except TopicMissing:
         return Letters([], 0, are_all=True)
     most = max(read.values(), default=0) + strangers.count
-    letters = [letter for _, _, letter in sorted(newest, reverse=True)]
+    letters = [shown for _, _, shown in sorted(newest, reverse=True)]
     return Letters(letters, total, are_all=most < NEWEST)
 
 

@@ -14,6 +14,7 @@ from streams.dashboard.access.users import Users
 from streams.dashboard.cards import Cards
 from streams.dashboard.desk import Desk
 from streams.dashboard.frames import LastFrames
+from streams.dashboard.letters import NewestLetters
 from streams.dashboard.payments import CardPayments
 from streams.dashboard.rules.editor import RuleEditor
 from streams.dashboard.sender import Sender
@@ -52,6 +53,7 @@ class Services:
     cards: Cards
     terminals: Terminals
     payments: CardPayments
+    letters: NewestLetters
     rules: RuleEditor
     provider: Provider | None
     tasks: Tasks
@@ -86,6 +88,7 @@ class Services:
             cards=Cards(settings),
             terminals=Terminals(settings),
             payments=CardPayments(settings),
+            letters=NewestLetters(settings),
             rules=RuleEditor(settings, desk),
             provider=provider_of(settings.dashboard.oidc, users.has_name),
             tasks=Tasks(),

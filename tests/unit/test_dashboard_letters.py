@@ -1,9 +1,11 @@
-"""Dead letters that are sent back are on record before they go, all of them."""
+"""Dead letters: what is kept of those that are shown, and the record of those that go back."""
 
 from __future__ import annotations
 
 import asyncio
+import pickle
 from collections import Counter
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import pytest
@@ -11,8 +13,10 @@ import pytest
 from streams.dashboard import letters
 from streams.dashboard.access.users import LOCAL, Principal
 from streams.dashboard.desk import LONGEST_TEXT
-from streams.dashboard.letters import send_back_on_record, told
+from streams.dashboard.letters import Letters, NewestLetters, Shown, send_back_on_record, told
+from streams.dead_letters.index import Letter, Wanted
 from streams.errors import BrokerError, TocsinError
+from streams.schemas import DeadLetter
 from streams.settings import Settings
 
 WHO = Principal(LOCAL, "analyst")
@@ -77,3 +81,76 @@ def test_what_came_of_it_is_on_record_where_that_can_be(
     log = Log("the result")
     assert sent(log, ["a:0:1"], monkeypatch) == {"sent": 1}
     assert "is not on record" in caplog.text
+
+
+def buried(offset: int, value: bytes) -> Letter:
+    content = DeadLetter(value, b"k", (("h", value),), "too dark", "decode", "frames", 0, offset, 1)
+    return Letter("frames.dead", 0, offset, 1_000 + offset, content)
+
+
+class Topic:
+    """Dead letters of large frames; counts how often it is read, and how many read at once."""
+
+    def __init__(self) -> None:
+        self.readings = self.now = self.most = 0
+        self.is_away = False
+
+    async def find(self, *_: Any, **__: Any) -> AsyncGenerator[Letter, None]:
+        self.readings += 1
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            await asyncio.sleep(0)
+            if self.is_away:
+                raise BrokerError("no broker")
+            for offset in range(3):
+                yield buried(offset, b"x" * 4_000_000)
+        finally:
+            self.now -= 1
+
+
+@pytest.fixture
+def topic(monkeypatch: pytest.MonkeyPatch) -> Topic:
+    made = Topic()
+    monkeypatch.setattr(letters, "find_letters", made.find)
+    return made
+
+
+def test_of_a_letter_no_more_is_kept_than_is_shown(topic: Topic) -> None:
+    found = asyncio.run(NewestLetters(Settings()).find(Wanted(), 2))
+    assert [one.name for one in found.newest] == ["frames.dead:0:2", "frames.dead:0:1"]
+    assert found.total == 3
+    assert [(one.size, len(one.head)) for one in found.newest] == [(4_000_000, 4_096)] * 2
+    whole = Shown.of(buried(2, b"x" * 4_000_000))
+    assert found.newest[0] == whole
+    assert len(pickle.dumps(whole)) < 5_000
+
+
+def test_however_many_look_the_topics_are_read_once_and_anew_after_a_moment(
+    topic: Topic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: clock)
+    box = NewestLetters(Settings())
+
+    async def look(reason: str | None = None) -> Sequence[Letters | BaseException]:
+        asking = (box.find(Wanted(reason=reason), 1) for _ in range(20))
+        return await asyncio.gather(*asking, return_exceptions=True)
+
+    async def use() -> None:
+        nonlocal clock
+        await look()
+        assert topic.readings == 1
+        await asyncio.gather(look(), *(look(f"dark{n}") for n in range(12)))
+        assert (topic.readings, topic.most) == (13, 1)
+        assert len(box._kept) == 8
+        clock += letters.KEPT_S
+        topic.is_away = True
+        away = await look()
+        assert {str(one) for one in away} == {"no broker"}
+        assert topic.readings == 14
+        clock += letters.KEPT_S
+        topic.is_away = False
+        assert not any(isinstance(one, BaseException) for one in await look())
+
+    asyncio.run(use())

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
+from streams.dashboard.letters import Shown
 from streams.dashboard.view.records import Decision, Suppression, ViewedAlert
-from streams.dead_letters.index import Letter
 
 AlertId = Annotated[str, Field(min_length=1, max_length=512)]
 Text = Annotated[str, Field(max_length=2000)]
@@ -253,21 +253,19 @@ def suppression_out(one: Suppression, now: int) -> SuppressionOut:
     return SuppressionOut(active=one.is_active(now), **msgspec.structs.asdict(one))
 
 
-def letter_out(letter: Letter) -> LetterOut:
+def letter_out(letter: Shown) -> LetterOut:
     """Write a dead letter."""
-    content = letter.content
-    value = content.value or b""
     try:
-        text: str | None = value[:4096].decode()
+        text: str | None = letter.head.decode()
     except UnicodeDecodeError:
         text = None
     return LetterOut(
         name=letter.name,
-        topic=content.topic,
-        reason=content.reason,
-        step=content.step,
+        topic=letter.topic,
+        reason=letter.reason,
+        step=letter.step,
         buried_at=letter.buried_at,
         replay_of=letter.replay_of,
-        size=len(value),
+        size=letter.size,
         text=text,
     )

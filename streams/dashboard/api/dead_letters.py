@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 
 from streams.dashboard.api.bodies import Error, LetterOut, Letters, Replayed, ReplayIn, letter_out
 from streams.dashboard.api.requests import Analyst, Has
-from streams.dashboard.letters import newest_letters, send_back, send_back_on_record
+from streams.dashboard.letters import MOST, Shown, send_back, send_back_on_record
 from streams.dead_letters.index import Wanted, find_letter
 
 router = APIRouter(
@@ -25,11 +25,11 @@ async def list_letters(
     *,
     topic: Name | None = None,
     reason: Annotated[str | None, Query(max_length=200)] = None,
-    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    limit: Annotated[int, Query(ge=1, le=MOST)] = 50,
 ) -> Letters:
     """List the newest dead letters, of the newest thousands on each partition."""
     wanted = Wanted(topics=() if topic is None else (topic,), reason=reason)
-    found = await newest_letters(has.settings, wanted, limit)
+    found = await has.letters.find(wanted, limit)
     letters = [letter_out(one) for one in found.newest]
     return Letters(letters=letters, total=found.total, are_all=found.are_all)
 
@@ -37,7 +37,7 @@ async def list_letters(
 @router.get("/dead-letters/{name}", responses={404: {"model": Error}, 409: {"model": Error}})
 async def get_letter(name: str, has: Has) -> LetterOut:
     """Give one dead letter by its name, ``topic:partition:offset``."""
-    return letter_out(await find_letter(has.settings, name))
+    return letter_out(Shown.of(await find_letter(has.settings, name)))
 
 
 @router.post("/dead-letters/replay", responses={404: {"model": Error}, 409: {"model": Error}})

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from nicegui import ui
 
-from streams.dashboard.letters import counted, newest_letters, send_back, send_back_on_record
+from streams.dashboard.letters import Shown, counted, send_back, send_back_on_record
 from streams.dashboard.pages.charts import figures_chart, show_figures
 from streams.dashboard.pages.dialog import buttons, dialog
 from streams.dashboard.pages.frame import Visit, empty
@@ -18,7 +18,7 @@ from streams.dashboard.series import model_of, names_of
 from streams.dashboard.servers import Figures
 from streams.dashboard.view.records import Suppression
 from streams.dead_letters.fate import Fate
-from streams.dead_letters.index import Letter, Wanted
+from streams.dead_letters.index import Wanted
 
 EVERY_S: Final = 3.0
 _LETTERS: Final = 25
@@ -93,9 +93,7 @@ class Health:
         }
 
     async def _letters(self) -> None:
-        found = await self._visit.trying(
-            newest_letters(self._visit.services.settings, Wanted(), _LETTERS)
-        )
+        found = await self._visit.trying(self._visit.services.letters.find(Wanted(), _LETTERS))
         self._dead.clear()
         with self._dead:
             if found is None:
@@ -108,22 +106,21 @@ class Health:
                 for letter in found.newest:
                     self._letter(letter)
 
-    def _letter(self, letter: Letter) -> None:
-        content = letter.content
-        with ui.expansion(content.reason, caption=f"{letter.name} · {content.step}"):
+    def _letter(self, letter: Shown) -> None:
+        with ui.expansion(letter.reason, caption=f"{letter.name} · {letter.step}"):
             now = round(time.time() * 1000)
             again = f", sent again from {letter.replay_of}" if letter.replay_of else ""
             ui.label(f"{letter.origin} · buried {ago(letter.buried_at, now)}{again}").classes(
                 "hint"
             )
             with ui.element("pre").props('tabindex="0"'):
-                ui.label((content.value or b"")[:4096].decode(errors="replace"))
+                ui.label(letter.head.decode(errors="replace"))
             if self._visit.principal.may_act:
                 ui.button("Send back", icon="replay", on_click=lambda: self._ask(letter)).props(
                     "outline dense no-caps"
                 )
 
-    async def _ask(self, letter: Letter) -> None:
+    async def _ask(self, letter: Shown) -> None:
         """Say what would become of a letter, and let the person decide."""
         if await self._visit.acting() is None:
             return
@@ -132,16 +129,15 @@ class Health:
         if fates is None:
             return
         (fate,) = fates
-        content = letter.content
         with dialog("Send back") as opened:
             if fate != Fate.SENT.value:
                 ui.label(f"Nothing would be sent: {fate}.")
                 ui.button("Close", on_click=opened.close).props("flat no-caps")
                 return
             ui.label(
-                f"One record of {len(content.value or b''):,} bytes would go to {content.topic}, "
-                f"partition {content.partition}, as it came. What buried it should be put right "
-                f"first: {content.reason}"
+                f"One record of {letter.size:,} bytes would go to {letter.topic}, "
+                f"partition {letter.partition}, as it came. What buried it should be put right "
+                f"first: {letter.reason}"
             )
 
             async def send() -> None:
@@ -150,7 +146,7 @@ class Health:
 
             buttons(opened, "Send it back", send)
 
-    async def _send(self, letter: Letter) -> None:
+    async def _send(self, letter: Shown) -> None:
         settings, desk = self._visit.services.settings, self._visit.services.desk
         fates = await self._visit.doing(
             lambda who: send_back_on_record(settings, desk, [letter.name], who)
