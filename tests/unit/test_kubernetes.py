@@ -160,7 +160,7 @@ def test_lag_never_asks_for_more_workers_than_there_are_partitions(settings: Set
 
 
 def test_scaling_speaks_to_kafka_as_its_exporter_does_and_goes_down_slowly() -> None:
-    """By default KEDA speaks what Kafka 4 refuses; its `cooldownPeriod` is of the way to none."""
+    """KEDA's `cooldownPeriod` is of the way to no replica at all."""
     (spoken,) = [
         word.partition("=")[2]
         for word in services()["kafka-exporter"]["command"]
