@@ -164,6 +164,9 @@ class Session:
             stream = stream.noack()
             self._delivery.start(acknowledge=stream.ack)
             async for event in stream.events():
+                if app.consumer.is_stale(event.value):  # it comes again from where the seek went
+                    await stream.ack(event)
+                    continue
                 try:
                     await self._delivery.accept(event)
                 except ForeignState as error:
