@@ -11,6 +11,7 @@ import logging
 import re
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Annotated, Final
 
 import msgspec
@@ -57,37 +58,71 @@ def decode_erasure(key: bytes, value: bytes) -> tuple[bytes, Erasure]:
     return bytes.fromhex(name.decode()), msgspec.json.decode(value, type=Erasure)
 
 
-async def forget(settings: Settings, cards: Sequence[str]) -> int:
-    """Forget `cards` as of what the fraud agent has processed; return how many rows that deleted.
+async def groups(settings: Settings) -> list[str]:
+    """Name every group whose state in Redis is of the payments: one may run beside ours, or before.
 
-    The agent's workers must have stopped. May be repeated.
+    Ours is the first.
+
+    Raises:
+        BrokerError: no broker answers, or the topic does not exist.
+        StoreUnavailable: no Redis answers.
+        StoreRefused: it does not let us look.
+    """
+    ours, topic = settings.fraud.group, settings.topics.transactions
+    about = await admin.describe(settings.kafka, topic)
+    where = about.cluster_id, topic, about.topic_id
+    with closing(RedisStateStore(settings.redis, ours)) as store:
+        found = [
+            one.group
+            for one in store.identities()
+            if (one.cluster, one.topic, one.topic_id) == where
+        ]
+    return list(dict.fromkeys([ours, *sorted(found)]))
+
+
+async def forget(settings: Settings, cards: Sequence[str], of: Sequence[str]) -> int:
+    """Forget `cards` as of what the groups `of` have processed; return how many rows that deleted.
+
+    Their workers must have stopped. May be repeated.
 
     Raises:
         BrokerError: no broker answers, or a topic does not exist.
         StoreUnavailable: no Redis answers.
+        StoreRefused: it does not let us write what is of a group.
         TocsinError: nothing was ever processed.
     """
-    topic, group = settings.topics.transactions, settings.fraud.group
-    # 1. How far everything is processed: what lies behind that is still to be scored.
+    topic = settings.topics.transactions
     identity = await admin.describe(settings.kafka, topic)
-    with admin.connect(settings.kafka) as cluster:
-        commits = cluster.committed(group, topic)
-    store = RedisStateStore(settings.redis, group)
-    try:
-        markers = store.markers(range(identity.partitions))
+    rows = [await _forget(settings, cards, group, topic, identity) for group in of]
+    if all(count is None for count in rows):
+        raise TocsinError(f"nothing of {topic!r} was ever processed: check fraud.group ({of[0]!r})")
+    return sum(filter(None, rows))
+
+
+async def _forget(
+    settings: Settings, cards: Sequence[str], group: str, topic: str, identity: admin.TopicIdentity
+) -> int | None:
+    """Return how many rows of a group that deleted, None where it has processed nothing."""
+    partitions = range(identity.partitions)
+    with closing(RedisStateStore(settings.redis, group)) as store:
+        # 1. A worker that is stopped for longer than its session is no member, and would flush what
+        #    it holds when it goes on.
+        store.fence(partitions)
+        # 2. How far everything is processed: what lies behind that is still to be scored.
+        with admin.connect(settings.kafka) as cluster:
+            commits = cluster.committed(group, topic)
+        markers = store.markers(partitions)
         stored = {p: marker + 1 for p, marker in markers.items() if marker is not None}
         offsets = {
             p: max(commits.get(p, 0), stored.get(p, 0))
             for p in sorted(commits.keys() | stored.keys())
         }
         if not offsets:
-            raise TocsinError(f"group {group!r} has not processed anything of {topic!r}")
-        # 2. On record first: a row that is deleted and not on record would come back.
+            return None
+        # 3. On record first: a row that is deleted and not on record would come back.
         erasure = Erasure(topic, identity.topic_id, offsets, round(time.time() * 1000))
         await _record(settings, group, cards, erasure)
         return store.erase(list(offsets), digests(cards))
-    finally:
-        store.close()
 
 
 async def _record(settings: Settings, group: str, cards: Sequence[str], erasure: Erasure) -> None:

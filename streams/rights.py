@@ -176,7 +176,7 @@ def redis_rule(role: Role, settings: Settings) -> str | None:
     access = access_namespace(settings.dashboard)
     agents = [groups[name] for name in ("fraud", "labels", "vision", "dashboard")]
     needs: dict[Role, tuple[list[str], list[str], str]] = {  # own, read, commands
-        "operator": (agents, [], "scan unlink info get setnx mget"),
+        "operator": (agents, [], "scan unlink info get set setnx mget"),
         "fraud": ([groups["fraud"]], [groups["labels"]], _STATE),
         "labels": ([groups["labels"]], [groups["fraud"]], _STATE),
         "vision": ([groups["vision"], pictures], [], f"{_STATE} {_PICTURES}"),
@@ -192,6 +192,8 @@ def redis_rule(role: Role, settings: Settings) -> str | None:
         return None
     own, read, commands = needs[role]
     keys = [f"~{_literal(name)}:*" for name in own] + [f"%R~{_literal(name)}:*" for name in read]
+    if role == "operator":  # who else keeps state of a topic
+        keys.append("%R~*:identity")
     allowed = dict.fromkeys(f"{_CONNECTION} {commands}".split())
     return " ".join(["resetkeys", *keys, "resetchannels", "-@all", *(f"+{one}" for one in allowed)])
 

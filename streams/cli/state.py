@@ -94,9 +94,10 @@ def forget(
     """Forget what the fraud agent knows of cards, so that no rebuild brings it back either.
 
     A later payment of such a card is that of a new one. What is on Kafka stays until its topic's
-    retention: transactions, alerts, verdicts. Stop the agent's workers first.
+    retention: transactions, alerts, verdicts. Cards are forgotten in every group that keeps state
+    of the payments in this Redis (see `tocsin state adopt`): stop the workers of all of them first.
     """
-    from streams.erasure import forget as erase  # noqa: PLC0415 - imports aiokafka
+    from streams import erasure  # noqa: PLC0415 - imports aiokafka
 
     settings = start()
     if settings.redis.in_process:
@@ -105,13 +106,15 @@ def forget(
         cards = [line.strip() for line in sys.stdin if line.strip()]
     if not cards or not all(cards):
         raise SettingsError("no card: name some, or give - and one a line")
-    _refuse_while_in_use(settings, settings.fraud.group)
+    groups = asyncio.run(erasure.groups(settings))
+    _refuse_while_in_use(settings, *groups)
     if not yes:
         if not sys.stdin.isatty():
             raise SettingsError("nobody to ask: give --yes")
-        typer.confirm(f"Forget {len(cards)} card{'s' * (len(cards) > 1)}?", abort=True)
-    rows = asyncio.run(erase(settings, cards))
-    _refuse_while_in_use(settings, settings.fraud.group)
+        many = "s" * (len(cards) > 1)
+        typer.confirm(f"Forget {len(cards)} card{many} in {', '.join(groups)}?", abort=True)
+    rows = asyncio.run(erasure.forget(settings, cards, groups))
+    _refuse_while_in_use(settings, *groups)
     print(
         f"cards forgotten: {len(cards)}, rows of state deleted: {rows}; what is on Kafka stays for "
         f"{settings.topics.retention_days} days at most"
@@ -150,16 +153,17 @@ def check(
         sys.exit(1)
 
 
-def _refuse_while_in_use(settings: Settings, name: str) -> None:
+def _refuse_while_in_use(settings: Settings, *groups: str) -> None:
     """A worker that runs would be fenced at its next flush, restart, and rebuild: not by accident.
 
     Raises:
-        TocsinError: the consumer group has members.
+        TocsinError: a consumer group has members.
     """
     with admin.connect(settings.kafka) as cluster:
-        members = cluster.members(name)
-    if members:
-        raise TocsinError(
-            f"group {name!r} has {members} member{'s' * (members > 1)}: stop its workers first"
-            f" (one that crashed counts for {settings.kafka.session_timeout_s:g} s more)"
-        )
+        for name in groups:
+            if members := cluster.members(name):
+                raise TocsinError(
+                    f"group {name!r} has {members} member{'s' * (members > 1)}: stop its workers "
+                    f"first (one that crashed counts for {settings.kafka.session_timeout_s:g} s "
+                    "more)"
+                )

@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from streams.errors import Fenced, ForeignState
-from streams.state.store import Bytes2D, Owner, PartitionSnapshot, StateStore, differences
+from streams.state.store import (
+    NOBODY,
+    Bytes2D,
+    Owner,
+    PartitionSnapshot,
+    StateStore,
+    differences,
+)
 
 
 @dataclass(slots=True)
@@ -65,6 +72,11 @@ class MemoryStateStore(StateStore):
             self.server.owners[partition] = owner
             self._mine[partition] = owner, self.server.markers.get(partition)
         return {partition: self._mine[partition][1] for partition in partitions}
+
+    @override
+    def fence(self, partitions: Sequence[int]) -> None:
+        nobody = Owner.new(NOBODY).encode()
+        self.server.owners.update(dict.fromkeys(partitions, nobody))
 
     @override
     def release(self, partitions: Sequence[int]) -> None:

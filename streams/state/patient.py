@@ -61,6 +61,10 @@ class PatientStateStore(StateStore):
         return self._patiently(lambda: self._store.claim(partitions, generation))
 
     @override
+    def fence(self, partitions: Sequence[int]) -> None:
+        self._patiently(lambda: self._store.fence(partitions))
+
+    @override
     def release(self, partitions: Sequence[int]) -> None:
         self._store.release(partitions)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -12,13 +12,16 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from streams.errors import Fenced, ForeignState, StoreRefused
+from streams.schemas import DECODE_ERRORS
 from streams.settings import RedisSettings
 from streams.state import wire
 from streams.state.redis_client import open_client, translated
 from streams.state.store import (
     AGREED_DAYS,
     DIGEST_BYTES,
+    NOBODY,
     Bytes2D,
+    Identity,
     Owner,
     PartitionSnapshot,
     StateStore,
@@ -96,6 +99,13 @@ class RedisStateStore(StateStore):
             held = self._client.get(self._identity_key)
         return None if held is None else bytes(held)
 
+    def identities(self) -> Iterator[Identity]:
+        """Read what every namespace of this Redis belongs to, in no order."""
+        with translated():
+            for key in self._client.scan_iter("*:identity", count=10_000, _type="string"):
+                with suppress(*DECODE_ERRORS):  # somebody else's key
+                    yield Identity.decode(self._client.get(key) or b"")
+
     @override
     def markers(self, partitions: Sequence[int]) -> Mapping[int, int | None]:
         with translated():
@@ -152,6 +162,14 @@ class RedisStateStore(StateStore):
         pipe.multi()
         pipe.set(owner_key, owner, px=OWNER_TTL_MS)
         return None if marker is None else bytes(marker)
+
+    @override
+    def fence(self, partitions: Sequence[int]) -> None:
+        nobody = Owner.new(NOBODY).encode()
+        with translated():
+            for partition in partitions:
+                # For good: a process that is stopped may outlast any lease.
+                self._client.set(self._fence_keys(partition)[0], nobody)
 
     @override
     def release(self, partitions: Sequence[int]) -> None:

@@ -19,6 +19,9 @@ DIGEST_BYTES = 16
 
 AGREED_DAYS = 30
 
+NOBODY = 0
+"""The generation of an owner that only keeps others out: a consumer group counts from 1."""
+
 Bytes2D = NDArray[np.uint8]
 
 
@@ -129,6 +132,12 @@ class StateStore(Protocol):
 
         Called on assignment, before any load. Claiming again is harmless. Raises `Fenced` when a
         later generation owns one of them.
+        """
+
+    def fence(self, partitions: Sequence[int]) -> None:
+        """Refuse everybody who has claimed `partitions` so far, however late they flush or load.
+
+        Whoever claims them from now on may be of any generation. Rows and markers stay.
         """
 
     def release(self, partitions: Sequence[int]) -> None:

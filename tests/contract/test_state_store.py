@@ -214,6 +214,39 @@ def test_a_lower_generation_is_refused_while_the_owner_is_fresh(bed: Bed) -> Non
     owner.flush(snapshot(["a"], 1, 0))
 
 
+@pytest.mark.parametrize("is_leased", [True, False])
+def test_a_fence_keeps_out_who_claimed_before_and_nobody_who_claims_after(
+    bed: Bed, is_leased: bool
+) -> None:
+    old, janitor, new = bed.worker(), bed.worker(), bed.worker()
+    old.claim([0, 1], 7)
+    old.flush(snapshot(["a"], 1, 5))
+    if not is_leased:
+        end_the_lease(old)
+    janitor.fence([0])
+
+    with pytest.raises(Fenced, match="another owner"):
+        old.flush(snapshot(["a"], 66, 6))
+    with pytest.raises(Fenced, match="another owner"):
+        load(old, ["a"])
+    old.flush(snapshot(["a"], 1, 5, partition=1))
+    assert new.claim([0], 1) == {0: 5}  # of a group that was deleted meanwhile
+    assert load(new, ["a"]) == [row(1)]
+    new.flush(snapshot(["a"], 2, 6))
+    assert load(new, ["a"]) == [row(2)]
+
+
+def test_a_fence_outlasts_every_lease(redis_url: str, namespace: str) -> None:
+    store = RedisStateStore(RedisSettings(url=redis_url), namespace)
+    store.claim([0], 1)
+    assert store._client.pttl(store._fence_keys(0)[0]) > 0
+    store.fence([0, 1])
+    assert {store._client.pttl(store._fence_keys(one)[0]) for one in (0, 1)} == {-1}
+    store.claim([0], 1)
+    assert store._client.pttl(store._fence_keys(0)[0]) > 0
+    store.close()
+
+
 def test_claiming_again_is_harmless(bed: Bed) -> None:
     store = bed.worker()
     store.claim([0, 1], 1)
@@ -279,6 +312,14 @@ def put_marker(store: StateStore, marker: int) -> None:
     else:
         assert isinstance(store, RedisStateStore)
         store._client.set(store._fence_keys(0)[1], marker)
+
+
+def end_the_lease(store: StateStore) -> None:
+    if isinstance(store, MemoryStateStore):
+        del store.server.owners[0]
+    else:
+        assert isinstance(store, RedisStateStore)
+        store._client.delete(store._fence_keys(0)[0])
 
 
 def behave_as_if_the_last_answer_was_lost(store: StateStore, marker: int | None) -> None:
