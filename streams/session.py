@@ -30,6 +30,7 @@ from streams.pipeline.assignment import Assignment
 from streams.pipeline.delivery import Delivery
 from streams.pipeline.job import Limits
 from streams.pipeline.lane import Lane
+from streams.pipeline.loss import notice_loss
 from streams.pipeline.publish import KafkaPublisher
 from streams.pipeline.silence import listen
 from streams.pipeline.watchdog import Watchdog
@@ -213,7 +214,8 @@ class Session:
             status=self._status,
             stuck_after_s=self._settings.delivery.stuck_after_s,
         )
-        await asyncio.gather(watchdog.run(), self._listen())
+        loss = notice_loss(self._agent.store, self._delivery.positions)
+        await asyncio.gather(watchdog.run(), self._listen(), loss)
 
     async def _listen(self) -> None:
         """Notice cameras that fall silent, where the agent follows any."""

@@ -80,12 +80,14 @@ class Consumer:
         limits: ConsumerLimits,
         faults: Faults,
         delay: Callable[[], float],
+        notice: Callable[[], Awaitable[None]],
         fail: Callable[[BaseException], NoReturn],
     ) -> None:
         self.member = member
         self._broker, self._group = broker, broker.group
         self._assignment, self._delivery = assignment, delivery
         self._limits, self._faults, self._delay, self._fail = limits, faults, delay, fail
+        self._notice = notice
         self._ledger = BatchLedger()
         self._scheduler = BatchScheduler(
             RoundRobin(), ledger=self._ledger, max_records={TOPIC: limits.max_batch}
@@ -112,7 +114,13 @@ class Consumer:
     def start(self) -> None:
         """Join the group and consume."""
         self._delivery.start(acknowledge=self._acknowledge)
-        for work in (self._attend, self._fetch, self._deliver, self._commit_for_ever):
+        for work in (
+            self._attend,
+            self._fetch,
+            self._deliver,
+            self._commit_for_ever,
+            self._notice,
+        ):
             self._spawn(work)
 
     @property

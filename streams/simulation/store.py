@@ -140,6 +140,11 @@ class FaultyStore(MemoryStateStore):
             return super().load(partitions, digests)
 
     @override
+    def verify(self, markers: Mapping[int, int]) -> None:
+        with self._call():
+            super().verify(markers)
+
+    @override
     def flush(self, snapshot: PartitionSnapshot) -> None:
         with self._call(snapshot.partition):
             before = self.server.markers.get(snapshot.partition)

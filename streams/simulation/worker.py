@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from asyncio import events
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import Any, Final, NoReturn, cast
 
 from aiokafka import AIOKafkaProducer
@@ -15,6 +16,7 @@ from streams.pipeline.assignment import Assignment, TopicLog
 from streams.pipeline.batch import Batch
 from streams.pipeline.delivery import Delivery
 from streams.pipeline.lane import Lane
+from streams.pipeline.loss import notice_loss
 from streams.pipeline.publish import KafkaPublisher
 from streams.settings import KafkaSettings
 from streams.simulation.broker import TOPIC, Broker, Membership
@@ -33,6 +35,9 @@ from streams.status import Status
 
 KAFKA: Final = KafkaSettings()
 STOPPED: Final = "stopped"
+
+LOOK_EVERY_S: Final = 0.5
+"""A history lasts seconds."""
 
 
 class Worker:
@@ -96,6 +101,7 @@ class Worker:
             limits=shape.consumer,
             faults=world.faults,
             delay=world.delay,
+            notice=partial(notice_loss, store, delivery.positions, every_s=LOOK_EVERY_S),
             fail=self._fail,
         )
 

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.errors import Fenced
 from streams.schemas import DECODE_ERRORS
 
 DIGEST_BYTES = 16
@@ -150,6 +151,20 @@ class StateStore(Protocol):
         the one we wrote: the rows are not those that we left, and what is scored from them would be
         wrong. If the state then went back to where we left it, a flush would not notice.
         """
+
+    def verify(self, markers: Mapping[int, int]) -> None:
+        """Raise `Fenced` where a partition's marker is older than the one given, or gone.
+
+        For who stored these and has nothing to load or to flush, where a loss would show.
+        """
+        found = self.markers(list(markers))
+        for partition, marker in markers.items():
+            at = found[partition]
+            if at is None or at < marker:
+                raise Fenced(
+                    f"the state of partition {partition} went back in time: marker "
+                    f"{'none' if at is None else at}, not {marker}"
+                )
 
     def flush(self, snapshot: PartitionSnapshot) -> None:
         """Write rows and marker in one transaction; durable as the store is when it returns.

@@ -283,6 +283,22 @@ def test_a_marker_that_went_back_in_time_is_refused(bed: Bed) -> None:
     assert load(bed.worker(), ["a"]) == [row(2)]
 
 
+def test_who_has_nothing_to_do_can_ask_whether_its_state_is_still_there(bed: Bed) -> None:
+    store, other, janitor = bed.worker(), bed.worker(), bed.worker()
+    store.claim([0, 1], 1)
+    store.verify({})
+    store.flush(snapshot(["a"], 1, 5))
+    store.verify({0: 5})
+    other.claim([0], 2)
+    other.flush(snapshot(["a"], 2, 9))
+    store.verify({0: 5})  # ahead is not lost
+    with pytest.raises(Fenced, match=r"partition 0 went back in time: marker 9, not 10"):
+        store.verify({0: 10})
+    janitor.clear()
+    with pytest.raises(Fenced, match="marker none, not 5"):
+        store.verify({0: 5})
+
+
 def test_a_store_that_lost_everything_is_refused_like_one_that_went_back(bed: Bed) -> None:
     store, janitor = bed.worker(), bed.worker()
     store.claim([0], 1)
@@ -657,6 +673,13 @@ def test_a_patient_store_gives_up_when_told_to_stop() -> None:
     with pytest.raises(StoreUnavailable):
         store.version()
     assert not any("Redis" in reason for reason in status.reasons())
+
+
+def test_a_patient_store_does_not_wait_to_ask_whether_its_state_is_there() -> None:
+    (port,) = free_ports(1)
+    store = PatientStateStore(open_redis(f"redis://127.0.0.1:{port}"), Status(), threading.Event())
+    with pytest.raises(StoreUnavailable):
+        store.verify({0: 5})
 
 
 def test_a_fenced_flush_does_not_wait() -> None:

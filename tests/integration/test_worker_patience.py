@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 from kafka import KafkaAdminClient, TopicPartition
+from redis import Redis
 
 from models.fraud.simulator import SimulatorConfig, simulate
 from streams.admin import connect
 from streams.devstack import KafkaBroker, RedisServer
 from streams.errors import RESTART
+from streams.pipeline.loss import LOOK_EVERY_S
 from streams.producers.records import transaction_records
+from tests.fakes.records import verdict
 from tests.worker import Bed, Produced, bed_on
 
 pytestmark = pytest.mark.slow
@@ -96,3 +99,58 @@ def test_a_worker_told_to_stop_while_redis_is_away_gives_up_at_its_deadline(
         worker.until(lambda: worker.metric("tocsin_acknowledged_total") == 500, "500 stored")
         assert worker.stop() == 0
     assert bed.lag(bed.settings.fraud.group, topic) == 0
+
+
+def verdicts(count: int) -> list[Produced]:
+    return [
+        Produced(verdict(tx_id=f"t{n}", terminal_id=f"m{n % 7}"), b"m%d" % (n % 7))
+        for n in range(count)
+    ]
+
+
+def terminals(url: str, bed: Bed) -> dict[bytes, bytes]:
+    """What is stored of each terminal."""
+    begin = f"{bed.settings.labels.group}:{{rows}}:".encode()
+    with Redis.from_url(url) as redis:
+        keys = [key for key in redis.scan_iter(begin + b"*") if len(key) == len(begin) + 16]
+        return {key: redis.get(key) or b"" for key in keys}
+
+
+def test_an_idle_worker_ends_when_redis_is_emptied_and_the_next_rebuilds_what_others_read(
+    bed: Bed, private_redis: RedisServer
+) -> None:
+    topic, group = bed.settings.topics.labels, bed.settings.labels.group
+    bed.produce(topic, verdicts(50))
+    with bed.worker("labels") as worker:
+        worker.until_ready()
+        worker.until(lambda: bed.lag(group, topic) == 0, "commit of everything")
+        known = terminals(private_redis.url, bed)
+        assert len(known) == 7
+        time.sleep(2 * LOOK_EVERY_S)
+        assert worker.status is None, worker.log
+        with Redis.from_url(private_redis.url) as redis:
+            redis.flushall()
+        assert worker.wait() == RESTART
+        assert "went back in time" in worker.log[-1]
+    with bed.worker("labels") as worker:
+        worker.until_ready()
+        assert terminals(private_redis.url, bed) == known
+        assert worker.stop() == 0
+
+
+def test_an_idle_worker_does_not_wait_for_a_redis_that_is_away(
+    bed: Bed, private_redis: RedisServer
+) -> None:
+    topic, group = bed.settings.topics.labels, bed.settings.labels.group
+    bed.produce(topic, verdicts(50))
+    with bed.worker("labels") as worker:
+        worker.until_ready()
+        worker.until(lambda: bed.lag(group, topic) == 0, "commit of everything")
+        private_redis.stop()
+        time.sleep(2 * LOOK_EVERY_S)
+        assert worker.status is None, worker.log
+        private_redis.start()
+        time.sleep(2 * LOOK_EVERY_S)
+        assert worker.status is None, worker.log
+        private_redis.stop()
+        assert worker.stop() == 0

@@ -7,10 +7,14 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from streams.errors import Fenced
 from streams.metrics import Metrics
+from streams.pipeline import loss
+from streams.simulation import worker
 from streams.simulation.faults import BY_CALL, BY_TICK
 from streams.simulation.history import History
 from streams.simulation.run import KINDS, simulate
@@ -39,6 +43,30 @@ def test_no_history_breaks_the_contract_and_every_kind_of_fault_hits() -> None:
     assert found["events"] > 10_000
     assert found["duplicates"] > 0
     assert min(found["flushes"], found["commits"]) > 500
+
+
+@pytest.mark.parametrize("loses", [True, False])
+def test_a_worker_takes_its_state_for_lost_where_redis_loses_some_and_nowhere_else(
+    loses: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noticed = Counter[str]()
+
+    async def counted(*args: Any, **options: Any) -> None:
+        try:
+            await loss.notice_loss(*args, **options)
+        except Fenced as error:
+            noticed[str(error)] += 1
+            raise
+
+    monkeypatch.setattr(worker, "notice_loss", counted)
+    if not loses:
+        for kind in ("redis emptied", "redis rolled back"):
+            monkeypatch.setitem(BY_TICK, kind, 0.0)
+    found = simulate(200_000, 25).table()
+
+    assert found["failed"] == []
+    assert found["process_ends"]["Fenced"] > 0
+    assert bool(noticed) == loses, noticed
 
 
 @pytest.mark.parametrize("bug", [(), ("replays_applied_again",)])
