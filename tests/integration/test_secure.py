@@ -17,6 +17,7 @@ from streams.admin import connect
 from streams.cli.main import app
 from streams.connection import start_producer
 from streams.dashboard.payments import CardPayments
+from streams.devstack import SUPERUSER
 from streams.errors import BrokerError, StoreRefused
 from streams.schemas import Source, decode_alert
 from streams.settings import Settings
@@ -213,6 +214,11 @@ def test_the_operator_replays_letters_and_rebuilds_state(secure: Secure, tmp_pat
     replayed = tocsin(operator, "dead-letters", "replay", "--yes", "--topic", "labels", ok=True)
     assert replayed.stdout.splitlines()[-1].startswith("1 sent")
     tocsin(operator, "topics", "create", "--check", ok=True)
+    other = RedisStateStore(secure.settings(SUPERUSER).redis, "elsewhere")
+    other.identify(b"of somebody else")
+    other.close()
+    told = tocsin(operator, "state", "forget", "c1", "--yes").output
+    assert "cards forgotten: 1" in told or "was ever processed" in told  # before a worker ran
     for agent in ("fraud", "labels", "vision", "dashboard"):
         tocsin(operator, "state", "rebuild", agent, "--yes", ok=True)
 
