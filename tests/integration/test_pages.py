@@ -148,7 +148,7 @@ def consumer(stage: Stage) -> Iterator[None]:
     (told,) = (one.text for one in BLOCKS if (one.page, one.language) == (CONSUME, "toml"))
     hook = tomllib.loads(told)["webhooks"]["endpoints"]["soc"]
     webhooks = WebhooksSettings.model_validate(
-        {"endpoints": {"soc": {**hook, "url": f"http://127.0.0.1:{port}"}}, "attempts": 8}
+        {"endpoints": {"soc": {**hook, "url": f"http://127.0.0.1:{port}"}}}
     )
 
     async def post() -> None:
