@@ -14,7 +14,7 @@ from rich.table import Table
 
 from streams.cli.options import Report, writable, write_report
 
-REPLAY: Final = 'make simulate ARGS="--seed {seed} --histories 1{large} --trace trace.txt"'
+REPLAY: Final = 'make simulate ARGS="--seed {seed} --histories 1{size} --trace trace.txt"'
 
 WORTH_A_PROCESS: Final = 20
 """Histories; fewer are over before another process has begun."""
@@ -29,8 +29,13 @@ def simulate(
         int, typer.Option(min=1, help="How many, each with the next seed.")
     ] = 1000,
     large: Annotated[
-        bool, typer.Option("--large", help="Only histories of 20,000 events in large batches.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--large/--small",
+            help="Only histories of 20,000 events in large batches, or none of them.",
+            show_default="a few",
+        ),
+    ] = None,
     seconds: Annotated[float | None, typer.Option(min=1, help="Begin none after so long.")] = None,
     processes: Annotated[
         int | None,
@@ -57,15 +62,13 @@ def simulate(
     from streams.simulation.run import simulate as play  # noqa: PLC0415
 
     last: list[Outcome] = []
+    size = {None: "", True: " --large", False: " --small"}[large]
 
     def played(outcome: Outcome) -> None:
         last[:] = [outcome]
         if outcome.violated:
             print(f"seed {outcome.seed}: {outcome.violated}: {outcome.message}")
-            print(
-                f"  replay: {REPLAY.format(seed=outcome.seed, large=' --large' * large)}",
-                flush=True,
-            )
+            print(f"  replay: {REPLAY.format(seed=outcome.seed, size=size)}", flush=True)
 
     if trace is not None or histories < WORTH_A_PROCESS:
         processes = 1

@@ -60,7 +60,7 @@ class Outcome:
 class History:
     """The processes of one history, and what befalls them."""
 
-    def __init__(self, seed: int, metrics: Metrics, *, is_large: bool = False) -> None:
+    def __init__(self, seed: int, metrics: Metrics, *, is_large: bool | None = None) -> None:
         self._seed = seed
         self._random = random = Random(seed)
         self._shape = shape = Shape.draw(random, is_large=is_large)

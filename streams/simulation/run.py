@@ -87,7 +87,7 @@ def simulate(
     seed: int,
     histories: int,
     *,
-    is_large: bool = False,
+    is_large: bool | None = None,
     seconds: float = float("inf"),
     processes: int = 1,
     played: Callable[[Outcome], object] = lambda outcome: None,
@@ -97,7 +97,7 @@ def simulate(
     Args:
         seed: of the first; each of the others has the next one.
         histories: at most so many.
-        is_large: each has many events in large batches.
+        is_large: each has many events in large batches, or none has; by default a few have.
         seconds: begin none after so long.
         processes: that play them at the same time; of several, no traces come back.
         played: told of each when it is over, in the order of their seeds.
@@ -117,7 +117,9 @@ Played = tuple[Outcome, float]
 
 
 @contextmanager
-def _playing(processes: int, seeds: Sequence[int], is_large: bool) -> Iterator[Iterator[Played]]:
+def _playing(
+    processes: int, seeds: Sequence[int], is_large: bool | None
+) -> Iterator[Iterator[Played]]:
     play = partial(_play, is_large=is_large, is_alone=processes == 1)
     if processes == 1:
         yield map(play, seeds)
@@ -127,7 +129,7 @@ def _playing(processes: int, seeds: Sequence[int], is_large: bool) -> Iterator[I
         yield chain.from_iterable(pool.imap(play, one) for one in rounds)
 
 
-def _play(seed: int, *, is_large: bool, is_alone: bool) -> Played:
+def _play(seed: int, *, is_large: bool | None, is_alone: bool) -> Played:
     begun = time.perf_counter()
     outcome = History(seed, _metrics(), is_large=is_large).run()
     if not is_alone:

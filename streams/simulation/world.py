@@ -43,13 +43,14 @@ class Shape:
     """Whether alerts wait in an outbox for their flush, as those of video do."""
 
     @classmethod
-    def draw(cls, random: Random, *, is_large: bool = False) -> Shape:
+    def draw(cls, random: Random, *, is_large: bool | None = None) -> Shape:
         """Draw one; small batches and tables make for many steps between which to fail.
 
-        A few, or all if `is_large`, have many events in large batches, for what only numbers bring
-        about.
+        A few have many events in large batches, for what only numbers bring about; all have if
+        `is_large`, and none if it is False.
         """
-        is_wide = random.random() < 0.03 or is_large
+        drawn = random.random() < 0.03
+        is_wide = drawn if is_large is None else is_large
         max_batch = 256 if is_wide else random.choice((4, 8, 16, 48))
         capacity = 2 * max_batch * random.choice((1, 1, 2))
         return cls(

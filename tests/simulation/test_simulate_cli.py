@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from random import Random
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from streams.cli.main import app
+from streams.simulation.world import Shape
 from tests.simulation.planted import acknowledged_before_the_flush
 
 
@@ -58,6 +60,15 @@ def test_large_histories_have_more_events_each(tmp_path: Path) -> None:
 
     assert result.exit_code == 0, result.output
     assert json.loads(report.read_text())["events"] > 20_000
+
+
+def test_small_histories_leave_the_large_ones_out(tmp_path: Path) -> None:
+    large = next(seed for seed in range(1000) if Shape.draw(Random(seed)).events >= 20_000)
+    report = tmp_path / "report.json"
+    result = run("--seed", str(large), "--histories", "1", "--small", "--report", str(report))
+
+    assert result.exit_code == 0, result.output
+    assert json.loads(report.read_text())["events"] < 1_000
 
 
 def test_a_run_ends_when_its_time_is_over() -> None:
