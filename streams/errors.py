@@ -14,7 +14,7 @@
     │   ├── StoreUnavailable    Redis cannot be reached or is not ready; retried with backoff
     │   └── StoreRefused        Redis answers, and will not serve us (password, memory policy)
     ├── Fenced                  another process owns the partition's state: this one must end
-    ├── ForeignState            the state in Redis belongs to another topic, cluster or model
+    ├── ForeignState            the state in Redis is another topic's or model's, or damaged
     ├── WorkerError             a worker that we started or watch ended, or does not answer
     └── Stuck                   no progress although nothing named is being waited for
 """
@@ -75,7 +75,7 @@ class Fenced(TocsinError):
 
 
 class ForeignState(TocsinError):
-    """The state in the store belongs to another topic, cluster or model."""
+    """The state in the store belongs to another topic, cluster or model, or cannot be read."""
 
 
 class WorkerError(TocsinError):

@@ -114,8 +114,8 @@ class Source(Struct, gc=False, frozen=True):
     """Where in Kafka the record lies that opened the alert."""
 
     topic: str
-    partition: int
-    offset: int
+    partition: Annotated[int, Meta(ge=0, le=2**31 - 1)]
+    offset: Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
 class ModelRef(Struct, gc=False, frozen=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
@@ -110,7 +110,7 @@ class RedisStateStore(StateStore):
     def markers(self, partitions: Sequence[int]) -> Mapping[int, int | None]:
         with translated():
             found = {p: self._client.get(self._fence_keys(p)[1]) for p in partitions}
-        return {p: None if marker is None else int(marker) for p, marker in found.items()}
+        return {p: self._marker(p, marker) for p, marker in found.items()}
 
     def scan(self) -> Iterator[tuple[int, bytes]]:
         """Partition and 16-byte key of every row and blob, in no order; each at least once.
@@ -148,16 +148,19 @@ class RedisStateStore(StateStore):
                     value_from_callable=True,
                 )
             self._mine[partition] = owner, marker
-            markers[partition] = None if marker is None else int(marker)
+            markers[partition] = self._marker(partition, marker)
         return markers
 
     def _claim_one(self, partition: int, owner: bytes, pipe: Any) -> bytes | None:
         owner_key, marker_key = self._fence_keys(partition)
         held, marker = pipe.mget(owner_key, marker_key)
-        if held is not None and Owner.generation_of(held) > Owner.generation_of(owner):
+        self._marker(partition, marker)  # before we own what we could not read
+        theirs = -1 if held is None else _number(owner_key, held, Owner.generation_of)
+        ours = Owner.generation_of(owner)
+        if theirs > ours:
             raise Fenced(
-                f"partition {partition} of {self._namespace!r} is owned by generation "
-                f"{Owner.generation_of(held)}, ours is {Owner.generation_of(owner)}"
+                f"partition {partition} of {self._namespace!r} is owned by generation {theirs}, "
+                f"ours is {ours}"
             )
         pipe.multi()
         pipe.set(owner_key, owner, px=OWNER_TTL_MS)
@@ -206,7 +209,8 @@ class RedisStateStore(StateStore):
         That one leaves our name and a later marker. Without an owner, whose lease ran out, the
         marker must be the one that we know: somebody else may have come and gone.
         """
-        older = marker is not None and (found is None or int(found) < int(marker))
+        at, known = self._marker(partition, found), self._marker(partition, marker)
+        older = known is not None and (at is None or at < known)
         if held not in (owner, None) or older or (held is None and found != marker):
             raise Fenced(self._fence_message(partition, held, owner, found, marker))
 
@@ -273,6 +277,9 @@ class RedisStateStore(StateStore):
         partitions = np.full(len(snapshot.digests), snapshot.partition, np.int32)
         return self._keys(partitions, snapshot.digests)
 
+    def _marker(self, partition: int, value: bytes | None) -> int | None:
+        return None if value is None else _number(self._fence_keys(partition)[1], value, int)
+
     def _fence_message(
         self,
         partition: int,
@@ -285,7 +292,8 @@ class RedisStateStore(StateStore):
         if held not in (owner, None):
             return f"{where} has another owner ({_text(held)}, we are {_text(owner)})"
         markers = f"marker {_text(found)}, not {_text(marker)}"
-        if found is not None and (marker is None or int(found) > int(marker)):
+        at, known = self._marker(partition, found), self._marker(partition, marker)
+        if at is not None and (known is None or at > known):
             return f"{where} has had another owner meanwhile: {markers}"
         return f"the state of {where} went back in time: {markers}"
 
@@ -351,6 +359,21 @@ def _life(snapshot: PartitionSnapshot, key: bytes) -> tuple[bytes, ...]:
     """Give the arguments of SET for how long a blob lives; none takes an older end away."""
     life_ms = snapshot.lives_ms.get(key)
     return () if life_ms is None else (b"PX", b"%d" % life_ms)
+
+
+def _number(key: bytes, value: bytes, read: Callable[[bytes], int]) -> int:
+    """Read a marker, or the generation of an owner.
+
+    Raises:
+        ForeignState: nobody of ours wrote that.
+    """
+    try:
+        return read(value)
+    except ValueError:
+        raise ForeignState(
+            f"{key.decode()!r} in Redis is damaged, it holds {value[:40]!r}: run tocsin state "
+            "rebuild"
+        ) from None
 
 
 def _text(value: bytes | None) -> str:

@@ -113,7 +113,8 @@ class StateStore(Protocol):
 
     Every call blocks and is made from a worker's own threads, never from the event loop. Calls
     raise `StoreUnavailable` when the technology behind cannot be reached (the caller waits and
-    repeats the call) and `StoreRefused` when it will not serve us.
+    repeats the call), `StoreRefused` when it will not serve us, and `ForeignState` with the key
+    when an owner or a marker is not what any store of ours writes.
     """
 
     def identify(self, identity: bytes) -> None:

@@ -60,9 +60,7 @@ def corpus(topic: str) -> list[Path]:
 
 def near(good: Mapping[str, object]) -> st.SearchStrategy[bytes]:
     """`good` with fields that are changed, missing or added, as JSON that may be cut or damaged."""
-    changes = st.dictionaries(st.one_of(st.sampled_from(sorted(good)), TEXTS), VALUES, max_size=3)
-    gone = st.sets(st.sampled_from(sorted(good)), max_size=1)
-    whole = st.builds(lambda new, less: _encoded({**good, **new}, less), changes, gone)
+    whole = _changed(good).map(_encoded)
     return st.one_of(whole, whole.flatmap(damaged), st.binary(max_size=60))
 
 
@@ -77,6 +75,22 @@ def damaged(data: bytes) -> st.SearchStrategy[bytes]:
     )
 
 
-def _encoded(fields: Mapping[str, Any], less: set[str]) -> bytes:
-    kept = {name: value for name, value in fields.items() if name not in less}
-    return json.dumps(kept, ensure_ascii=False).encode("utf-8", "surrogatepass")
+def _changed(good: Mapping[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
+    """`good` with some of its fields otherwise, or with one field that is so itself."""
+    changes = st.dictionaries(st.one_of(st.sampled_from(sorted(good)), TEXTS), VALUES, max_size=3)
+    gone = st.sets(st.sampled_from(sorted(good)), max_size=1)
+    here = st.builds(
+        lambda new, less: {name: v for name, v in {**good, **new}.items() if name not in less},
+        changes,
+        gone,
+    )
+    within = [
+        _changed(inner).map(lambda new, name=name: {**good, name: new})
+        for name, inner in good.items()
+        if isinstance(inner, Mapping) and inner
+    ]
+    return st.one_of(here, *within)
+
+
+def _encoded(fields: Mapping[str, Any]) -> bytes:
+    return json.dumps(fields, ensure_ascii=False).encode("utf-8", "surrogatepass")
