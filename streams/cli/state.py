@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from streams import admin
+from streams.cli.follow import follow
 from streams.cli.options import Report, write_report
 from streams.cli.progress import progress_bar
 from streams.cli.start import start
@@ -34,16 +35,26 @@ def rebuild(
     ],
     *,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Say how far the workers are, until they are ready.")
+    ] = False,
 ) -> None:
     """Delete an agent's state, so that its next start rebuilds it from Kafka.
 
     The worker then reads its topic again from the oldest record; what it had processed before is
     applied without raising alerts again. The vision agent reads nothing again: its next start
     ends the alerts that are open. Stop the agent's workers first.
+
+    How far workers are, `/readyz`, `tocsin status` and `--wait` say; start them meanwhile. The last
+    two ask those whose addresses `dashboard.workers` has.
     """
     settings = start()
     if settings.redis.in_process:
         raise SettingsError("redis.url is memory://, which keeps no state to rebuild")
+    if wait and agent == "dashboard":
+        raise SettingsError("--wait asks workers: the dashboard's own /readyz says how far it is")
+    if wait and not settings.dashboard.workers:
+        raise SettingsError("--wait asks workers: set dashboard.workers to their addresses")
     name: str = getattr(settings, agent).group
     _refuse_while_in_use(settings, name)
     if not yes:
@@ -55,7 +66,10 @@ def rebuild(
     store.close()
     then = "ends what is open" if agent == "vision" else "rebuilds them"
     who = agent if agent == "dashboard" else f"{agent} agent"
-    print(f"deleted {count} keys of {name!r}: the next start of the {who} {then}")
+    print(f"deleted {count} keys of {name!r}: the next start of the {who} {then}", flush=True)
+    if wait:
+        follow(agent, settings.dashboard.workers)
+        print(f"the {agent} workers are ready")
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -183,6 +184,43 @@ def test_state_in_use_is_kept_and_of_nobody_else_is_deleted(
     assert out.startswith(f"deleted {count} keys of '{namespace}-labels': ")
     assert set(redis.scan_iter(f"{namespace}*")) == {f"{namespace}-labels2:row".encode()}
     redis.close()
+
+
+def test_a_rebuild_is_followed_until_the_workers_are_ready(
+    real_stack: Stack, namespace: str, port: int, tmp_path: Path
+) -> None:
+    environment = on(real_stack, namespace, port, tmp_path)
+    environment["TOCSIN_DASHBOARD__WORKERS"] = json.dumps([f"http://127.0.0.1:{port}"])
+    rebuild = ("state", "rebuild", "labels", "--yes", "--wait")
+
+    with running(environment, tmp_path, *rebuild) as following:
+        assert following.stderr is not None
+        assert following.stderr.readline() == "no labels worker answers yet: start the agent\n"
+        with running(environment, tmp_path, "worker", "labels"):
+            out, _ = following.communicate(timeout=START_S)
+
+    assert following.returncode == 0
+    assert out.splitlines()[1:] == ["the labels workers are ready"]
+
+
+@pytest.mark.parametrize(
+    ("agent", "workers", "says"),
+    [
+        ("fraud", "[]", "--wait asks workers: set dashboard.workers to their addresses"),
+        ("dashboard", '["http://w"]', "--wait asks workers: the dashboard's own /readyz says"),
+    ],
+)
+def test_where_nobody_can_be_asked_nothing_is_deleted(
+    agent: str, workers: str, says: str, tmp_path: Path
+) -> None:
+    environment = clean_environment(tmp_path, TOCSIN_DASHBOARD__WORKERS=workers)
+    rebuild = ("state", "rebuild", agent, "--yes", "--wait")
+
+    code, out, err = finished(environment, tmp_path, *rebuild)
+
+    assert (code, out) == (2, "")
+    assert err.startswith(f"error: {says}")
+    assert err.count("\n") == 1
 
 
 def test_state_is_kept_where_the_broker_cannot_tell_who_uses_it(
