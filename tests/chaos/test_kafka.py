@@ -32,8 +32,8 @@ def test_a_broker_that_is_killed_under_load_costs_nothing(
     lonely_drill: Drill, private_kafka: KafkaBroker
 ) -> None:
     drill = lonely_drill
-    worker = drill.start(slow=(), member="one")
-    worker.batches(15)
+    drill.start(slow=(), member="one")
+    worker = under_load(drill, 15)
     private_kafka.kill()
     was_inferring = worker.is_inferring()
     private_kafka.start()
