@@ -185,20 +185,13 @@ def test_state_in_use_is_kept_and_of_nobody_else_is_deleted(
     assert set(redis.scan_iter(f"{namespace}*")) == {f"{namespace}-labels2:row".encode()}
     redis.close()
 
-
-def test_a_rebuild_is_followed_until_the_workers_are_ready(
-    real_stack: Stack, namespace: str, port: int, tmp_path: Path
-) -> None:
-    environment = on(real_stack, namespace, port, tmp_path)
+    # Followed until the workers are ready again.
     environment["TOCSIN_DASHBOARD__WORKERS"] = json.dumps([f"http://127.0.0.1:{port}"])
-    rebuild = ("state", "rebuild", "labels", "--yes", "--wait")
-
-    with running(environment, tmp_path, *rebuild) as following:
+    with running(environment, tmp_path, *rebuild, "--yes", "--wait") as following:
         assert following.stderr is not None
         assert following.stderr.readline() == "no labels worker answers yet: start the agent\n"
         with running(environment, tmp_path, "worker", "labels"):
             out, _ = following.communicate(timeout=START_S)
-
     assert following.returncode == 0
     assert out.splitlines()[1:] == ["the labels workers are ready"]
 
