@@ -47,7 +47,8 @@ def replay(
     """Send letters back to the topic and partition that they came from, byte by byte.
 
     To be used once what buried them is put right. What was sent is not sent again by a second run,
-    nor by two at once. Exit 1 if a letter is in doubt or was refused.
+    nor by two at once; of a record that was buried twice one letter is. Exit 1 if a letter is in
+    doubt or was refused.
     """
     if letters and (topic or reason or since or until):
         raise SettingsError("name letters, or choose them by --topic and the like, not both")

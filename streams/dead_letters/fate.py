@@ -18,6 +18,8 @@ class Fate(Enum):
     DOUBTFUL = "in doubt"
     CANNOT = "cannot"
     FAILED = "failed"
+    TWIN = "buried twice"
+    """Its record goes back, or has gone, from another letter that the same run has come to."""
 
 
 class Report:

@@ -47,6 +47,15 @@ class Letter:
         return f"{self.content.topic}:{self.content.partition}:{self.content.offset}"
 
     @property
+    def record(self) -> str:
+        """Name that record apart from those that lay there before its topic was made again.
+
+        A worker that crashes before its flush, or replays a batch that failed, buries a record
+        again: letters with this name are of one record.
+        """
+        return f"{self.origin}@{self.content.timestamp}"
+
+    @property
     def replay_of(self) -> str | None:
         """Name the letter from which the record had been sent again, if it had."""
         found = dict(self.content.headers).get(REPLAY_OF_HEADER)

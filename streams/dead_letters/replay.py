@@ -1,4 +1,4 @@
-"""Send letters back to the topic and partition that they came from, and never one twice unasked."""
+"""Send records back to the topic and partition that they came from, and none twice unasked."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ async def replay(
     """
     routes: dict[str, Route] = {}
     chunk: list[Letter] = []
-    chosen = size = 0
+    chosen: set[str] = set()
+    size = 0
 
     async def end_chunk() -> None:
         nonlocal size
@@ -65,16 +66,20 @@ async def replay(
                 if route.journal is not None:
                     stack.push_async_callback(route.journal.close)
                     await route.journal.read()
+            if letter.record in chosen:
+                report.add(letter, Fate.TWIN)
+                continue
             fate, why = routes[letter.dead_topic].fate(letter, order)
+            if fate is Fate.SENT:
+                chosen.add(letter.record)
             if fate is not Fate.SENT or send is None:
                 report.add(letter, fate, why)
             else:
                 chunk.append(letter)
                 size += len(letter.content.value or b"")
-            chosen += fate is Fate.SENT
             if len(chunk) >= CHUNK_LETTERS or size >= CHUNK_BYTES:
                 await end_chunk()
-            if chosen == order.limit:
+            if len(chosen) == order.limit:
                 break
         await end_chunk()
 
@@ -94,18 +99,18 @@ async def _send_chunk(
 ) -> None:
     """Send letters of one topic back.
 
-    1. Claim them; what another run has claimed meanwhile is left out.
+    1. Claim their records; what another run has claimed meanwhile is left out.
     2. Send the records, and wait for the broker.
     3. Settle them. A claim without this is in doubt: the run may have ended on either side of 2.
     """
-    chunk = {(letter.partition, letter.offset): letter for letter in letters}
+    chunk = {letter.record: letter for letter in letters}
     try:
         # 1. Claim.
         ours = await journal.claim(chunk, send)
-        records = {place: record_of(letter) for place, letter in chunk.items() if place in ours}
+        records = {name: record_of(letter) for name, letter in chunk.items() if name in ours}
         # 2. Send.
         refused = await send(list(records.values()))
-        failed = {place for place, record in records.items() if any(record is r for r in refused)}
+        failed = {name for name, record in records.items() if any(record is r for r in refused)}
         # 3. Settle.
         await journal.settle(ours - failed, send)
         await journal.withdraw(failed, send)
@@ -113,12 +118,12 @@ async def _send_chunk(
         for letter in letters:
             report.add(letter, Fate.DOUBTFUL)
         raise
-    for place, letter in chunk.items():
-        if place in failed:
+    for name, letter in chunk.items():
+        if name in failed:
             report.add(letter, Fate.FAILED, "larger than its topic takes")
-        elif place in ours:
+        elif name in ours:
             report.add(letter, Fate.SENT)
-        elif journal.state(place) == "sent":
+        elif journal.state(name) == "sent":
             report.add(letter, Fate.REPLAYED)
         else:
             report.add(letter, Fate.DOUBTFUL)

@@ -55,7 +55,7 @@ class Route:
         obstacle = self.obstacle(letter)
         if obstacle is not None or self.journal is None:
             return Fate.CANNOT, obstacle or ""
-        state = self.journal.state((letter.partition, letter.offset))
+        state = self.journal.state(letter.record)
         if state == "sent" and not order.again:
             return Fate.REPLAYED, ""
         if state == "sending" and not order.doubtful:
@@ -97,4 +97,4 @@ def find_route(settings: Settings, dead: str) -> Route:
             f"topic {name!r} forgets or disorders what was replayed: {'; '.join(report.drift)}: "
             "delete it, and run `tocsin topics create`"
         )
-    return Route(source, partitions, Journal(settings.kafka, name, topic_id))
+    return Route(source, partitions, Journal(settings.kafka, name, dead, topic_id))

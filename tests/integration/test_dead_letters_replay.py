@@ -94,7 +94,7 @@ def test_letters_go_back_as_they_came_and_go_once(bed: Bed) -> None:
     assert dry.exit_code == 0, dry.output
     *table, last = dry.stdout.splitlines()
     assert last == (
-        "8 to be sent, 0 replayed before, 0 in doubt, 4 cannot, 0 failed; "
+        "8 to be sent, 0 replayed before, 0 in doubt, 4 cannot, 0 failed, 0 buried twice; "
         "nothing was sent: --yes sends"
     )
     assert [row.split()[0] for row in table] == ["letters", "7", "1", "1", "1", "1", "1"]
@@ -103,7 +103,9 @@ def test_letters_go_back_as_they_came_and_go_once(bed: Bed) -> None:
     assert not any(bed.read(topic) for topic in (source, topics.labels, *journals))
 
     # 2. Sent: bytes, key, headers and partition are those of the original.
-    assert told("--yes") == "8 sent, 0 replayed before, 0 in doubt, 4 cannot, 0 failed"
+    assert told("--yes") == (
+        "8 sent, 0 replayed before, 0 in doubt, 4 cannot, 0 failed, 0 buried twice"
+    )
     back = {record.headers[-1][1]: record for record in bed.read(source)}
     assert back.keys() == {f"{dead}:0:{offset}".encode() for offset in range(7)}
     for offset in range(7):
@@ -244,6 +246,46 @@ def test_a_run_that_is_told_to_stop_ends_its_chunk_and_leaves_no_doubt(
     assert len(bed.read(source)) == 12
 
 
+def test_a_record_that_a_crash_buried_twice_goes_back_once(bed: Bed) -> None:
+    source, dead = bury(bed, [1, 2])
+    bury(bed, [1, 3, 1])  # a worker that crashed read 1 again, and again
+    # Of the topic that had the name before: the same place, another record.
+    bed.produce(dead, [letter(1, topic=source, timestamp=1_600_000_000_000, value=b"before")])
+
+    rest = "0 replayed before, 0 in doubt, 0 cannot, 0 failed, 2 buried twice"
+    assert told("--topic", source).startswith(f"4 to be sent, {rest};")
+    assert told("--yes", "--topic", source) == f"4 sent, {rest}"
+    sent = [record.value for record in bed.read(source)]
+    assert sorted(sent) == [b"before", *(b'{"tx_id": "t%d"}' % n for n in (1, 2, 3))]
+
+    # The letter that stayed is as good as sent, by name too, and `--again` sends one of the two.
+    assert told(f"{dead}:0:2", "--yes").startswith("0 sent, 1 replayed before")
+    assert told("--yes", "--topic", source).startswith("0 sent, 6 replayed before")
+    assert told("--topic", source, "--again").startswith("4 to be sent, 0 replayed before")
+    assert len(bed.read(source)) == 4
+
+
+def test_what_an_earlier_version_sent_or_claimed_by_the_letters_place_is_honoured(
+    bed: Bed,
+) -> None:
+    source, dead = bury(bed, range(4))
+    bury(bed, [0, 1])
+    with connect(bed.settings.kafka) as cluster:
+        topic_id = cluster.describe(dead).topic_id
+    for offset, state in ((0, b"sent"), (1, b"sending")):
+        key = f"{topic_id}:0:{offset}:{'ab' * 16}".encode()
+        bed.produce(f"{dead}.replayed", [Produced(b'{"state":"%s","at":5}' % state, key)])
+
+    # The letters at 4 and 5 are of the records of those at 0 and 1.
+    again = ("--yes", "--topic", source)
+    assert told(f"{dead}:0:4", "--yes").startswith("0 sent, 1 replayed before")
+    assert told(*again, status=1).startswith("2 sent, 2 replayed before, 2 in doubt")
+    assert told(*again, "--doubtful").startswith("1 sent, 4 replayed before, 0 in doubt")
+    assert told(*again).startswith("0 sent, 6 replayed before, 0 in doubt")
+    sent = [record.value for record in bed.read(source)]
+    assert sorted(sent) == [b'{"tx_id": "t%d"}' % n for n in (1, 2, 3)]
+
+
 def test_letters_of_a_topic_that_was_made_again_are_others(bed: Bed) -> None:
     source, dead = bury(bed, [1, 2])
     assert told("--yes", "--topic", source).startswith("2 sent")
@@ -265,9 +307,11 @@ def test_a_record_that_its_topic_no_longer_takes_fails_and_is_not_in_doubt(
         cluster.ensure([replace(spec_of(bed, source), config={"max.message.bytes": "20000"})])
     bed.create_topics()
     values = [b"small", bytes(30_000), b"also small", bytes(40_000), b"last"]
-    bed.produce(f"{source}.dead", [letter(1, topic=source, value=value) for value in values])
+    bed.produce(
+        f"{source}.dead", [letter(n, topic=source, value=value) for n, value in enumerate(values)]
+    )
 
-    rest = "replayed before, 0 in doubt, 0 cannot, 2 failed"
+    rest = "replayed before, 0 in doubt, 0 cannot, 2 failed, 0 buried twice"
     assert told("--yes", "--topic", source, status=1) == f"3 sent, 0 {rest}"
     assert told("--yes", "--topic", source, status=1) == f"0 sent, 3 {rest}"
     assert [record.value for record in bed.read(source)] == values[::2]
