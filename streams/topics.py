@@ -22,6 +22,10 @@ FORGOTTEN = "which cards are forgotten, keyed by group and digest"
 _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
 
+_LETTERS_LONGER_MS = 8 * _DAY_MS
+"""A record outlives its retention by as much as its segment may take to fill, by Kafka's default a
+week. Were its letter gone by then, a rebuild would apply what was buried and sent back."""
+
 
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
@@ -96,13 +100,13 @@ def topic_table(settings: Settings) -> tuple[TopicSpec, ...]:
             settings.topics.audit_retention_days * _DAY_MS,
         ),
     )
-    # A dead letter is as large as what it buries, and its headers come on top.
+    # A dead letter is as large as what it buries, its headers come on top, and it stays longer.
     dead = tuple(
         (
             dead_topic(settings, name),
             f"what could not be processed on {name}",
             settings.kafka.max_request_bytes,
-            days_ms,
+            days_ms + _LETTERS_LONGER_MS,
         )
         for name in (names.transactions, names.labels, names.frames, names.alerts)
     )

@@ -131,7 +131,7 @@ def forget(
     _refuse_while_in_use(settings, *groups)
     print(
         f"cards forgotten: {len(cards)}, rows of state deleted: {rows}; what is on Kafka stays for "
-        f"{settings.topics.retention_days} days at most"
+        f"{settings.topics.retention_days} days at most, in dead letters for eight more"
     )
 
 

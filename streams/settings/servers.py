@@ -117,7 +117,8 @@ class TopicSettings(Section):
     """Copies of each partition: 3 where records must outlive a broker."""
 
     retention_days: Annotated[int, Field(ge=1)] = 60
-    """How long records stay; what a rebuild of the state can read again."""
+    """How long records stay; what a rebuild of the state can read again. Dead letters stay for
+    eight days more."""
 
     audit_retention_days: Annotated[int, Field(ge=1)] = 400
     """How long it is on record who decided what: longer than any suppression lasts."""
