@@ -18,9 +18,11 @@ from models.fraud.features import CARD_STATE
 from streams import admin
 from streams.app.fraud import FLOAT_BYTES, build_fraud
 from streams.cluster import identity_of
+from streams.dead_letters.buried import find_buried
 from streams.erasure import recall
 from streams.errors import TocsinError
 from streams.pipeline.batch import Batch
+from streams.pipeline.dead_letter import Buried
 from streams.reading import read_topic
 from streams.schemas import DECODE_ERRORS, Record, decode_transaction
 from streams.settings import Settings
@@ -91,14 +93,17 @@ async def audit(settings: Settings, *, cards: int, on_progress: OnProgress) -> A
     """
     sample = _Sample(settings, cards)
     topic = settings.topics.transactions
-    # 1. What is stored, and what is not for having been forgotten.
+    # 1. What is stored, and what is not for having been forgotten or buried.
     about = await admin.describe(settings.kafka, topic)
     found = Audit(rows=sample.read(about))
     await recall(sample.agent, settings.kafka, about.topic_id)
+    ends = await admin.log_ends(settings.kafka, topic)
+    buried = await find_buried(settings, topic, {one: range(end) for one, end in ends.items()})
 
     # 2. What the topic makes of it.
     async for records in read_topic(settings.kafka, topic, from_beginning=True, follow=False):
-        sample.score(records[0].partition, records)
+        partition = records[0].partition
+        sample.score(partition, records, buried[partition])
         found.records += len(records)
         on_progress(found.records)
 
@@ -172,10 +177,10 @@ class _Sample:
         return records, np.ascontiguousarray(tails).view("<f4")
 
     # -- what Kafka makes of it -----------------------------------------------------------------
-    def score(self, partition: int, records: Sequence[Record]) -> None:
+    def score(self, partition: int, records: list[Record], buried: Buried) -> None:
         """Apply what `records` hold of the cards of the sample, up to where the state has come."""
         self._earliest.setdefault(partition, records[0].offset)
-        mine = [record for record in records if self._is_mine(partition, record)]
+        mine = [one for one in buried.without(records) if self._is_mine(partition, one)]
         step = self.agent.max_batch
         for part in (mine[i : i + step] for i in range(0, len(mine), step)):
             homes = np.full(len(part), partition, np.int32)

@@ -108,13 +108,16 @@ def _reads_and_writes(settings: Settings) -> dict[Role, tuple[list[str], list[st
         "payments": ([], [topics.transactions]),
         "cameras": ([], [topics.frames]),
         "cases": ([topics.alerts], [topics.labels]),
-        # What is forgotten, before state is rebuilt.
+        # What is forgotten or buried, before state is rebuilt.
         "fraud": (
-            [topics.transactions, topics.forgotten],
+            [topics.transactions, topics.forgotten, dead[topics.transactions]],
             [topics.alerts, dead[topics.transactions], *scores],
         ),
-        # Alerts, for live precision and recall.
-        "labels": ([topics.labels, topics.alerts], [dead[topics.labels]]),
+        # Alerts, for live precision and recall; what is buried, before state is rebuilt.
+        "labels": (
+            [topics.labels, topics.alerts, dead[topics.labels]],
+            [dead[topics.labels]],
+        ),
         # Alerts, to end those that are open where state was lost.
         "vision": (
             [topics.frames, topics.alerts],

@@ -80,7 +80,7 @@ class Session:
         self._datadir = tempfile.TemporaryDirectory(prefix="tocsin-")  # Faust insists on one
         self._app = self._build_app()
         self._assignment = Assignment(
-            topic=ClusterLog(agent, settings.kafka, self._earliest),
+            topic=ClusterLog(agent, settings, self._earliest),
             store=agent.store,
             delivery=self._delivery,
             publisher=self._publisher,

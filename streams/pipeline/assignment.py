@@ -18,6 +18,7 @@ from typing import NoReturn, Protocol, TypeVar
 from streams.errors import BrokerError, ForeignState, TopicMissing
 from streams.metrics import Metrics
 from streams.pipeline.batch import Message, Publisher
+from streams.pipeline.dead_letter import Buried
 from streams.pipeline.delivery import Delivery
 from streams.state.store import StateStore
 from streams.status import Status
@@ -46,6 +47,12 @@ class TopicLog(Protocol):
 
     async def holds_records(self, partition: int, first: int, end: int) -> bool:
         """Whether there is, or was, a record at `first` or between it and `end`."""
+
+    async def buried(self, spans: Mapping[int, range]) -> Mapping[int, Buried]:
+        """Find out which records within `spans` of partitions lie in the dead-letter topic.
+
+        Reads all of that topic, and is asked only where something is to be rebuilt.
+        """
 
 
 class Resume(Protocol):
@@ -143,12 +150,16 @@ class Assignment:
             self._fail(error)
 
     async def _starts(self, committed: Mapping[int, int | None]) -> Mapping[int, int]:
-        """Start from min(commit, marker + 1); what lies before the commit is applied quietly."""
+        """Start from min(commit, marker + 1); what lies before the commit is applied quietly.
+
+        But for what was buried there, whatever would be made of it today.
+        """
         earliest = await self._topic.earliest(committed.keys())
         ends = await self._patiently(self._topic.ends)
         if self._recall is not None:
             await self._patiently(self._recall)
             self._recall = None  # once: who forgets a card stops the workers first
+        buried = await self._buried(committed, earliest)
         starts = {}
         for partition, commit in committed.items():
             if partition not in self._claimed:  # any more
@@ -170,11 +181,32 @@ class Assignment:
                 )
             if marker is not None or commit is not None:
                 self.gone(partition, done, first)
-            start = max(stored if commit is None else min(commit, stored), first)
-            self._positions.begin(partition, start, quiet_below=commit or 0)
+            start = self._start(partition, commit, first)
+            self._positions.begin(
+                partition,
+                start,
+                quiet_below=commit or 0,
+                buried=buried.get(partition),
+                done_below=stored,
+            )
             starts[partition] = start
         self._status.joined()
         return starts
+
+    def _start(self, partition: int, commit: int | None, first: int) -> int:
+        stored = self._positions.markers.get(partition, -1) + 1
+        return max(stored if commit is None else min(commit, stored), first)
+
+    async def _buried(
+        self, committed: Mapping[int, int | None], earliest: Mapping[int, int]
+    ) -> Mapping[int, Buried]:
+        """Find out what a rebuild passes over, if there is any rebuild."""
+        starts = {one: self._start(one, at, earliest[one]) for one, at in committed.items()}
+        spans = {one: range(starts[one], at or 0) for one, at in committed.items()}
+        rebuilt = {one: span for one, span in spans.items() if span}
+        if self._resume is not None or not rebuilt:
+            return {}
+        return await self._patiently(lambda: self._topic.buried(rebuilt))
 
     def gone(self, partition: int, first: int, end: int) -> None:
         """Say that offsets from `first` to before `end`, if any, can never be read; any thread."""

@@ -29,8 +29,8 @@ class Batch:
     """Partitions that are being rebuilt: offsets below are applied without any output."""
 
     done_below: Mapping[int, int] = field(default_factory=dict)
-    """Offsets below had their fate, all of it stored, before the process started; only for agents
-    with an outbox, whose rows do not know what they have seen."""
+    """Offsets below had their fate, all of it stored, before the process started: none is buried
+    again. The rows of an agent with an outbox do not know what they have seen, this tells them."""
 
     silent: Mapping[CameraKey, float] = field(default_factory=dict)
     """Cameras to close, unless something was heard of them since the time given; a batch that

@@ -287,9 +287,10 @@ class Delivery:
         self._pump()
 
     def _progressed(self, jobs: list[Job]) -> None:
-        count = sum(len(job.batch.records) for job in jobs)
+        events = [event.value for job in jobs for event in job.events]
+        count = sum(len(one.records) for one in events)  # what a rebuild passes over is done too
         self._unflushed -= count
-        self._unflushed_bytes -= sum(event.value.size for job in jobs for event in job.events)
+        self._unflushed_bytes -= sum(one.size for one in events)
         self._room.set()
         self._metrics.acknowledged.inc(count)
         self._metrics.progress_at.set(time.time())

@@ -49,9 +49,12 @@ class Limits:
 
 def joined(events: list[Any], sequence: int, positions: Positions) -> Job:
     """Join waiting partition batches into one batch."""
-    records = [record for event in events for record in event.value.records]
-    sizes = [len(event.value.records) for event in events]
     homes = [event.value.tp.partition for event in events]
+    parts = [
+        positions.applicable(home, event.value.records)
+        for home, event in zip(homes, events, strict=True)
+    ]
+    records, sizes = [record for part in parts for record in part], list(map(len, parts))
     # To the end of what was fetched: behind the last record may lie transaction markers.
     ends = {home: event.value.next_offset - 1 for home, event in zip(homes, events, strict=True)}
     partitions = np.repeat(np.array(homes, np.int32), sizes)

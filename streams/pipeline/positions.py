@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from streams.errors import ForeignState
+from streams.pipeline.dead_letter import Buried
+from streams.schemas import Record
 from streams.status import Status
 
 
@@ -19,24 +21,38 @@ class Positions:
         self._leaving: set[int] = set()
         self.quiet_below: dict[int, int] = {}
         """By partition that is being rebuilt, the offset at which that ends."""
+        self._buried: dict[int, Buried] = {}  # of partitions that are being rebuilt
         self.done_below: dict[int, int] = {}
         """By partition, the offset below which all is known to be done with."""
         self.markers: dict[int, int] = {}
         """Highest stored offset by partition, of what this process has claimed or flushed."""
 
     def begin(
-        self, partition: int, first: int, *, quiet_below: int = 0, done_below: int = 0
+        self,
+        partition: int,
+        first: int,
+        *,
+        quiet_below: int = 0,
+        buried: Buried | None = None,
+        done_below: int = 0,
     ) -> None:
         """Expect the partition's records from offset `first` on.
 
-        Those below `quiet_below` are applied without any output: the state is being rebuilt.
-        Those below `done_below` are known to be done with.
+        Those below `quiet_below` are applied without any output, but for those that are `buried`:
+        the state is being rebuilt. Those below `done_below` are known to be done with.
         """
         self._begun[partition] = self._next[partition] = first
         self.done_below[partition] = done_below
         if first < quiet_below and partition not in self.quiet_below:
             self.quiet_below[partition] = quiet_below
             self._status.rebuild(partition, first, quiet_below)
+        if buried is not None:
+            self._buried[partition] = buried
+
+    def applicable(self, partition: int, records: list[Record]) -> list[Record]:
+        """Leave out what a rebuild of the partition passes over."""
+        buried = self._buried.get(partition)
+        return records if buried is None else buried.without(records)
 
     def take(self, batch: Any) -> None:
         """Note that a partition batch of the transport has come.
@@ -73,6 +89,7 @@ class Positions:
         self._status.rebuild_at(partition, position)
         if position >= end:
             del self.quiet_below[partition]
+            self._buried.pop(partition, None)
             self._status.rebuilt(partition)
 
     def holds(self, partition: int) -> bool:
@@ -86,6 +103,7 @@ class Positions:
 
     def forget(self, partition: int) -> None:
         """Know nothing of a partition that went elsewhere."""
+        self._buried.pop(partition, None)
         for known in (self.quiet_below, self.done_below, self._begun, self._next, self.markers):
             known.pop(partition, None)
         self._leaving.discard(partition)

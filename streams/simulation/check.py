@@ -12,7 +12,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final, NoReturn
 
+import numpy as np
+
 from streams.pipeline.batch import Message
+from streams.pipeline.dead_letter import Buried
 from streams.simulation.broker import LogRecord
 from streams.simulation.chain import ALERTS, BAD, START, after, alert_value, alerts, link_of
 from streams.simulation.store import Server
@@ -82,6 +85,15 @@ class Check:
                 where = dict(message.headers)
                 partition = int(where["tocsin-partition"] or b"")
                 self.written[partition, int(where["tocsin-offset"] or b""), None] += 1
+
+    def buried(self, partition: int, span: range) -> Buried:
+        """Say what a reader of the dead letters finds."""
+        found = [
+            offset
+            for home, offset, value in self.written
+            if value is None and home == partition and offset in span
+        ]
+        return Buried(np.array(found, np.int64), np.zeros(len(found), np.int64))
 
     def flushed(self, snapshot: PartitionSnapshot, before: int | None, start: int) -> None:
         """Compare what a flush has left in the store.

@@ -14,6 +14,7 @@ from typing_extensions import override
 from streams.errors import TocsinError
 from streams.pipeline.assignment import Assignment, TopicLog
 from streams.pipeline.batch import Batch
+from streams.pipeline.dead_letter import Buried
 from streams.pipeline.delivery import Delivery
 from streams.pipeline.lane import Lane
 from streams.pipeline.loss import notice_loss
@@ -21,7 +22,7 @@ from streams.pipeline.publish import KafkaPublisher
 from streams.settings import KafkaSettings
 from streams.simulation.broker import TOPIC, Broker, Membership
 from streams.simulation.chain import ChainDetector
-from streams.simulation.check import Violated
+from streams.simulation.check import Check, Violated
 from streams.simulation.clock import Process
 from streams.simulation.consumer import Consumer
 from streams.simulation.loop import Thread, VirtualLoop
@@ -84,7 +85,7 @@ class Worker:
             fail=self._fail,
         )
         assignment = Assignment(
-            topic=KnownLog(world.broker, world.delay),
+            topic=KnownLog(world.broker, world.check, world.delay),
             store=store,
             delivery=delivery,
             publisher=publisher,
@@ -183,8 +184,8 @@ class KnownLog(TopicLog):
 
     name = TOPIC
 
-    def __init__(self, broker: Broker, delay: Callable[[], float]) -> None:
-        self._broker, self._delay = broker, delay
+    def __init__(self, broker: Broker, check: Check, delay: Callable[[], float]) -> None:
+        self._broker, self._check, self._delay = broker, check, delay
 
     @override
     async def identity(self) -> bytes:
@@ -206,3 +207,8 @@ class KnownLog(TopicLog):
         await asyncio.sleep(self._delay())
         records, _ = self._broker.logs[partition].read(first, 1)
         return bool(records) and records[0].offset < end
+
+    @override
+    async def buried(self, spans: Mapping[int, range]) -> Mapping[int, Buried]:
+        await asyncio.sleep(self._delay())
+        return {home: self._check.buried(home, span) for home, span in spans.items()}

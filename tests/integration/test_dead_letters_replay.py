@@ -56,6 +56,10 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(app, ["dead-letters", *arguments], env={"COLUMNS": "300"})
 
 
+def in_state(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["state", *arguments], env={"COLUMNS": "300"})
+
+
 def told(*arguments: str, status: int = 0) -> str:
     """The last line of a replay."""
     done = run("replay", *arguments)
@@ -352,13 +356,14 @@ def test_what_cannot_be_done_is_one_line_that_says_so(
 
 
 @pytest.mark.slow
-def test_what_a_missing_rate_buried_is_scored_once_the_rate_is_set_and_it_is_replayed(
+def test_what_a_missing_rate_buried_counts_once_when_it_is_replayed_and_the_state_is_rebuilt(
     real_stack: Stack, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = random_model(tmp_path)
     bed = known(bed_on(*real_stack, namespace, tmp_path, model=model, threshold=0.0), monkeypatch)
     bed.create_topics()
     source, group = bed.settings.topics.transactions, bed.settings.fraud.group
+    rate = '{"USD": 0.5}'
     values = [payment(tx_id=f"t{n}", card_id=f"c{n}", currency="USD") for n in range(20)]
     bed.produce(source, [Produced(value, b"c%d" % n) for n, value in enumerate(values)])
 
@@ -372,10 +377,22 @@ def test_what_a_missing_rate_buried_is_scored_once_the_rate_is_set_and_it_is_rep
             assert worker.stop() == 0
         again = ("--yes", "--topic", source, "--reason", "no rate")
         assert told(*again).startswith("20 sent, 0 replayed before")
-        with bed.worker(TOCSIN_FRAUD__RATES='{"USD": 0.5}') as worker:
+        with bed.worker(TOCSIN_FRAUD__RATES=rate) as worker:
             worker.until(all_done, "scores")
             assert worker.metric("tocsin_dead_letters_total") == 0
             assert worker.stop() == 0
+
+        # Today the buried ones would do as well as their copies: neither a check nor a rebuild of
+        # state that was lost takes both.
+        monkeypatch.setenv("TOCSIN_FRAUD__RATES", rate)
+        right = "20 of 20 cards compared over 40 records: 20 right, 0 wrong"
+        assert right in in_state("check").stdout
+        assert in_state("rebuild", "fraud", "--yes").exit_code == 0
+        with bed.worker(TOCSIN_FRAUD__RATES=rate) as worker:
+            worker.until_ready()
+            worker.until(lambda: worker.metric("tocsin_events_total") == 20, "rebuild")
+            assert worker.stop() == 0
+        assert right in in_state("check").stdout
     finally:
         bed.close()
     alerts = [decode_alert(record.value) for record in bed.read(bed.settings.topics.alerts)]

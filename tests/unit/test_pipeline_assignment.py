@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import NoReturn
 
+import numpy as np
 import pytest
 from typing_extensions import override
 
 from streams.errors import BrokerError, ForeignState
 from streams.pipeline.assignment import Assignment, Resume, TopicLog
 from streams.pipeline.batch import Message
+from streams.pipeline.dead_letter import Buried
 from streams.state.memory import MemoryServer
-from tests.unit.test_pipeline_delivery import Bed, run
+from tests.fakes.records import SENT_AT, FakeRecord, event_of
+from tests.unit.test_pipeline_delivery import Bed, run, values
 
 
 class FakeLog(TopicLog):
@@ -24,6 +27,7 @@ class FakeLog(TopicLog):
         self.first = first
         self.records: Collection[int] = range(100)
         self.failures = 0
+        self.asked: list[dict[int, range]] = []
 
     @override
     async def identity(self) -> bytes:
@@ -43,6 +47,15 @@ class FakeLog(TopicLog):
     @override
     async def holds_records(self, partition: int, first: int, end: int) -> bool:
         return any(offset in self.records for offset in range(first, end))
+
+    @override
+    async def buried(self, spans: Mapping[int, range]) -> Mapping[int, Buried]:
+        if self.failures:
+            self.failures -= 1
+            raise BrokerError("away")
+        self.asked.append(dict(spans))
+        buried = np.array([2, 3], np.int64)
+        return {one: Buried(buried, np.full(2, SENT_AT)) for one in spans}
 
 
 class FakeResume(Resume):
@@ -159,6 +172,65 @@ def test_what_is_forgotten_is_recalled_once_before_anything_is_read(
             assert len(asked) == 2
 
     run(scenario, server=with_marker(marker))
+
+
+@pytest.mark.parametrize(
+    ("marker", "commit", "spans"),
+    [
+        (None, 4, {0: range(4)}),
+        (1, 4, {0: range(2, 4)}),
+        (3, 4, None),
+        (9, 4, None),
+        (None, None, None),
+        (None, 0, None),
+    ],
+)
+def test_a_rebuild_passes_over_what_was_buried_and_a_start_without_one_does_not_ask(
+    marker: int | None, commit: int | None, spans: dict[int, range] | None
+) -> None:
+    async def scenario(bed: Bed) -> None:
+        log = FakeLog()
+        log.failures = 2
+        partitions = assignment(bed, log)
+        await partitions.assigned([0], 2)
+        first = (await partitions.starts({0: commit}))[0]
+        assert log.asked == ([] if spans is None else [spans])
+        # 0 and 1 are applied; 2 and 3 are buried, and made anew where they are not below the commit
+        events = [
+            event_of(values(first, 3), first=first),
+            event_of(values(first + 3, 4), first=first + 3),
+        ]
+        await bed.accept(*events)
+        await bed.settled(*events)
+        assert bed.delivery._unflushed == 0
+        passed_over = len({2, 3} & set(range(first, commit or 0)))
+        assert bed.store.count_of("card") == 7 - passed_over
+        assert bed.delivery.positions.reached(0) == max(first + 7, (marker or 0) + 1)
+
+    run(scenario, server=with_marker(marker))
+
+
+def test_a_record_at_the_place_of_one_that_was_buried_in_another_topic_is_not_passed_over() -> None:
+    buried = Buried(np.array([7, 3, 3, 5]), np.array([SENT_AT, 1, 2, SENT_AT]))
+    records = [FakeRecord(offset, b"") for offset in range(8)]
+    assert buried.without([]) == []
+    assert [one.offset for one in buried.without(records)] == [0, 1, 2, 3, 4, 6]
+    assert buried.without(records[:3]) == records[:3]
+    twice = FakeRecord(3, b"", timestamp=2)
+    assert buried.without([twice]) == []
+    none = Buried(np.zeros(0, np.int64), np.zeros(0, np.int64))
+    assert none.without(records) == records
+
+
+def test_with_an_outbox_nobody_asks_what_was_buried() -> None:
+    async def scenario(bed: Bed) -> None:
+        log = FakeLog()
+        partitions = assignment(bed, log, FakeResume())
+        await partitions.assigned([0], 2)
+        await partitions.starts({0: 50})
+        assert log.asked == []
+
+    run(scenario)
 
 
 @pytest.mark.parametrize("has_outbox", [False, True])

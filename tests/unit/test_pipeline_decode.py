@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -235,6 +236,16 @@ def test_a_rebuild_buries_nothing_twice() -> None:
 
     offsets = [dict(message.headers)["tocsin-offset"] for message in outcome.messages]
     assert offsets == [b"12", b"13"]
+
+
+def test_what_the_stored_state_covers_is_not_buried_again_whatever_it_was() -> None:
+    batch = replace(batch_of([b"{"] * 4, first=10), done_below={0: 13, 1: 99})
+    outcome = DeadLetters("tx", "tx.dead").outcome(
+        batch, decode(batch, decode_transaction).rejected
+    )
+
+    offsets = [dict(message.headers)["tocsin-offset"] for message in outcome.messages]
+    assert offsets == [b"13"]
 
 
 def test_a_letter_that_is_buried_again_carries_its_last_reason_once() -> None:
