@@ -7,7 +7,8 @@
     ├── Outdated                what is to be changed was changed by somebody else meanwhile
     ├── LoginRefused            a login provider does not vouch for somebody, or names no role
     ├── SettingsError           a setting is missing, malformed or contradicts another
-    ├── TransportError          Faust or aiokafka lacks a hook that the batch transport relies on
+    ├── TransportError          Faust or aiokafka lacks a hook that the batch transport relies on,
+    │                           or dropped a batch
     ├── BrokerError             Kafka cannot be reached or refuses us
     │   └── TopicMissing        Kafka answers, and has no such topic
     ├── StoreError
@@ -44,7 +45,7 @@ class SettingsError(TocsinError):
 
 
 class TransportError(TocsinError):
-    """Faust or aiokafka lacks a hook that the batch transport relies on."""
+    """Faust or aiokafka lacks a hook that the batch transport relies on, or dropped a batch."""
 
 
 class BrokerError(TocsinError):

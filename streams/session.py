@@ -24,7 +24,7 @@ from streams.app.agent import Agent
 from streams.cluster import ClusterLog
 from streams.connection import KAFKA_ERRORS, as_broker_error
 from streams.erasure import recall
-from streams.errors import RESTART, ForeignState, Stuck, TocsinError
+from streams.errors import RESTART, ForeignState, Stuck, TocsinError, TransportError
 from streams.metrics import Metrics
 from streams.pipeline.assignment import Assignment
 from streams.pipeline.delivery import Delivery
@@ -169,8 +169,9 @@ class Session:
                     await stream.ack(event)
                     continue
                 try:
+                    app.consumer.take(event.value)
                     await self._delivery.accept(event)
-                except ForeignState as error:
+                except (ForeignState, TransportError) as error:
                     self._fail(error)
 
         app.on_partitions_assigned.connect(self._assigned)

@@ -164,8 +164,15 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is Any to mypy
         return self.ledger.done_to(tp)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Commit what is done, then do as Faust does, which forgets acknowledgements first."""
+        """Commit what is done, then do as Faust does, which forgets acknowledgements first.
+
+        Faust stops the flow only of who has partitions to give back. When it lets it go on, after
+        the rebalance, it empties the agents' queues: of who had none they hold what was delivered
+        since, from its new partitions, and nobody would ever have seen that.
+        """
         self._placed = None
+        self.stop_flow()
+        self.app.flow_control.suspend()
         await self.commit()
         await super().on_partitions_revoked(revoked)
         for tp in revoked:
@@ -228,6 +235,14 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is Any to mypy
         come again from the new position.
         """
         return self.ledger.is_stale(batch.tp, batch.offset.move)
+
+    def take(self, batch: RecordBatch) -> None:
+        """Note that an agent has got a batch, which is not stale.
+
+        Raises:
+            TransportError: one that was fetched before it never came.
+        """
+        self.ledger.take(batch.tp, batch.offset)
 
     async def _seek(self, partition: TP, offset: int) -> None:
         # Faust's own calls aiokafka from the wrong thread.

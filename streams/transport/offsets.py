@@ -7,6 +7,8 @@ from typing import Self
 
 from faust.types import TP
 
+from streams.errors import TransportError
+
 
 class BatchOffset(int):
     """Offset of the last record of one batch; the number Faust moves around as message offset.
@@ -31,6 +33,9 @@ class BatchOffset(int):
 
     done: bool
 
+    previous: int | None
+    """Last offset of the batch that was fetched before this one, since the latest seek."""
+
     def __new__(cls, last: int, *, first: int, next_offset: int, move: int) -> Self:
         """Build the offset of a batch that ends with the record at `last`."""
         offset = super().__new__(cls, last)
@@ -38,6 +43,7 @@ class BatchOffset(int):
         offset.next_offset = next_offset
         offset.move = move
         offset.done = False
+        offset.previous = None
         return offset
 
     __hash__ = object.__hash__
@@ -68,6 +74,8 @@ class BatchLedger:
         self._moves: dict[TP, int] = {}
         self._done_to: dict[TP, int] = {}
         self._fetched: defaultdict[TP, deque[BatchOffset]] = defaultdict(deque)
+        self._entered: dict[TP, tuple[int, int]] = {}  # move and last offset
+        self._taken: dict[TP, tuple[int, int]] = {}
 
     def moved(self, tp: TP) -> None:
         """Make everything that was fetched from `tp` so far stale."""
@@ -84,13 +92,29 @@ class BatchLedger:
 
     def enter(self, tp: TP, offset: BatchOffset) -> None:
         """Add a batch behind those that were fetched before it."""
+        move, last = self._entered.get(tp, (None, None))
+        offset.previous = last if move == offset.move else None
+        self._entered[tp] = offset.move, int(offset)
         self._fetched[tp].append(offset)
+
+    def take(self, tp: TP, offset: BatchOffset) -> None:
+        """Note that an agent has got a batch, which is not stale.
+
+        Raises:
+            TransportError: the one before it never came. What is stored may not run past that.
+        """
+        if offset.previous is not None and self._taken.get(tp) != (offset.move, offset.previous):
+            raise TransportError(
+                f"partition {tp.partition} of {tp.topic!r}: records up to offset {offset.previous} "
+                "were fetched and never reached the agent: it starts over from what is stored"
+            )
+        self._taken[tp] = offset.move, int(offset)
 
     def enter_empty(self, tp: TP, next_offset: int, move: int) -> None:
         """Add a fetch without records (transaction markers only): done as it is."""
         offset = BatchOffset(next_offset - 1, first=next_offset, next_offset=next_offset, move=move)
         offset.done = True
-        self.enter(tp, offset)
+        self._fetched[tp].append(offset)
 
     def partitions(self) -> set[TP]:
         """Return the partitions that may have something to commit."""
@@ -114,5 +138,5 @@ class BatchLedger:
 
     def drop(self, tp: TP) -> None:
         """Forget a partition that was revoked."""
-        self._fetched.pop(tp, None)
-        self._done_to.pop(tp, None)
+        for known in (self._fetched, self._done_to, self._entered, self._taken):
+            known.pop(tp, None)

@@ -29,10 +29,14 @@ EMBEDDED_SESSION_S = 2.0  # the embedded broker lets a group join after half a s
 KAFKA_SESSION_S = 6.0  # the least that Apache Kafka accepts by default
 
 # Writes "partition first last count" for each batch to the file LOG, "o offset" for each record of
-# an ordinary topic. Batches from HOLD on are delivered and never acknowledged.
+# an ordinary topic. Batches from HOLD on are delivered and never acknowledged. With LATE Faust's own
+# seek after a rebalance comes a second late, and each batch takes a while.
 WORKER = textwrap.dedent("""
+    import asyncio
     import os
+    import sys
     from streams.transport import BatchApp, BatchSchema
+    from streams.transport.consumer import Consumer
 
     env = os.environ
     app = BatchApp(
@@ -46,6 +50,19 @@ WORKER = textwrap.dedent("""
     log = open(env["LOG"], "a", buffering=1)
     hold = int(env["HOLD"])
     rewind = [True] if env["REWIND"] else []
+
+    if env["LATE"]:
+        perform_seek = Consumer.perform_seek
+
+        def late_in_recovery(consumer):
+            is_recovery = sys._getframe(1).f_code.co_name == "_resume_streams"
+            return late(consumer) if is_recovery else perform_seek(consumer)
+
+        async def late(consumer):
+            await asyncio.sleep(1.0)
+            return await perform_seek(consumer)
+
+        Consumer.perform_seek = late_in_recovery
 
     if env["START"]:
         async def start_positions(committed):
@@ -66,6 +83,8 @@ WORKER = textwrap.dedent("""
             values = [int(record.value) for record in batch]
             assert values == sorted(values), values
             log.write(f"{batch.partition} {batch.first_offset} {batch.last_offset} {len(batch)}\\n")
+            if env["LATE"]:
+                await asyncio.sleep(0.2)
             if hold < 0 or batch.last_offset < hold:
                 await stream.ack(event)
 
@@ -134,6 +153,7 @@ class Bed:
             "ORDINARY": "",
             "START": "",
             "HOLD": "-1",
+            "LATE": "",
             "REWIND": "",
             "SESSION": str(self.session_s),
             **{key.upper(): str(value) for key, value in options.items()},
@@ -328,6 +348,21 @@ def test_nothing_is_lost_while_workers_come_and_go(bed: Bed) -> None:
         spans = [s for name in ("a", "b") for s in bed.spans(name) if s[0] == partition]
         seen = {offset for _, first_, last, _ in spans for offset in range(first_, last + 1)}
         assert seen == set(range(half))
+
+
+def test_a_worker_that_had_no_partition_loses_nothing_of_those_that_it_is_given(bed: Bed) -> None:
+    """Whichever of the two seeks after a rebalance is the last."""
+    others = [bed.worker("a", late="1"), bed.worker("b", late="1")]
+    bed.produce(200)
+    bed.until("b", lambda: bed.spans("a") and bed.spans("b"))
+    bed.worker("c", late="1")
+    bed.until("c", lambda: "Worker ready" in (bed.folder / "c.err").read_text())
+    bed.produce(2_000)
+    bed.end(others[0])
+    half = 2_200 // PARTITIONS
+    bed.until("c", lambda: bed.committed() == {0: half, 1: half})
+    ((partition, start), *_) = ((p, first) for p, first, *_ in bed.spans("c"))
+    assert contiguous(bed.spans("c"), partition, start)
 
 
 @pytest.mark.parametrize("isolation", ["read_uncommitted", "read_committed"])

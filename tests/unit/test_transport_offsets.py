@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from faust.types import TP
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streams.errors import TransportError
 from streams.transport.offsets import BatchLedger, BatchOffset
 
 PARTITION = TP("transactions", 0)
@@ -88,6 +90,28 @@ def test_a_seek_makes_what_was_fetched_before_it_worthless() -> None:
     assert ledger.commit_offset(PARTITION) is None
     again.done = True
     assert ledger.commit_offset(PARTITION) == 10
+
+
+def test_a_batch_that_never_came_is_missed_at_the_next_one() -> None:
+    ledger = BatchLedger()
+    batches = [entered(ledger, 0, 9), entered(ledger, 12, 19), entered(ledger, 20, 29)]
+    other = entered(ledger, 0, 4, tp=OTHER)
+    ledger.take(PARTITION, batches[0])
+    ledger.take(OTHER, other)
+    with pytest.raises(TransportError, match="up to offset 19 were fetched and never reached"):
+        ledger.take(PARTITION, batches[2])
+    # Also where it was the first of all.
+    ledger.moved(PARTITION)
+    entered(ledger, 0, 9)
+    with pytest.raises(TransportError, match="up to offset 9"):
+        ledger.take(PARTITION, entered(ledger, 10, 19))
+    # After a seek, and in a partition that comes again, everything begins anew.
+    ledger.moved(PARTITION)
+    ledger.enter_empty(PARTITION, 12, ledger.moves(PARTITION))
+    for first, last in ((12, 19), (20, 29)):
+        ledger.take(PARTITION, entered(ledger, first, last))
+    ledger.drop(PARTITION)
+    ledger.take(PARTITION, entered(ledger, 40, 49))
 
 
 def test_two_deliveries_of_one_batch_are_two_batches() -> None:
