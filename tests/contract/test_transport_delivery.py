@@ -29,8 +29,8 @@ EMBEDDED_SESSION_S = 2.0  # the embedded broker lets a group join after half a s
 KAFKA_SESSION_S = 6.0  # the least that Apache Kafka accepts by default
 
 # Writes "partition first last count" for each batch to the file LOG, "o offset" for each record of
-# an ordinary topic. Batches from HOLD on are delivered and never acknowledged. With LATE Faust's own
-# seek after a rebalance comes a second late, and each batch takes a while.
+# an ordinary topic. Batches from HOLD on are delivered and never acknowledged. With LATE Faust's
+# own seek after a rebalance comes a second late, and each batch takes a while.
 WORKER = textwrap.dedent("""
     import asyncio
     import os
