@@ -197,8 +197,11 @@ class Group:
         future = member.joined
 
         def told() -> None:
-            if future is not None and not future.done():  # else it is out meanwhile
-                future.set_result(None)
+            if future is None or future.done():
+                return  # it is out meanwhile
+            future.set_result(None)
+            if self._preparing and member.name not in self._rejoined:
+                self._say(member)  # the next rebalance has begun before it heard of this one
 
         self._clock.after(self._delay(), told)
 
