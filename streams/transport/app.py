@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 import faust
 from faust.types import TP
+from mode.utils.objects import cached_property
+from mode.utils.queues import FlowControlEvent
 
 from streams.transport.monitor import BatchMonitor
 from streams.transport.selfcheck import check_hooks
@@ -24,6 +26,19 @@ delivered; may wait for a store as long as it must. An exception ends the worker
 Gone = Callable[[TP, int, int], None]
 """Told, in the consumer's thread, of a partition and of the first offset and the one past the last
 that the broker deleted before they were fetched."""
+
+
+class _Flow(FlowControlEvent):  # type: ignore[misc]  # mode is Any to mypy
+    """Lets the flow go on and leaves the agents' queues as they are.
+
+    Faust empties them, in the belief that they hold what came before the rebalance. That it has
+    emptied when the rebalance began; what is there now came after the seek, or is stale, and a
+    batch that is thrown away here would never come again.
+    """
+
+    def resume(self) -> None:
+        self._suspend.clear()
+        self._resume.set()
 
 
 class BatchApp(faust.App):  # type: ignore[misc]  # Faust is Any to mypy
@@ -61,3 +76,8 @@ class BatchApp(faust.App):  # type: ignore[misc]  # Faust is Any to mypy
             "web_enabled": False,
         }
         super().__init__(app_id, broker=broker, **{**defaults, **options})
+
+    @cached_property  # type: ignore[untyped-decorator]  # mode is Any to mypy
+    def flow_control(self) -> FlowControlEvent:
+        """Suspend and let go on what is delivered."""
+        return _Flow(loop=self.loop)

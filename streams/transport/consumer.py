@@ -166,9 +166,8 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is Any to mypy
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Commit what is done, then do as Faust does, which forgets acknowledgements first.
 
-        Faust stops the flow only of who has partitions to give back. When it lets it go on, after
-        the rebalance, it empties the agents' queues: of who had none they hold what was delivered
-        since, from its new partitions, and nobody would ever have seen that.
+        Faust stops the flow only of who has partitions to give back: to who had none it would
+        deliver while the rebalance is under way.
         """
         self._placed = None
         self.stop_flow()

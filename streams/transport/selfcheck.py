@@ -21,6 +21,7 @@ from aiokafka.record.memory_records import MemoryRecords
 from faust.sensors import Monitor
 from faust.transport.drivers import aiokafka as driver
 from faust.types import ConsumerMessage
+from mode.utils.queues import FlowControlEvent
 
 from streams.errors import TransportError
 
@@ -84,8 +85,11 @@ HOOKS: tuple[Methods | Attributes, ...] = (
             "perform_seek": (),
             "seek_to_committed": (),
             "seek_wait": ("partitions",),
+            "stop_flow": (),
         },
     ),
+    Methods(FlowControlEvent, {"resume": (), "suspend": ()}),
+    Attributes(FlowControlEvent, ("_resume", "_suspend")),
     Attributes(
         driver.Consumer, ("_acked", "_acked_index", "_committed_offset", "flow_active", "scheduler")
     ),

@@ -336,11 +336,26 @@ def test_a_fetch_that_arrives_after_its_revocation_is_skipped() -> None:
         bench.consumer._on_partitions_revoked = nothing_assigned
         early = bench.response(0, 9)
         await bench.consumer.on_partitions_revoked({PARTITION})
+        bench.consumer.resume_flow()
         bench.consumer._buffered_partitions.add(PARTITION)  # Faust lets go of it later
         bench.consumer._active_partitions.add(TP("transactions", 1))
         bench.consumer._placed = bench.app.consumer_generation_id
         bench.thread.responses.append(early)
         assert [message async for message in bench.consumer.getmany(timeout=0)] == []
+
+    on_a_bench(scenario)
+
+
+def test_the_flow_goes_on_without_emptying_an_agents_queue() -> None:
+    async def scenario(bench: Bench) -> None:
+        queue = bench.topic.clone(is_iterator=True).queue
+        queue.force_put_nowait("a batch")
+        bench.app.flow_control.suspend()
+        bench.app.flow_control.resume()
+        assert bench.app.flow_control.is_active()
+        assert queue.qsize() == 1
+        bench.app.flow_control.clear()  # as Faust does when a rebalance begins
+        assert queue.qsize() == 0
 
     on_a_bench(scenario)
 
@@ -504,6 +519,9 @@ def test_nothing_is_fetched_before_the_start_position_is_known() -> None:
         assert len(bench.thread.seeks) == 1
         bench.consumer._on_partitions_revoked = nothing_assigned
         await bench.consumer.on_partitions_revoked(set())  # a static member keeps its generation
+        assert not bench.consumer.flow_active
+        assert not bench.app.flow_control.is_active()
+        bench.consumer.resume_flow()
         await bench.messages(60, 69)
         assert len(bench.thread.seeks) == 2
 
