@@ -160,7 +160,7 @@ _SCRIPT: Final = "evalsha script|load script|exists"
 _STATE: Final = "get set setnx mget mset incr watch unwatch multi exec discard info scan unlink"
 _PICTURES: Final = f"{_SCRIPT} hget hset hincrby hdel zadd zrem zrange zrangebyscore"
 _VIEW: Final = (
-    f"{_SCRIPT} exists hget hmget hgetall hvals hset hsetnx hexists hdel "
+    f"{_SCRIPT} exists hget hmget hgetall hkeys hvals hset hsetnx hexists hdel "
     "zadd zrem zrange zrangebyscore zrevrangebyscore zscore zmscore zcard "
     "xadd xrange xrevrange xread xinfo|stream unlink"
 )
