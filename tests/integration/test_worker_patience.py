@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from streams.errors import RESTART
 from streams.pipeline.loss import LOOK_EVERY_S
 from streams.producers.records import transaction_records
 from tests.fakes.records import verdict
-from tests.worker import Bed, Produced, bed_on
+from tests.worker import Bed, Produced, WorkerProcess, bed_on
 
 pytestmark = pytest.mark.slow
 
@@ -116,14 +117,21 @@ def terminals(url: str, bed: Bed) -> dict[bytes, bytes]:
         return {key: redis.get(key) or b"" for key in keys}
 
 
-def test_an_idle_worker_ends_when_redis_is_emptied_and_the_next_rebuilds_what_others_read(
-    bed: Bed, private_redis: RedisServer
-) -> None:
+@contextmanager
+def idle_after(bed: Bed, produced: Sequence[Produced]) -> Iterator[WorkerProcess]:
+    """A labels worker that has stored and committed all of `produced`."""
     topic, group = bed.settings.topics.labels, bed.settings.labels.group
-    bed.produce(topic, verdicts(50))
+    bed.produce(topic, produced)
     with bed.worker("labels") as worker:
         worker.until_ready()
         worker.until(lambda: bed.lag(group, topic) == 0, "commit of everything")
+        yield worker
+
+
+def test_an_idle_worker_ends_when_redis_is_emptied_and_the_next_rebuilds_what_others_read(
+    bed: Bed, private_redis: RedisServer
+) -> None:
+    with idle_after(bed, verdicts(50)) as worker:
         known = terminals(private_redis.url, bed)
         assert len(known) == 7
         time.sleep(2 * LOOK_EVERY_S)
@@ -141,11 +149,7 @@ def test_an_idle_worker_ends_when_redis_is_emptied_and_the_next_rebuilds_what_ot
 def test_an_idle_worker_does_not_wait_for_a_redis_that_is_away(
     bed: Bed, private_redis: RedisServer
 ) -> None:
-    topic, group = bed.settings.topics.labels, bed.settings.labels.group
-    bed.produce(topic, verdicts(50))
-    with bed.worker("labels") as worker:
-        worker.until_ready()
-        worker.until(lambda: bed.lag(group, topic) == 0, "commit of everything")
+    with idle_after(bed, verdicts(50)) as worker:
         private_redis.stop()
         time.sleep(2 * LOOK_EVERY_S)
         assert worker.status is None, worker.log
