@@ -70,6 +70,12 @@ class Metrics:
             ["agent", "partition"],
             registry=self.registry,
         )
+        self._moved_at = Gauge(
+            "tocsin_partition_progress_timestamp_seconds",
+            "When the partition last moved on or had nothing to do, epoch",
+            ["agent", "partition"],
+            registry=self.registry,
+        )
         self.rows = self._gauge("rows", "Entities held in memory")
         self.cache_hits = self._gauge("row_hits", "Events whose row was in memory")
         self.cache_misses = self._gauge("row_misses", "Rows read from the store")
@@ -164,9 +170,14 @@ class Metrics:
         """Publish the lag of one partition."""
         self.lag.labels(self._agent, str(partition)).set(records)
 
+    def moves(self, partition: int) -> None:
+        """Publish that a partition moves on, or has nothing to do."""
+        self._moved_at.labels(self._agent, str(partition)).set_to_current_time()
+
     def forget_partition(self, partition: int) -> None:
-        """Stop publishing the lag of a partition that went elsewhere."""
-        self.lag.remove(self._agent, str(partition))
+        """Stop publishing anything of a partition that went elsewhere."""
+        for gauge in (self.lag, self._moved_at):
+            gauge.remove(self._agent, str(partition))
 
     def _counter(self, name: str, text: str) -> Counter:
         return Counter(f"tocsin_{name}", text, ["agent"], registry=self.registry).labels(

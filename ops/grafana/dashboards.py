@@ -45,9 +45,12 @@ DASHBOARDS = {
             Panel("Rebuilding", "short", {"{{agent}} {{instance}}": "tocsin_rebuilding"}),
             Panel("Lag", "short", {"{{agent}}": "sum by (agent) (tocsin_lag_records)"}),
             Panel(
-                "Since the last acknowledgement",
+                "Since a partition moved on",
                 "s",
-                {"{{agent}} {{instance}}": "time() - tocsin_last_progress_timestamp_seconds"},
+                {
+                    "{{agent}} {{instance}}": "max by (agent, instance) "
+                    "(time() - tocsin_partition_progress_timestamp_seconds)"
+                },
             ),
             Panel("Events", "ops", rate("tocsin_events_total", "agent")),
             Panel("Alerts", "ops", rate("tocsin_alerts_total", "agent")),

@@ -25,6 +25,9 @@ still for a reason of its own, and must be given the time to notice what happene
 class Watchdog:
     """Publishes the lag, and ends a worker that stands still for no reason that has a name.
 
+    A partition that stands still beside others that move on does not end them: its broker may be
+    away, or its batches wait behind theirs. Since when it does is published, for an alarm.
+
     Args:
         progress: gives for each partition up to where everything is stored, and the log's end.
         published: how many messages the broker has taken; while it takes more of a batch's alerts,
@@ -51,6 +54,7 @@ class Watchdog:
         self._positions, self._ask = positions, ask
         self._metrics, self._status = metrics, status
         self._stuck_after_s = stuck_after_s
+        self._reached: dict[int, int] = {}
 
     async def run(self) -> None:
         """Look for ever.
@@ -81,13 +85,15 @@ class Watchdog:
 
     def _look(self) -> tuple[int, int]:
         """How far all partitions have come together, and how far they are behind."""
-        lag, together = 0, 0
+        lag, before, self._reached = 0, self._reached, {}
         for partition, (reached, end) in self._progress().items():
             self._positions.reach(partition, reached)
             behind = max(end - reached, 0)
             self._metrics.set_lag(partition, behind)
-            lag, together = lag + behind, together + reached
-        return together, lag
+            if not behind or reached != before.get(partition):
+                self._metrics.moves(partition)
+            lag, self._reached[partition] = lag + behind, reached
+        return sum(self._reached.values()), lag
 
     async def _until_kafka_answers(self) -> bool:
         """Wait for a broker that is away; return whether it was.

@@ -25,6 +25,7 @@ def metrics_page() -> str:
     agent.drift("INPUT")
     agent.serves("NAME", "VERSION", "SHA256")
     agent.set_lag(0, 0)
+    agent.moves(0)
     with agent.stage("STAGE"):
         pass
     frames = FrameMetrics()

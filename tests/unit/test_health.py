@@ -85,6 +85,7 @@ def test_metrics_are_in_the_text_format_and_follow_the_counters(
 ) -> None:
     metrics.events.inc(3)
     metrics.set_lag(2, 17)
+    metrics.moves(2)
     with metrics.stage("prepare"):
         pass
     code, kind, body = get(server.port, "/metrics")
@@ -96,7 +97,7 @@ def test_metrics_are_in_the_text_format_and_follow_the_counters(
     assert 'tocsin_stage_seconds_total{agent="fraud",stage="prepare"}' in body
     metrics.forget_partition(2)
     metrics.forget_partition(2)  # revoked before it ever had a lag
-    assert "tocsin_lag_records{" not in get(server.port, "/metrics")[2]
+    assert 'partition="2"' not in get(server.port, "/metrics")[2]
 
 
 def test_two_agents_in_one_process_have_metrics_of_their_own(metrics: Metrics) -> None:

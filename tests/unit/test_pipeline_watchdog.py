@@ -88,5 +88,39 @@ def test_a_broker_that_is_away_is_a_reason_though_nothing_is_to_be_sent() -> Non
     assert seen == [["waiting for Kafka: nobody answers"]]
 
 
+def test_a_partition_that_stands_still_beside_others_is_told_and_ends_nothing() -> None:
+    status, metrics = Status(), Metrics("fraud")
+    status.joined()
+    seconds = itertools.count()
+
+    async def answers() -> None:
+        """Kafka is there."""
+
+    async def scenario() -> None:
+        dog = Watchdog(
+            progress=lambda: {0: (5, 9), 1: (next(seconds), 10**9), 2: (7, 7)},
+            published=lambda: 0,
+            positions=Positions(status),
+            ask=answers,
+            metrics=metrics,
+            status=status,
+            stuck_after_s=0.2,
+        )
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(dog.run(), 0.6)
+
+    asyncio.run(scenario())
+    moved = [
+        metrics.registry.get_sample_value(
+            "tocsin_partition_progress_timestamp_seconds",
+            {"agent": "fraud", "partition": partition},
+        )
+        for partition in "012"
+    ]
+    still, moves, idle = (time.time() - (at or 0.0) for at in moved)
+    assert still > 0.5 > moves
+    assert idle < 0.5
+
+
 def test_a_worker_that_was_stopped_is_not_stuck_when_it_goes_on() -> None:
     watch(0.1, meanwhile=lambda _: time.sleep(0.5))
