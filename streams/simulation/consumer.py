@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NoReturn
 
-from streams.errors import ForeignState, Stuck
+from streams.errors import ForeignState, Stuck, TransportError
 from streams.pipeline.assignment import Assignment
 from streams.pipeline.delivery import Delivery
 from streams.simulation.broker import TOPIC, Broker, Membership
@@ -268,9 +268,14 @@ class Consumer:
             event = await self._queue.get()
             self._room.set()
             self._unacked.add(event)
+            batch = event.value
+            if self._ledger.is_stale(batch.tp, batch.offset.move):
+                await self._acknowledge(event)
+                continue
             try:
+                self._ledger.take(batch.tp, batch.offset)
                 await self._delivery.accept(event)
-            except ForeignState as error:
+            except (ForeignState, TransportError) as error:
                 self._fail(error)
 
     # -- acknowledging and committing ---------------------------------------------------------

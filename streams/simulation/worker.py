@@ -11,7 +11,7 @@ from typing import Any, Final, NoReturn, cast
 from aiokafka import AIOKafkaProducer
 from typing_extensions import override
 
-from streams.errors import TocsinError
+from streams.errors import TocsinError, TransportError
 from streams.pipeline.assignment import Assignment, TopicLog
 from streams.pipeline.batch import Batch
 from streams.pipeline.dead_letter import Buried
@@ -166,7 +166,9 @@ class Worker:
         world, why = self._world, type(error).__name__
         world.trace.note("ends", self.name, why, str(error))
         world.ends[STOPPED if isinstance(error, SystemExit) else why] += 1
-        if not isinstance(error, (TocsinError, SystemExit, Violated)):
+        # A batch that was thrown away ends a worker before harm is done, and yet: none may be.
+        is_expected = isinstance(error, (TocsinError, SystemExit, Violated))
+        if not is_expected or isinstance(error, TransportError):
             world.check.violation = Violated("broken", f"{self.name} ended of {error!r}")
         self.process.exit()
 
