@@ -128,9 +128,7 @@ async def listen(
             if end:  # else nothing was fetched yet
                 read_to.note(partition, reached, end)
         times = read_to.times(one for one in found if delivery.positions.holds(one))
-        if not times:
-            continue
-        try:
+        try:  # also where nothing is held: cameras that went elsewhere are forgotten on the way
             silent = await lane.silent(watcher, times)
         except Aborted:
             continue  # the delivery recovers from the failure of a batch

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from streams.frames import FrameHeaders
+from streams.metrics import Metrics
+from streams.pipeline import silence
+from streams.pipeline.lane import Lane
+from streams.pipeline.positions import Positions
 from streams.schemas import Alert
 from streams.state.memory import MemoryServer
 from streams.state.outbox import load_outbox
+from streams.status import Status
 from tests.fakes.blobs import PASSING
 from tests.fakes.pictures import frame
 from tests.fakes.records import FakeRecord
@@ -75,6 +83,31 @@ def test_its_alerts_end_after_the_silence_once_and_it_shows(rules: Path) -> None
     assert worker.metric("camera_up", camera="gate") == 0
     worker.now += 10 * SILENCE_S
     assert worker.listen() == []
+
+
+def test_a_worker_without_partitions_does_not_call_its_cameras_up_for_ever(
+    rules: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(silence, "LOOK_EVERY_S", 0.01)
+    worker = Listener(rules=rules)
+    worker.take(records(PASSING[:40]))
+    assert worker.metric("camera_up", camera="gate") == 1
+    delivery: Any = SimpleNamespace(
+        positions=Positions(Status()), close_silent=lambda silent: worker.take([], silent=silent)
+    )
+
+    async def left() -> None:
+        lane = Lane(worker.detector, Metrics("vision"))
+        await lane.drop({0})
+        listening = silence.listen(
+            watcher=worker.detector, lane=lane, delivery=delivery, progress=dict
+        )
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(listening, 0.5)
+        lane.close()
+
+    asyncio.run(left())
+    assert [one.samples for one in worker.agent.metrics.camera_up.collect()] == [[]]
 
 
 def test_the_end_is_held_for_the_flush_as_every_alert_is(rules: Path) -> None:
