@@ -21,6 +21,7 @@ from streams.pipeline.lane import Lane
 from streams.pipeline.positions import Positions
 from streams.pipeline.publish import KafkaPublisher
 from streams.pipeline.recovery import Recovery
+from streams.simulation.consumer import Consumer, Event
 from streams.state.memory import MemoryStateStore
 from streams.state.table import EntityTable
 from streams.transport.offsets import BatchLedger
@@ -54,6 +55,14 @@ def stale_acknowledgements_counted(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(BatchLedger, "is_stale", lambda self, tp, move: False)
 
 
+def a_batch_behind_another_thrown_away(patch: pytest.MonkeyPatch) -> None:
+    async def offer(self: Consumer, event: Event) -> None:
+        if self._queue.empty():
+            self._queue.put_nowait(event)
+
+    patch.setattr(Consumer, "_offer", offer)
+
+
 def replays_applied_again(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(EntityTable, "offsets", lambda self, rows: np.full(len(rows), -1))
 
@@ -61,8 +70,8 @@ def replays_applied_again(patch: pytest.MonkeyPatch) -> None:
 def stored_before_published(patch: pytest.MonkeyPatch) -> None:
     publish = Delivery._publish
 
-    async def later(self: Delivery, outcome: Outcome) -> None:
-        asyncio.get_running_loop().call_later(0.3, lambda: self._spawn(publish(self, outcome)))
+    async def later(self: Delivery, *what: Any) -> None:
+        asyncio.get_running_loop().call_later(0.3, lambda: self._spawn(publish(self, *what)))
 
     patch.setattr(Delivery, "_publish", later)
 
@@ -200,8 +209,8 @@ def the_worker_goes_on_after_a_refused_flush(patch: pytest.MonkeyPatch) -> None:
 def what_is_held_published_before_it_is_stored(patch: pytest.MonkeyPatch) -> None:
     publish = Delivery._publish
 
-    async def early(self: Delivery, outcome: Outcome) -> None:
-        await publish(self, outcome)
+    async def early(self: Delivery, outcome: Outcome, span: Any = None) -> None:
+        await publish(self, outcome, span)
         await self._send(outcome.held)
 
     patch.setattr(Delivery, "_publish", early)

@@ -6,7 +6,7 @@ import pytest
 
 from streams.metrics import Metrics
 from streams.simulation.history import History
-from tests.simulation.planted import BUGS, Plant
+from tests.simulation.planted import BUGS, Plant, a_batch_behind_another_thrown_away
 
 pytestmark = pytest.mark.slow
 
@@ -20,10 +20,21 @@ def test_a_planted_bug_is_caught(bug: Plant, monkeypatch: pytest.MonkeyPatch) ->
     metrics = Metrics("test")
     for seed in range(HISTORIES):
         outcome = History(seed, metrics).run()
-        if outcome.violated not in ("", "stuck", "broken"):
+        assert outcome.violated != "broken", f"the bug is another: {outcome.message}"
+        if outcome.violated not in ("", "stuck"):
             break
     else:
         pytest.fail("nothing was lost, doubled, reordered, invented or committed too early")
 
     monkeypatch.undo()  # and it was the bug
     assert History(seed, metrics).run().violated == ""
+
+
+def test_a_batch_that_is_thrown_away_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    a_batch_behind_another_thrown_away(monkeypatch)
+    metrics = Metrics("test")
+    for seed in range(HISTORIES):
+        outcome = History(seed, metrics).run()
+        if outcome.violated == "broken":
+            break
+    assert "were fetched and never reached the agent" in outcome.message
