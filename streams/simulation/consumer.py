@@ -3,8 +3,8 @@
 Read beside `streams/transport/consumer.py`, whose rules of seeking stand here once more;
 the ledger and the scheduler are its own. Faust's order of a rebalance:
 
-1. Commit what is done; forget the floor of commits.
-2. Stop the flow, drop what no agent has taken up, wait for what one has, commit again.
+1. Stop the flow, commit what is done; forget the floor of commits.
+2. Drop what no agent has taken up, wait for what one has, commit again.
 3. Tell the application; drop the ledger; join again.
 4. Tell the application what it got, and beside that seek to where it wants to start.
 """
@@ -187,7 +187,8 @@ class Consumer:
     async def _give_back(self) -> None:
         self._placed = -2
         self._fetcher.is_reassigning = True
-        await self._commits.commit()  # Step 1.
+        self._stop_flow()  # Step 1.
+        await self._commits.commit()
         self._commits.forget_floor()
         if self._assigned:
             await self._drain()  # Step 2.
@@ -198,10 +199,13 @@ class Consumer:
         self._commits.forget_owed()
         self._assigned = self._commits.assigned = ()
 
-    async def _drain(self) -> None:
+    def _stop_flow(self) -> None:
         self._flow.clear()
         self._suspended += 1
         self._room.set()
+
+    async def _drain(self) -> None:
+        self._stop_flow()
         while not self._queue.empty():
             self._queue.get_nowait()
         late = Stuck("could not finish in time")

@@ -52,6 +52,13 @@ def committed_past_a_hole(patch: pytest.MonkeyPatch) -> None:
 
 
 def stale_acknowledgements_counted(patch: pytest.MonkeyPatch) -> None:
+    stop = Consumer._stop_flow
+
+    def who_had_none_goes_on(self: Consumer) -> None:  # else nothing that is stale is delivered
+        if self._assigned:
+            stop(self)
+
+    patch.setattr(Consumer, "_stop_flow", who_had_none_goes_on)
     patch.setattr(BatchLedger, "is_stale", lambda self, tp, move: False)
 
 
