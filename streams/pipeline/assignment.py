@@ -200,13 +200,19 @@ class Assignment:
     async def _buried(
         self, committed: Mapping[int, int | None], earliest: Mapping[int, int]
     ) -> Mapping[int, Buried]:
-        """Find out what a rebuild passes over, if there is any rebuild."""
+        """Find out what a rebuild passes over, if there is any rebuild.
+
+        Where only transaction markers lie between the state and the commit there is none.
+        """
+        if self._resume is not None:
+            return {}
         starts = {one: self._start(one, at, earliest[one]) for one, at in committed.items()}
         spans = {one: range(starts[one], at or 0) for one, at in committed.items()}
         rebuilt = {one: span for one, span in spans.items() if span}
-        if self._resume is not None or not rebuilt:
-            return {}
-        return await self._patiently(lambda: self._topic.buried(rebuilt))
+        for partition, span in rebuilt.items():
+            if await self._holds_records(partition, span.start, span.stop):
+                return await self._patiently(lambda: self._topic.buried(rebuilt))
+        return {}
 
     def gone(self, partition: int, first: int, end: int) -> None:
         """Say that offsets from `first` to before `end`, if any, can never be read; any thread."""
@@ -251,7 +257,9 @@ class Assignment:
             return False
         if marker is None:
             return True
-        first, end = marker + 1, commit
+        return await self._holds_records(partition, marker + 1, commit)
+
+    async def _holds_records(self, partition: int, first: int, end: int) -> bool:
         return await self._patiently(lambda: self._topic.holds_records(partition, first, end))
 
     async def _patiently(self, question: Callable[[], Awaitable[T]]) -> T:

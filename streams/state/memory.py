@@ -134,7 +134,12 @@ class MemoryStateStore(StateStore):
     def forget(self, partition: int) -> None:
         if partition not in self._mine:
             raise Fenced(f"partition {partition} is not ours any more")
-        self._mine[partition] = self._mine[partition][0], None
+        owner, marker = self._mine[partition]
+        if self.server.owners.get(partition, owner) != owner:
+            raise Fenced(f"partition {partition} has another owner")
+        if self.server.markers.get(partition) not in (marker, None):
+            raise Fenced(f"partition {partition} has had another owner meanwhile")
+        self._mine[partition] = owner, None
         self.server.markers.pop(partition, None)
         for at in [at for at in self.server.rows if at[0] == partition]:
             del self.server.rows[at]

@@ -309,10 +309,24 @@ class RedisStateStore(StateStore):
     def forget(self, partition: int) -> None:
         if partition not in self._mine:
             raise Fenced(f"partition {partition} of {self._namespace!r} is not ours any more")
-        owner_key, _ = self._fence_keys(partition)
+        owner, marker = self._mine[partition]
         with translated():
-            self._unlink(self._prefix(partition) + b"*", but=owner_key)
-        self._mine[partition] = self._mine[partition][0], None
+            self._client.transaction(
+                partial(self._forget_one, partition, owner, marker), *self._fence_keys(partition)
+            )
+        self._mine[partition] = owner, None
+
+    def _forget_one(self, partition: int, owner: bytes, marker: bytes | None, pipe: Any) -> None:
+        """Delete all but the owner's key; who flushes or claims meanwhile has this asked anew."""
+        owner_key, marker_key = self._fence_keys(partition)
+        held, found = pipe.mget(owner_key, marker_key)
+        if held not in (owner, None) or found not in (marker, None):
+            raise Fenced(self._fence_message(partition, held, owner, found, marker))
+        keys = list(pipe.scan_iter(self._prefix(partition) + b"*", count=10_000))
+        pipe.multi()
+        for start in range(0, len(keys), LOAD_CHUNK):
+            pipe.unlink(*keys[start : start + LOAD_CHUNK])
+        pipe.set(owner_key, owner, px=OWNER_TTL_MS)
 
     @override
     def version(self) -> bytes:
@@ -326,8 +340,8 @@ class RedisStateStore(StateStore):
             markers = self._unlink(f"{self._namespace}:{{*}}:marker:*".encode())
             return markers + self._unlink(f"{self._namespace}:*".encode())
 
-    def _unlink(self, pattern: bytes, *, but: bytes = b"") -> int:
-        keys = [key for key in self._client.scan_iter(pattern, count=10_000) if key != but]
+    def _unlink(self, pattern: bytes) -> int:
+        keys = list(self._client.scan_iter(pattern, count=10_000))
         for start in range(0, len(keys), LOAD_CHUNK):
             self._client.unlink(*keys[start : start + LOAD_CHUNK])
         return len(keys)

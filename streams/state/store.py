@@ -186,7 +186,7 @@ class StateStore(Protocol):
         """Delete the rows, blobs and marker of a partition that we own; we go on owning it.
 
         Not for a shared namespace, where rows do not belong to one partition. Raises `Fenced` when
-        we have given it back.
+        we have given it back, or somebody else has taken it.
         """
 
     def version(self) -> bytes:

@@ -772,6 +772,17 @@ def test_a_partition_that_was_given_back_is_not_forgotten(bed: Bed) -> None:
     assert load_blob(other) == b"kept"
 
 
+def test_who_was_replaced_forgets_nothing_of_who_came(bed: Bed) -> None:
+    store, other = bed.worker(), bed.worker()
+    store.claim([0], 1)
+    other.claim([0], 2)
+    other.flush(blob_snapshot(6, b"theirs"))
+    with pytest.raises(Fenced):
+        store.forget(0)
+    assert load_blob(other) == b"theirs"
+    assert other.markers([0]) == {0: 6}
+
+
 def test_forgetting_a_partition_leaves_the_others_and_its_owner(bed: Bed) -> None:
     store = bed.worker()
     store.claim([0, 1], 1)

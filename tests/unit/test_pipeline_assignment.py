@@ -222,6 +222,18 @@ def test_a_record_at_the_place_of_one_that_was_buried_in_another_topic_is_not_pa
     assert none.without(records) == records
 
 
+def test_over_transaction_markers_alone_nobody_asks_what_was_buried() -> None:
+    async def scenario(bed: Bed) -> None:
+        log = FakeLog()
+        log.records = range(5)
+        partitions = assignment(bed, log)
+        await partitions.assigned([0], 2)
+        assert await partitions.starts({0: 7}) == {0: 5}
+        assert log.asked == []
+
+    run(scenario, server=with_marker(4))
+
+
 def test_with_an_outbox_nobody_asks_what_was_buried() -> None:
     async def scenario(bed: Bed) -> None:
         log = FakeLog()
