@@ -211,6 +211,7 @@ class Session:
             published=lambda: self._publisher.acknowledged,
             positions=self._delivery.positions,
             ask=lambda: admin.describe(self._settings.kafka, self._agent.topic),
+            ends=lambda: admin.log_ends(self._settings.kafka, self._agent.topic),
             metrics=self._metrics,
             status=self._status,
             stuck_after_s=self._settings.delivery.stuck_after_s,

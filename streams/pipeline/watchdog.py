@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 
 from streams.errors import BrokerError, Stuck, TopicMissing
 from streams.metrics import Metrics
@@ -34,6 +35,8 @@ class Watchdog:
             however slowly, the worker does not stand still.
         positions: told of that, too.
         ask: asks Kafka anything; raises `BrokerError` if it is away.
+        ends: asks for the log's end of each partition; raises `BrokerError` as well. What the
+            fetches tell of it is nothing, where none is answered.
         metrics: told of the lag.
         status: knows what has a name; told that Kafka is away.
         stuck_after_s: how long it may stand still.
@@ -46,15 +49,17 @@ class Watchdog:
         published: Callable[[], int],
         positions: Positions,
         ask: Callable[[], Awaitable[object]],
+        ends: Callable[[], Awaitable[Mapping[int, int]]],
         metrics: Metrics,
         status: Status,
         stuck_after_s: float,
     ) -> None:
         self._progress, self._published = progress, published
-        self._positions, self._ask = positions, ask
+        self._positions, self._ask, self._ask_ends = positions, ask, ends
         self._metrics, self._status = metrics, status
         self._stuck_after_s = stuck_after_s
         self._reached: dict[int, int] = {}
+        self._ends: Mapping[int, int] = {}
 
     async def run(self) -> None:
         """Look for ever.
@@ -62,6 +67,15 @@ class Watchdog:
         Raises:
             Stuck: no progress at a lag, and nothing named is waited for.
         """
+        await asyncio.gather(self._look_for_ever(), self._learn_ends())
+
+    async def _learn_ends(self) -> None:
+        while True:
+            await asyncio.sleep(ASK_IDLE_S)
+            with suppress(BrokerError):  # who looks finds out, and waits
+                self._ends = await self._ask_ends()
+
+    async def _look_for_ever(self) -> None:
         position = -1, -1
         moved = since = asked = time.monotonic()
         while True:
@@ -88,7 +102,7 @@ class Watchdog:
         lag, before, self._reached = 0, self._reached, {}
         for partition, (reached, end) in self._progress().items():
             self._positions.reach(partition, reached)
-            behind = max(end - reached, 0)
+            behind = max(max(end, self._ends.get(partition, 0)) - reached, 0)
             self._metrics.set_lag(partition, behind)
             if not behind or reached != before.get(partition):
                 self._metrics.moves(partition)

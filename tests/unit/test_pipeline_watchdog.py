@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 import pytest
@@ -32,6 +32,7 @@ def watch(
     ask: Callable[[], None] = lambda: None,
     meanwhile: Callable[[Status], None] = lambda _: None,
     published: Callable[[], int] = lambda: 7,
+    ends: Mapping[int, int] | None = None,
 ) -> Status:
     """Watch a worker that does not move; it is stuck after 0.2 s."""
     status = Status()
@@ -40,12 +41,18 @@ def watch(
     async def asked() -> None:
         ask()
 
+    async def told() -> Mapping[int, int]:
+        if ends is None:
+            raise BrokerError("one partition has no leader")
+        return ends
+
     async def scenario() -> None:
         dog = Watchdog(
             progress=lambda: {0: (5, 5 + lag)},
             published=published,
             positions=Positions(status),
             ask=asked,
+            ends=told,
             metrics=Metrics("fraud"),
             status=status,
             stuck_after_s=0.2,
@@ -78,6 +85,11 @@ def test_without_a_lag_there_is_nothing_to_do() -> None:
     watch(0.5, lag=0)
 
 
+def test_what_no_fetch_has_told_of_is_a_lag_as_well() -> None:
+    with pytest.raises(Stuck, match="at a lag of 3 records"):
+        watch(10.0, lag=0, ends={0: 8, 1: 99})
+
+
 def test_a_broker_that_is_away_is_a_reason_though_nothing_is_to_be_sent() -> None:
     seen: list[list[str]] = []
 
@@ -96,12 +108,16 @@ def test_a_partition_that_stands_still_beside_others_is_told_and_ends_nothing() 
     async def answers() -> None:
         """Kafka is there."""
 
+    async def nothing() -> Mapping[int, int]:
+        return {}
+
     async def scenario() -> None:
         dog = Watchdog(
             progress=lambda: {0: (5, 9), 1: (next(seconds), 10**9), 2: (7, 7)},
             published=lambda: 0,
             positions=Positions(status),
             ask=answers,
+            ends=nothing,
             metrics=metrics,
             status=status,
             stuck_after_s=0.2,
