@@ -118,7 +118,7 @@ def witness(request: pytest.FixtureRequest) -> Witness:
     """Where a test of a fault says what it saw."""
     played = defined(request.node)
     if played is not None:
-        played.outcome, played.when = "not finished", _today()
+        played.outcome, played.when = "not finished", played_at()
         request.config.stash.setdefault(PLAYED, []).append(played)
         request.node.stash[MINE] = played
     return Witness(played)
@@ -177,7 +177,7 @@ def rows(page: Path, played: Sequence[Played], faults: Sequence[Played] | None) 
     return [row if _is_of(fault, row) else fault.row() for fault, row in kept]
 
 
-def _today() -> str:
+def played_at() -> str:
     """The date, and the commit that is checked out."""
     asked = ("git", "describe", "--always", "--exclude=*", "--dirty=+")
     done = subprocess.run(asked, cwd=FOLDER, capture_output=True, text=True, check=False)

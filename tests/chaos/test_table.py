@@ -100,7 +100,10 @@ def test_the_page_says_of_each_fault_that_it_passed(request: pytest.FixtureReque
         pytest.skip("the page is being written")
     listed = rows(ROOT / "docs" / "chaos.md", [], None)
     assert listed
-    assert [row for row in listed if row.split(" | ")[-2] != "passed"] == []
+    cells = [row.strip("| \n").split(" | ") for row in listed]
+    assert [row for row in cells if row[-2] != "passed"] == []
+    assert [row for row in cells if not all(row)] == [], "what was found at the end, say"
+    assert [row for row in cells if row[-1].endswith("+")] == [], "no commit has what was played"
 
 
 def test_the_page_has_a_row_for_each_fault_there_is_and_none_for_what_was(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from streams.bench.memory import Course
+from tests.chaos.table import played_at
 from tests.chaos.watch import Watch
 from tests.soak.check import Verdict
 from tests.soak.servers import Life, Recovery
@@ -50,12 +51,17 @@ class Demands:
 
     def __init__(self) -> None:
         self.failed: list[str] = []
+        self.unasked: list[str] = []
 
     def that(self, holds: bool, what: str, told: object = "") -> None:
         """Demand something; `told` says for the log what was there instead."""
         if not holds:
             self.failed.append(what)
             print(f"FAILED: {what}: {told}", flush=True)
+
+    def skip(self, what: str) -> None:
+        """Say that something was not asked; the outcome says so too."""
+        self.unasked.append(what)
 
     @contextmanager
     def of(self, what: str) -> Iterator[None]:
@@ -67,9 +73,10 @@ class Demands:
 
     def outcome(self) -> str:
         """The outcome, as a paragraph."""
+        unasked = "".join(f" Not asked: {what}." for what in self.unasked)
         if self.failed:
-            return f"**Failed**: {'; '.join(self.failed)}.\n"
-        return "**Passed**: every demand of the run held.\n"
+            return f"**Failed**: {'; '.join(self.failed)}.{unasked}\n"
+        return f"**Passed**: every demand of the run held.{unasked}\n"
 
 
 def write_unfinished(path: Path, minutes: float, seed: int, error: BaseException) -> None:
@@ -170,7 +177,7 @@ class Story:
             "object alerts, each told from start to end": f"{self.object_alerts:,}",
             "messages of them that came again": f"{self.object_repeated:,}",
         }
-        where = f"Python {platform.python_version()}, Linux {platform.release()}"
+        where = f"Python {platform.python_version()}, Linux {platform.release()}, {played_at()}"
         rows = "".join(f"| {name} | {value} |\n" for name, value in facts.items())
         return (
             f"{self.minutes:.0f} minutes, {len(self.recoveries)} faults, seed {self.seed}, {where}."

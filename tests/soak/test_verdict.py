@@ -53,6 +53,12 @@ def test_the_outcome_names_each_demand_that_failed_and_no_other() -> None:
     assert demands.outcome() == "**Failed**: commits are right; alerts are right.\n"
 
 
+def test_the_outcome_says_what_was_not_asked() -> None:
+    demands = Demands()
+    demands.skip("whether memory grows")
+    assert demands.outcome().endswith("held. Not asked: whether memory grows.\n")
+
+
 def test_the_page_of_a_run_that_ended_early_says_so(tmp_path: Path) -> None:
     page = tmp_path / "soak.md"
     page.write_text("**Passed**")
