@@ -19,7 +19,7 @@ def test_a_planted_bug_is_caught(bug: Plant, monkeypatch: pytest.MonkeyPatch) ->
     bug(monkeypatch)
     metrics = Metrics("test")
     for seed in range(HISTORIES):
-        outcome = History(seed, metrics).run()
+        outcome = History(seed, metrics, is_large=False).run()
         assert outcome.violated != "broken", f"the bug is another: {outcome.message}"
         if outcome.violated not in ("", "stuck"):
             break
@@ -27,14 +27,14 @@ def test_a_planted_bug_is_caught(bug: Plant, monkeypatch: pytest.MonkeyPatch) ->
         pytest.fail("nothing was lost, doubled, reordered, invented or committed too early")
 
     monkeypatch.undo()  # and it was the bug
-    assert History(seed, metrics).run().violated == ""
+    assert History(seed, metrics, is_large=False).run().violated == ""
 
 
 def test_a_batch_that_is_thrown_away_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     a_batch_behind_another_thrown_away(monkeypatch)
     metrics = Metrics("test")
     for seed in range(HISTORIES):
-        outcome = History(seed, metrics).run()
+        outcome = History(seed, metrics, is_large=False).run()
         if outcome.violated == "broken":
             break
     assert "were fetched and never reached the agent" in outcome.message
