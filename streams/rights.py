@@ -185,7 +185,7 @@ def redis_rule(role: Role, settings: Settings) -> str | None:
         "vision": ([groups["vision"], pictures], [], f"{_STATE} {_PICTURES}"),
         "dashboard": (
             [groups["dashboard"], access],
-            [groups["fraud"], pictures],
+            [groups["fraud"], groups["labels"], pictures],
             f"{_VIEW} {_SESSIONS} {_CARDS} info",
         ),
         "webhooks": ([settings.webhooks.group], [], "exists set"),

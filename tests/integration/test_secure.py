@@ -16,10 +16,13 @@ from typer.testing import CliRunner, Result
 from streams.admin import connect
 from streams.cli.main import app
 from streams.connection import start_producer
+from streams.dashboard.pages.evidence import Around, around_of
 from streams.dashboard.payments import CardPayments
+from streams.dashboard.services import Services
+from streams.dashboard.view.records import ViewedAlert
 from streams.devstack import SUPERUSER
 from streams.errors import BrokerError, StoreRefused
-from streams.schemas import Source, decode_alert
+from streams.schemas import Alert, Source, decode_alert
 from streams.settings import Settings
 from streams.state.pictures import open_pictures
 from streams.state.redis import RedisStateStore
@@ -107,6 +110,24 @@ def test_a_verdict_is_said_and_taken_in(secure: Secure, tmp_path: Path) -> None:
         caught_up(secure, worker, labels.settings.labels.group, topics.labels, tmp_path)
         worker.until(lambda: worker.metric("tocsin_live_judged_alerts") == 1, "figures")
         assert worker.stop() == 0
+    around = asyncio.run(looked_up(secure.settings("dashboard"), alert))
+    assert around.terminal is not None
+    assert [one.is_fraud for one in around.terminal.verdicts] == [True]
+
+
+async def looked_up(settings: Settings, alert: Alert) -> Around:
+    """What the page of an alert shows around it."""
+    services = Services.build(settings)
+    try:
+        return await around_of(
+            services, ViewedAlert(alert, alert.processed_at, None, (), suppressed=False)
+        )
+    finally:
+        await services.store.close()
+        services.cards.close()
+        services.terminals.close()
+        if services.pictures is not None:
+            services.pictures.close()
 
 
 def caught_up(secure: Secure, worker: WorkerProcess, group: str, topic: str, folder: Path) -> None:

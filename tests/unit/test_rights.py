@@ -51,6 +51,12 @@ def test_rights_follow_the_names_and_what_is_switched_on() -> None:
     assert not any(right.name == "scores" for right in kafka_rights("fraud", SETTINGS))
 
 
+def test_the_page_may_look_up_what_both_agents_remember() -> None:
+    rule = (redis_rule("dashboard", SETTINGS) or "").split()
+
+    assert {"%R~tocsin-fraud:*", "%R~tocsin-labels:*", "+mget"} <= set(rule)
+
+
 def test_a_line_of_an_acl_file_holds_a_hash_and_keys_that_match_nothing_else() -> None:
     line = redis_user("fraud", RENAMED) or ""
 
