@@ -92,7 +92,11 @@ def from_onnx(path: Path) -> Named:
         ArtifactError: the file is damaged, or is no such network.
     """
     served = OnnxCore(path, threads=1)
-    onnx = optional("onnx", f"reading the weights of {path}")
+    onnx = optional(
+        "onnx",
+        f"reading the weights of {path} into torch",
+        "take the checkpoint: tocsin models pull NAME --format pth",
+    )
     graph = onnx.load(path).graph
     tensors = {one.name: onnx.numpy_helper.to_array(one) for one in graph.initializer}
     convs = [list(node.input[1:]) for node in graph.node if node.op_type == "Conv"]
@@ -174,8 +178,8 @@ def _shapes(state: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
     return {name: tuple(value.shape) for name, value in state.items()}
 
 
-def optional(name: str, why: str) -> Any:
-    """Import what only conversions need.
+def optional(name: str, why: str, instead: str = "") -> Any:
+    """Import what only conversions need; `instead` says how to do without.
 
     Raises:
         ArtifactError: it is not installed.
@@ -185,4 +189,5 @@ def optional(name: str, why: str) -> Any:
     except ModuleNotFoundError as error:
         raise ArtifactError(
             f"{why} needs the package {error.name}: pip install 'tocsin[export]'"
+            + (f", or {instead}" if instead else "")
         ) from None

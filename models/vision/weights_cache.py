@@ -92,7 +92,8 @@ class WeightsCache:
         Raises:
             ArtifactError: it was not pulled, or has changed since.
         """
-        for form in sorted(FORMATS, reverse=torch):  # a checkpoint suits torch, ONNX the other
+        forms = sorted(FORMATS, reverse=torch)  # a checkpoint suits torch, ONNX the other
+        for form in forms:
             file = weights.files[form]
             state = self.state(file)
             if state == "changed":
@@ -103,7 +104,8 @@ class WeightsCache:
             if state == "good":
                 return self.path(file)
         raise ArtifactError(
-            f"{weights.name} is not in {self.folder}: tocsin models pull {weights.name}"
+            f"{weights.name} is not in {self.folder}: "
+            f"tocsin models pull {weights.name} --format {forms[0]}"
         )
 
     def resolve(self, given: str, *, torch: bool = False) -> Path:

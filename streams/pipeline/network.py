@@ -9,7 +9,7 @@ from models.signature import require_signature
 from models.vision.class_names import class_names_of
 from models.vision.detector import ObjectDetector, Thresholds
 from models.vision.domain import REAL, SIMULATED, claim_of, require_domain_of
-from models.vision.loading import load_detector
+from models.vision.loading import load_detector, suits_torch
 from models.vision.weights_cache import WeightsCache, default_folder, sha256_of
 from streams.schemas import ModelRef
 from streams.settings import Settings
@@ -54,7 +54,7 @@ def class_names(settings: Settings) -> tuple[str, ...]:
     Raises:
         ArtifactError: the weights are missing or damaged.
     """
-    return class_names_of(_weights(settings))
+    return class_names_of(_weights(settings, torch=False))
 
 
 def _reference(weights: Path) -> ModelRef:
@@ -70,6 +70,9 @@ def _reference(weights: Path) -> ModelRef:
     return ModelRef(weights.stem, "", sha256_of(weights))
 
 
-def _weights(settings: Settings) -> Path:
+def _weights(settings: Settings, *, torch: bool | None = None) -> Path:
+    """The file to load, or any of the same network: the one for the device, if not told."""
+    if torch is None:
+        torch = suits_torch(settings.vision.device, "auto")
     cache = WeightsCache(settings.models.cache_dir or default_folder())
-    return cache.resolve(settings.vision.model, torch=settings.vision.device.startswith("cuda"))
+    return cache.resolve(settings.vision.model, torch=torch)

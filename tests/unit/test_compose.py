@@ -135,6 +135,14 @@ def test_the_example_names_pages_that_have_what_it_says() -> None:
     assert "[webhooks.endpoints." in (ROOT / page).read_text()
 
 
+def test_the_example_pulls_what_processors_take_and_what_a_gpu_takes() -> None:
+    example = (ROOT / ".env.example").read_text()
+    pulls = re.findall(
+        r"^#   docker compose run --rm vision (.*?)(?:  +#.*)?$", example, re.MULTILINE
+    )
+    assert pulls == ["models pull yolox-nano", "models pull yolox-nano --format pth"]
+
+
 def test_a_machine_with_one_processor_can_have_workers() -> None:
     """Docker refuses a service more than there are."""
     for name, service in services(WORKER_CPUS="1").items():

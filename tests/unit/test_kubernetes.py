@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 import yaml
 
+from models.vision.loading import suits_torch
+from models.vision.weights import find
 from streams.dashboard.access.bind import allowed_hosts, is_allowed
 from streams.rights import ROLES
 from streams.settings import Settings, load_settings
@@ -124,6 +126,41 @@ def test_every_agent_has_its_set_its_service_and_its_budget() -> None:
     assert commands == {agent: ["worker", agent] for agent in AGENTS}
     for path in ("base/services.yaml", "base/disruption.yaml", "keda/scaling.yaml"):
         assert {document["metadata"]["name"] for document in documents(path)} == set(AGENTS)
+
+
+def pulled(overlay: str) -> list[str]:
+    """The command by which a pod of vision gets its weights."""
+    (made,) = documents(f"overlays/{overlay}/kustomization.yaml")
+    over = [
+        *documents("base/workers.yaml"),
+        *(
+            document
+            for patch in made.get("patches", ())
+            for document in documents(f"overlays/{overlay}/{patch['path']}")
+        ),
+    ]
+    inits = [one for document in over for one in pod_of(document).get("initContainers", ())]
+    args: list[str] = [one for one in inits if one["name"] == "weights"][-1]["args"]
+    return args
+
+
+@pytest.mark.parametrize("overlay", ["cpu", "gpu"])
+def test_a_pod_pulls_the_weights_that_its_device_takes_and_that_are_known(overlay: str) -> None:
+    """Nothing in the images reads ONNX into torch."""
+    (made,) = documents(f"overlays/{overlay}/kustomization.yaml")
+    environment = variables() | dict(
+        literal.split("=", 1)
+        for generator in made.get("configMapGenerator", ())
+        for literal in generator["literals"]
+    )
+    _, _, name, *options = pulled(overlay)
+    form: Any = options[options.index("--format") + 1] if options else "onnx"
+    weights = find(environment["TOCSIN_VISION__MODEL"])
+    assert weights is not None
+    assert weights.name == name
+    assert weights.files[form].known
+    device = environment.get("TOCSIN_VISION__DEVICE", "cpu")  # auto, where there is no GPU
+    assert form == ("pth" if suits_torch(device, "auto") else "onnx")
 
 
 def test_probes_and_policies_ask_where_a_worker_answers(settings: Settings) -> None:
@@ -260,6 +297,9 @@ def test_all_components_together_are_one_namespace_and_one_set_of_settings(
         (container,) = pod["containers"]
         assert container["envFrom"] == [{"configMapRef": {"name": settings}}]
         assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsUser"]
+    (weights,) = [one for pod in pods for one in pod.get("initContainers", ())]
+    assert weights["args"] == pulled(overlay)
+    assert weights["securityContext"]["readOnlyRootFilesystem"] is True
 
 
 def test_no_secret_is_in_the_manifests() -> None:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from models.errors import ArtifactError
 from models.vision.domain import SIMULATED, claim_of, require_domain_of
 from models.vision.loading import load_detector
+from models.vision.network import NANO, Yolox
 from models.vision.onnx_core import OnnxCore
+from models.vision.weights import TABLE
+from models.vision.weights_cache import WeightsCache, sha256_of
+from streams.pipeline import network
 from streams.pipeline.network import check_weights, load_network
 from streams.settings import Settings, load_settings
 from tests.fakes.onnx_files import write_onnx
@@ -57,6 +63,35 @@ def test_the_agent_refuses_real_cameras_and_names_the_model_by_its_label(tmp_pat
     assert (model.name, model.version) == ("street", "7")
     assert refusal is not None
     assert refusal.endswith("set vision.model")
+
+
+def test_where_both_files_are_the_agent_takes_the_one_for_the_device_that_it_finds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = WeightsCache(tmp_path)
+    for file in TABLE["yolox-nano"].files.values():
+        written = write_onnx(tmp_path / "made.onnx")
+        if file.format == "pth":
+            torch.save({"model": Yolox(NANO).state_dict()}, written)
+        cache.admit(file, written, given=sha256_of(written))
+    monkeypatch.setattr(network, "suits_torch", lambda device, _: device == "auto")
+    settings = load_settings(
+        vision={"model": "yolox-nano", "device": "auto"}, models={"cache_dir": tmp_path}
+    )
+    assert network._weights(settings).suffix == ".pth"
+    on_cpu = settings.model_copy(
+        update={"vision": settings.vision.model_copy(update={"device": "cpu"})}
+    )
+    assert network._weights(on_cpu).suffix == ".onnx"
+
+
+def test_what_cannot_be_read_into_torch_says_which_file_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)  # as in the images
+    path = write_onnx(tmp_path / "official.onnx")
+    with pytest.raises(ArtifactError, match=r"the package onnx: .* pull NAME --format pth$"):
+        load_detector(path, device="cpu", backend="torch")
 
 
 @pytest.mark.parametrize(

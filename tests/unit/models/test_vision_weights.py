@@ -138,8 +138,9 @@ def test_a_file_that_has_changed_is_not_used(cache: WeightsCache, candidate: Pat
 
 def test_a_name_means_the_file_that_suits_the_backend(cache: WeightsCache, tmp_path: Path) -> None:
     weights = TABLE["yolox-nano"]
-    with pytest.raises(ArtifactError, match="tocsin models pull yolox-nano"):
-        cache.resolve("yolox-nano")
+    for backend, form in ((True, "pth"), (False, "onnx")):
+        with pytest.raises(ArtifactError, match=f"models pull yolox-nano --format {form}$"):
+            cache.resolve("yolox-nano", torch=backend)
     onnx = write_onnx(tmp_path / "a.onnx")
     cache.admit(weights.files["onnx"], onnx, given=sha256(onnx))
     assert cache.resolve("yolox-nano", torch=True).suffix == ".onnx"
