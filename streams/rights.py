@@ -21,6 +21,7 @@ Role = Literal[
     "payments",
     "cameras",
     "cases",
+    "simulator",
     "fraud",
     "labels",
     "vision",
@@ -36,6 +37,7 @@ WHO: Final[dict[Role, str]] = {
     "payments": "sends transactions",
     "cameras": "sends frames",
     "cases": "sends verdicts, also by `tocsin label`",
+    "simulator": "is `tocsin produce transactions`: sends payments and verdicts",
     "fraud": "is `tocsin worker fraud`",
     "labels": "is `tocsin worker labels`",
     "vision": "is `tocsin worker vision`",
@@ -108,6 +110,7 @@ def _reads_and_writes(settings: Settings) -> dict[Role, tuple[list[str], list[st
         "payments": ([], [topics.transactions]),
         "cameras": ([], [topics.frames]),
         "cases": ([topics.alerts], [topics.labels]),
+        "simulator": ([], [topics.transactions, topics.labels]),
         # What is forgotten or buried, before state is rebuilt.
         "fraud": (
             [topics.transactions, topics.forgotten, dead[topics.transactions]],

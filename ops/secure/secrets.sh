@@ -7,7 +7,7 @@
 set -eu
 umask 027
 
-ROLES="operator payments cameras cases fraud labels vision dashboard webhooks consumer monitor"
+ROLES="operator payments cameras cases simulator fraud labels vision dashboard webhooks consumer monitor"
 
 folder=$1
 here=$(dirname "$0")
@@ -41,7 +41,7 @@ done
     password "$mine/TOCSIN_REDIS__PASSWORD"
     install -m 640 "$mine/TOCSIN_KAFKA__SASL_PASSWORD" "$folder/admin/$role.password"
     case $role in
-      payments | cameras | cases | monitor) ;; # need no Redis
+      payments | cameras | cases | simulator | monitor) ;; # need no Redis
       *) TOCSIN_SECRETS_DIR=$mine tocsin rights redis "$role" ;;
     esac
   done

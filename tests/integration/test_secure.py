@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 import threading
 from collections.abc import Iterator
@@ -85,6 +86,14 @@ def test_payments_become_alerts_that_a_consumer_reads(secure: Secure, tmp_path: 
     assert letter.value == b"broken"
     assert not any(password_of("fraud") in line for line in worker.log)
     watched(secure, fraud.settings.fraud.group, topics.transactions)
+
+
+def test_the_simulator_sends_payments_and_the_verdicts_on_them(secure: Secure) -> None:
+    """Verdicts come later in its calendar: minutes after it began, by default."""
+    simulator = secure.settings("simulator")
+    short = ("--count", "600", "--rate", "5000", "--label-delay", "0.01")
+    said = tocsin(simulator, "produce", "transactions", *short, ok=True)
+    assert re.search(r"sent 600 transactions and [1-9]\d* labels", said.stdout)
 
 
 def watched(secure: Secure, group: str, topic: str) -> None:

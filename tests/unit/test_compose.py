@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from streams.rights import ROLES
+from streams.rights import ROLES, kafka_rights
 from streams.settings import DeliverySettings, HealthSettings, load_settings
 from tests.compose import DOCKERFILE, FILE, image_healthcheck, is_ours, services, variables
 from tests.conftest import ROOT
@@ -323,6 +323,16 @@ def test_no_two_parts_share_a_folder_but_those_of_one_role() -> None:
         "vision": {"vision", "vision-gpu"},
         "cameras": {"street", "camera"},
     }
+
+
+def test_who_sends_payments_and_verdicts_there_may_write_both() -> None:
+    """Verdicts come days later in its calendar: minutes after it began."""
+    (mount,) = mounts(SECURED["payments"])
+    role = mount["volume"]["subpath"]
+    assert SECURED["payments"]["command"][:2] == ["produce", "transactions"]
+    settings = load_settings()
+    written = {right.name for right in kafka_rights(role, settings) if right.operation == "Write"}
+    assert written == {settings.topics.transactions, settings.topics.labels}
 
 
 def test_every_role_is_made_and_granted() -> None:

@@ -36,7 +36,8 @@ def test_only_who_must_write_transactions_may() -> None:
         if KafkaRight("topic", "transactions", "Write") in kafka_rights(role, SETTINGS)
     }
 
-    assert writers == {"payments", "operator", "dashboard"}  # the latter send dead letters back
+    # The latter two send dead letters back.
+    assert writers == {"payments", "simulator", "operator", "dashboard"}
 
 
 def test_rights_follow_the_names_and_what_is_switched_on() -> None:
