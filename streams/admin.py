@@ -228,12 +228,14 @@ class KafkaAdmin:
         return sum(max(0, end - done[number]) for number, end in ends.items())
 
     def health(self, topics: Sequence[str]) -> ClusterHealth:
-        """Count brokers, and partitions of `topics` that lack something; no topic has none."""
+        """Count brokers, and partitions of `topics` that lack something; no topic has none.
+
+        Raises:
+            BrokerError: we may not look at one of them, so nobody knows.
+        """
         brokers = self._client.describe_cluster()["brokers"]
         partitions = [
-            partition
-            for topic in self._client.describe_topics(list(topics))
-            for partition in topic["partitions"]
+            partition for topic in self._described(topics) for partition in topic["partitions"]
         ]
         return ClusterHealth(
             len(brokers),
@@ -375,9 +377,9 @@ class KafkaAdmin:
             if found["partitions"]
         }
 
-    def _described(self, names: list[str]) -> list[dict[str, Any]]:
+    def _described(self, names: Sequence[str]) -> list[dict[str, Any]]:
         """Describe topics; one that does not exist has no partitions."""
-        answers = list(self._client.describe_topics(names))
+        answers = list(self._client.describe_topics(list(names)))
         for found in answers:
             if found["error_code"] not in {0, _NO_SUCH_TOPIC}:
                 raise for_code(found["error_code"])(found["name"])

@@ -75,11 +75,14 @@ def kafka_rights(role: Role, settings: Settings) -> tuple[KafkaRight, ...]:
         for spec in topic_table(settings):
             found.append(KafkaRight("topic", spec.name, "Create"))
             found.append(KafkaRight("topic", spec.name, "DescribeConfigs"))
-    if role == "monitor":
-        found += [KafkaRight("topic", spec.name, "Describe") for spec in topic_table(settings)]
-    if role in {"operator", "monitor"}:
+    if role in _WATCHERS:
+        names = [spec.name for spec in topic_table(settings)]
+        unread = [name for name in names if name not in {*reads, *writes}]
+        found += [KafkaRight("topic", name, "Describe") for name in unread]
         found += [
-            KafkaRight("group", group, "Describe", one in _SEVERAL) for one, group in groups.items()
+            KafkaRight("group", group, "Describe", one in _SEVERAL)
+            for one, group in groups.items()
+            if one != role
         ]
     if role == "operator":  # to let one fraud group begin where another one is
         found.append(KafkaRight("group", groups["fraud"], "Read"))
@@ -143,6 +146,9 @@ def _reads_and_writes(settings: Settings) -> dict[Role, tuple[list[str], list[st
 def _journals(settings: Settings) -> list[str]:
     return [replayed_topic(settings, topic) for topic in replayable(settings)]
 
+
+_WATCHERS: Final[frozenset[Role]] = frozenset({"operator", "dashboard", "monitor"})
+"""Roles that look at every topic and how far every group is."""
 
 _SEVERAL: Final[frozenset[Role]] = frozenset({"webhooks"})
 """Roles with several groups, whose names begin alike."""

@@ -19,6 +19,7 @@ from streams.cli.main import app
 from streams.connection import start_producer
 from streams.dashboard.pages.evidence import Around, around_of
 from streams.dashboard.payments import CardPayments
+from streams.dashboard.servers import Servers
 from streams.dashboard.services import Services
 from streams.dashboard.view.records import ViewedAlert
 from streams.devstack import SUPERUSER
@@ -27,6 +28,7 @@ from streams.schemas import Alert, Source, decode_alert
 from streams.settings import Settings
 from streams.state.pictures import open_pictures
 from streams.state.redis import RedisStateStore
+from streams.topics import topic_table
 from tests.conftest import ROOT
 from tests.dashboard import a_fraud, an_object, send_alerts, serving
 from tests.fakes.blobs import empty, walk
@@ -205,6 +207,31 @@ def test_the_dashboard_reads_what_else_a_card_paid(secure: Secure, tmp_path: Pat
         return found
 
     assert asyncio.run(read()) >= len(payments) > 0
+
+
+def test_the_health_page_hears_of_every_topic_and_of_who_is_behind(secure: Secure) -> None:
+    settings = secure.settings("dashboard")
+    table, topics = topic_table(settings), settings.topics
+    with connect(secure.administrator().kafka) as admin:
+        admin.commit(settings.vision.group, topics.frames, {0: 0})
+
+    servers = asyncio.run(asked(settings))
+
+    assert (servers.redis.trouble, servers.kafka.trouble) == ("", "")
+    assert servers.kafka.latest["partitions"] == sum(spec.partitions for spec in table)
+    assert f"lag {settings.vision.group} {topics.frames}" in servers.kafka.latest
+
+
+async def asked(settings: Settings) -> Servers:
+    """What Redis and Kafka say to a dashboard."""
+    servers = Servers(settings)
+    watching = asyncio.create_task(servers.watch())
+    while "not asked yet" in {servers.redis.trouble, servers.kafka.trouble}:
+        await asyncio.wait([watching], timeout=0.1)
+        assert not watching.done()
+    watching.cancel()
+    await asyncio.wait([watching])
+    return servers
 
 
 def test_webhooks_forward_and_bury(secure: Secure, tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ import hashlib
 
 import pytest
 
-from streams.rights import ROLES, KafkaRight, kafka_rights, redis_rule, redis_user
+from streams.rights import ROLES, KafkaRight, Role, kafka_rights, redis_rule, redis_user
 from streams.settings import Settings
+from streams.topics import topic_table
 
 SETTINGS = Settings.model_construct()
 RENAMED = Settings.model_validate(
@@ -56,6 +57,18 @@ def test_the_page_may_look_up_what_both_agents_remember() -> None:
     rule = (redis_rule("dashboard", SETTINGS) or "").split()
 
     assert {"%R~tocsin-fraud:*", "%R~tocsin-labels:*", "+mget"} <= set(rule)
+
+
+@pytest.mark.parametrize("role", ["operator", "dashboard", "monitor"])
+def test_who_watches_is_told_of_every_topic_and_every_group(role: Role) -> None:
+    rights = kafka_rights(role, SETTINGS)
+    implied = ("Describe", "Read", "Write")
+    seen = {(one.resource, one.name) for one in rights if one.operation in implied}
+    groups = [SETTINGS.fraud.group, SETTINGS.labels.group, SETTINGS.vision.group]
+
+    assert {("topic", spec.name) for spec in topic_table(SETTINGS)} <= seen
+    assert {("group", group) for group in (*groups, SETTINGS.dashboard.group)} <= seen
+    assert KafkaRight("group", "tocsin-webhooks-", "Describe", is_prefix=True) in rights
 
 
 def test_a_line_of_an_acl_file_holds_a_hash_and_keys_that_match_nothing_else() -> None:
