@@ -58,6 +58,12 @@ _OPERATIONS = {
 _SCRAM_ITERATIONS = 8192
 """Guessing from a stolen hash takes so many times as long; a client takes as many at a connect."""
 
+_SETTING_UP = (
+    CoordinatorLoadInProgressError,
+    CoordinatorNotAvailableError,
+    NotCoordinatorError,
+)
+
 _TOPIC_EXISTS = 36
 _NO_SUCH_TOPIC = 3
 
@@ -270,6 +276,16 @@ class KafkaAdmin:
             for (group, topic), found in commits.items()
         }
 
+    def groups(self) -> list[str]:
+        """Name the consumer groups that Kafka knows and that we may look at.
+
+        None, while the broker is still setting their coordinator up.
+        """
+        try:
+            return sorted({found["group_id"] for found in self._client.list_groups()})
+        except _SETTING_UP:
+            return []
+
     def committed(self, group: str, topic: str) -> dict[int, int]:
         """Look up the offset that `group` has committed on each partition of `topic`.
 
@@ -278,11 +294,7 @@ class KafkaAdmin:
         """
         try:
             found = self._client.list_group_offsets([group]).get(group, {})
-        except (
-            CoordinatorLoadInProgressError,
-            CoordinatorNotAvailableError,
-            NotCoordinatorError,
-        ):
+        except _SETTING_UP:
             return {}
         return {
             partition.partition: commit.offset

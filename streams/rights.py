@@ -160,7 +160,7 @@ def _groups(settings: Settings) -> dict[Role, str]:
         "labels": settings.labels.group,
         "vision": settings.vision.group,
         "dashboard": settings.dashboard.group,
-        "webhooks": f"{settings.webhooks.group}-",
+        "webhooks": settings.webhooks.prefix,
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from streams.settings import Settings
@@ -56,15 +56,20 @@ def replayable(settings: Settings) -> tuple[str, ...]:
     return settings.topics.transactions, settings.topics.labels
 
 
-def readers(settings: Settings) -> dict[str, tuple[str, ...]]:
-    """Name the topics that each of our consumer groups reads."""
+def readers(settings: Settings, groups: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Name the topics that each of our consumer groups reads.
+
+    Of `groups`, those that Kafka knows, the ones of webhooks are added: their endpoints stand in
+    the settings of `tocsin webhooks` alone.
+    """
     topics = settings.topics
+    hooks = {group for group in groups if group.startswith(settings.webhooks.prefix)}
     return {
         settings.fraud.group: (topics.transactions,),
         settings.labels.group: (topics.labels,),
         settings.vision.group: (topics.frames,),
         settings.dashboard.group: (topics.alerts, topics.labels, topics.audit),
-        **dict.fromkeys(settings.webhooks.groups().values(), (topics.alerts,)),
+        **dict.fromkeys(sorted({*settings.webhooks.groups().values(), *hooks}), (topics.alerts,)),
     }
 
 

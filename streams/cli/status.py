@@ -23,7 +23,7 @@ def status() -> None:
     settings = start()
     groups = Table("group", "topic", "members", "behind", box=None, pad_edge=False)
     with connect(settings.kafka) as admin:
-        for group, topics in readers(settings).items():
+        for group, topics in readers(settings, admin.groups()).items():
             for topic in topics:
                 groups.add_row(group, topic, *_read(admin, group, topic))
     workers = Table("worker", "is", box=None, pad_edge=False)

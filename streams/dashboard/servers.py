@@ -72,7 +72,7 @@ class Servers:
         settings = self._settings
         with connect(settings.kafka) as admin:
             cluster = admin.health([spec.name for spec in topic_table(settings)])
-            lags = admin.lags(readers(settings))
+            lags = admin.lags(readers(settings, admin.groups()))
         return {
             "brokers": cluster.brokers,
             "partitions": cluster.partitions,

@@ -150,7 +150,12 @@ class WebhooksSettings(Section):
 
     def groups(self) -> dict[str, str]:
         """Name the consumer group of each endpoint."""
-        return {name: f"{self.group}-{name}" for name in self.endpoints}
+        return {name: f"{self.prefix}{name}" for name in self.endpoints}
+
+    @property
+    def prefix(self) -> str:
+        """What the names of all these groups begin with, and of no others."""
+        return f"{self.group}-"
 
 
 def access_namespace(dashboard: DashboardSettings) -> str:

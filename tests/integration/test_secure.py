@@ -255,6 +255,13 @@ def test_webhooks_forward_and_bury(secure: Secure, tmp_path: Path) -> None:
                 return bool(receiver.taken)
 
             hooks.until(reached, "an event")
+            lag = f"lag {bed.settings.webhooks.prefix}soc {bed.settings.topics.alerts}"
+            assert lag in asyncio.run(asked(secure.settings("dashboard"))).kafka.latest
+            told = tocsin(secure.settings("operator"), "status", ok=True).stdout
+            (line,) = re.findall(
+                r"^tocsin-webhooks-soc +alerts +(\d+) +[\d,]+ *$", told, re.MULTILINE
+            )
+            assert int(line) > 0
             send_alerts(sender, [an_object(1, camera="gate")])
             operator = secure.bed("operator", tmp_path)
             hooks.until(lambda: operator.read("alerts.dead"), "the dead letter")

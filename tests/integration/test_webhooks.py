@@ -14,6 +14,8 @@ import pytest
 from streams.admin import connect
 from streams.devstack.ports import free_ports
 from streams.schemas import DeadLetter
+from streams.settings import load_settings
+from streams.topics import readers
 from tests.conftest import Stack
 from tests.dashboard import a_fraud, an_object, send_alerts
 from tests.worker import TOCSIN, Bed, WorkerProcess, bed_on, environment_of
@@ -86,6 +88,23 @@ def until_it_has_a_place(hooks: WorkerProcess, bed: Bed) -> None:
         hooks.until(lambda: admin.committed(f"{alerts}-hooks-soc", alerts), "the first commit")
 
 
+def waiting(bed: Bed) -> dict[str, int]:
+    """Alerts that wait for each endpoint, as one tells who does not know which there are."""
+    group = f"{bed.settings.topics.alerts}-hooks"
+    blind = load_settings(
+        kafka=bed.settings.kafka.model_dump(exclude_unset=True),
+        topics=bed.settings.topics.model_dump(exclude_unset=True),
+        webhooks={"group": group},
+    )
+    with connect(blind.kafka) as admin:
+        lags = admin.lags(readers(blind, admin.groups()))
+    return {
+        name.removeprefix(f"{group}-"): lag
+        for (name, _), lag in lags.items()
+        if name.startswith(f"{group}-")
+    }
+
+
 def test_each_event_arrives_once_and_what_is_refused_is_buried(
     bed: Bed, receiver: Receiver
 ) -> None:
@@ -93,6 +112,7 @@ def test_each_event_arrives_once_and_what_is_refused_is_buried(
     until_it_has_a_place(first, bed)
     first.kill()
     send_alerts(bed, [a_fraud(0)])
+    assert waiting(bed) == {"soc": 1}
     first = forwarding(bed, receiver).start()
     first.until(lambda: a_fraud(0).event_id in receiver.taken, "what came after the kill")
     alerts = [a_fraud(1), a_fraud(2), an_object(3, camera="gate")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from streams.settings import Settings
-from streams.topics import topic_table
+from streams.topics import readers, topic_table
 
 SETTINGS = Settings.model_validate(
     {
@@ -54,3 +54,23 @@ def test_a_dead_letter_may_be_as_large_as_any_record_that_we_produce() -> None:
     assert sizes["tx.dlq"] == 5_000_000
     assert sizes["tx"] == 1024 * 1024 + 12
     assert sizes["frames"] > SETTINGS.vision.max_frame_bytes
+
+
+def test_the_groups_of_webhooks_are_found_without_their_settings() -> None:
+    known = ["tocsin-webhooks-soc", "tocsin-webhooks", "tocsin-fraud-v3", "tocsin-webhooks-pager"]
+    found = readers(SETTINGS, known)
+    assert list(found) == [
+        "tocsin-fraud",
+        "tocsin-labels",
+        "tocsin-vision",
+        "tocsin-dashboard",
+        "tocsin-webhooks-pager",
+        "tocsin-webhooks-soc",
+    ]
+    assert found["tocsin-webhooks-soc"] == ("alerts",)
+
+
+def test_an_endpoint_that_never_ran_is_a_reader_where_its_settings_are() -> None:
+    endpoint = {"url": "http://soc.example/", "secret": "0123456789abcdef"}
+    settings = Settings.model_validate({"webhooks": {"endpoints": {"soc": endpoint}}})
+    assert "tocsin-webhooks-soc" in readers(settings, [])
