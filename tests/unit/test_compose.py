@@ -212,6 +212,19 @@ def test_the_page_comes_up_with_the_rest_and_lets_in_whom_the_first_start_made()
     assert dashboard["depends_on"]["login"] == {"condition": "service_completed_successfully"}
 
 
+def test_the_docs_remove_all_who_hold_the_volume_of_users_before_it() -> None:
+    """Docker removes no volume that a container has, not even one that has ended."""
+    page = (ROOT / "docs" / "dashboard.md").read_text()
+    (removed,) = re.findall(r"^\$ docker compose rm --stop --force (.*)$", page, re.MULTILINE)
+    holders = {
+        name
+        for name, service in SERVICES.items()
+        if any(volume.startswith("dashboard:") for volume in service.get("volumes", ()))
+    }
+    assert set(removed.split()) == holders
+    assert page.index(removed) < page.index("docker volume rm ")
+
+
 # -- --profile observability ----------------------------------------------------------------------
 def provisioned(kind: str) -> dict[str, Any]:
     """What Grafana is told of its data sources, or of where its dashboards are."""

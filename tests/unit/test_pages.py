@@ -19,7 +19,7 @@ from typer.main import get_command
 from streams.cli.main import app
 from streams.schemas import decode_label, decode_transaction
 from streams.settings import Settings, load_settings
-from tests.compose import services
+from tests.compose import FILE, services
 from tests.conftest import ROOT
 from tests.pages import (
     BLOCKS,
@@ -137,6 +137,10 @@ def test_what_docker_is_told_is_in_the_files(one: Command) -> None:
             assert name in known or name.startswith("--"), name
         for at, word in enumerate(words):
             assert word != "-f" or (ROOT / words[at + 1]).is_file()
+    elif words[1] == "volume":
+        project, _, volume = words[-1].partition("_")
+        file = FILE.read_text()
+        assert file.count(f"\nname: {project}\n") == file.count(f"\n  {volume}:\n") == 1
     elif "--target" in options:
         file = (ROOT / options["--file"]).read_text()
         assert re.search(rf"^FROM .* AS {options['--target']}$", file, re.MULTILINE)
