@@ -21,7 +21,7 @@ from models.vision.loading import suits_torch
 from models.vision.weights import find
 from streams.dashboard.access.bind import allowed_hosts, is_allowed
 from streams.rights import ROLES
-from streams.settings import Settings, load_settings
+from streams.settings import KafkaSettings, Settings, load_settings
 from streams.topics import topic_table
 from tests.compose import services
 from tests.conftest import ROOT
@@ -297,6 +297,11 @@ def test_all_components_together_are_one_namespace_and_one_set_of_settings(
         (container,) = pod["containers"]
         assert container["envFrom"] == [{"configMapRef": {"name": settings}}]
         assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsUser"]
+    asked = [one["spec"]["triggers"][0] for one in made if one["kind"] == "ScaledObject"]
+    assert len(asked) == len(AGENTS)
+    for trigger in asked:
+        assert trigger["metadata"]["bootstrapServers"].endswith(":9093")
+        assert trigger["authenticationRef"] == {"name": "monitor"}
     (weights,) = [one for pod in pods for one in pod.get("initContainers", ())]
     assert weights["args"] == pulled(overlay)
     assert weights["securityContext"]["readOnlyRootFilesystem"] is True
@@ -306,6 +311,26 @@ def test_no_secret_is_in_the_manifests() -> None:
     for path in KUBERNETES.rglob("*"):
         text = "" if path.is_dir() else path.read_text()
         assert not re.search(r"^[^#]*password", text, re.MULTILINE | re.IGNORECASE)
+
+
+def test_scaling_comes_to_the_secured_kafka_as_who_may_be_told_of_lag() -> None:
+    (component,) = documents("secure/kustomization.yaml")
+    (patch,) = [one for one in component["patches"] if one["target"] == {"kind": "ScaledObject"}]
+    changes = {one["path"]: one["value"] for one in yaml.safe_load(patch["patch"])}
+    trigger = "/spec/triggers/0"
+    server = variables("secure")["TOCSIN_KAFKA__BOOTSTRAP_SERVERS"]
+    assert changes[f"{trigger}/metadata/bootstrapServers"] == server
+    assert changes[f"{trigger}/metadata/tls"] == "enable"
+    assert changes[f"{trigger}/metadata/sasl"] == "scram_sha512"
+    assert KafkaSettings().sasl_mechanism == "SCRAM-SHA-512"
+    page = (ROOT / "docs" / "security.md").read_text()
+    (text,) = re.findall(r"^```yaml\n(.*?)```$", page, re.MULTILINE | re.DOTALL)
+    access = yaml.safe_load(text)
+    assert changes[f"{trigger}/authenticationRef"] == {"name": access["metadata"]["name"]}
+    asked = access["spec"]["secretTargetRef"]
+    assert {one["name"] for one in asked} == {"monitor"} < set(ROLES)
+    made = (ROOT / "ops" / "secure" / "secrets.sh").read_text()
+    assert all(f"/{one['key']}" in made for one in asked)
 
 
 def test_secured_parts_have_a_secret_each_and_speak_tls(
@@ -323,7 +348,8 @@ def test_secured_parts_have_a_secret_each_and_speak_tls(
         for one in found
         if kind == one["kind"]
     }
-    for patch in component["patches"]:
+    parts = [one for one in component["patches"] if one["target"]["kind"] != "ScaledObject"]
+    for patch in parts:
         target, changes = patch["target"], yaml.safe_load(patch["patch"])
         assert target["name"] in [one["metadata"]["name"] for one in whole[target["kind"]]]
         volume, mount, environment = (change["value"] for change in changes)
@@ -334,7 +360,7 @@ def test_secured_parts_have_a_secret_each_and_speak_tls(
         assert inside["fsGroup"] == inside["runAsUser"]
         assert mount["mountPath"] == variables("secure")["TOCSIN_SECRETS_DIR"]
         assert environment == [{"configMapRef": {"name": "settings"}}]
-    secrets = [yaml.safe_load(one["patch"])[0]["value"]["secret"] for one in component["patches"]]
+    secrets = [yaml.safe_load(one["patch"])[0]["value"]["secret"] for one in parts]
     assert sorted(one["secretName"] for one in secrets) == sorted([*AGENTS, *OUTLETS, "operator"])
 
     given = {**variables(), **variables("secure"), "TOCSIN_SECRETS_DIR": str(tmp_path)}

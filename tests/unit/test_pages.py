@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import yaml
 from typer.main import get_command
 
 from streams.cli.main import app
@@ -36,7 +37,7 @@ from tests.pages import (
 )
 
 RUN = ("console", "java", "python")
-LOADED = ("json", "toml")
+LOADED = ("json", "toml", "yaml")
 SHOWN = ("", "text")  # drawings, and how a command is called
 
 KUBERNETES = "\n".join(
@@ -85,6 +86,13 @@ def test_a_record_fits_its_schema(block: Block) -> None:
     decode(block.text)
     with pytest.raises(msgspec.ValidationError):
         decode(re.sub(r'"\w+_id": ', '"no": ', block.text))
+
+
+@pytest.mark.parametrize("block", of("yaml"))
+def test_an_object_of_a_cluster_is_in_our_namespace(block: Block) -> None:
+    found = yaml.safe_load(block.text)
+    assert found["kind"]
+    assert found["metadata"]["namespace"] == "tocsin"
 
 
 @pytest.mark.parametrize("block", of("python"))
