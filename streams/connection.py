@@ -6,9 +6,10 @@ the one place that knows them.
 
 from __future__ import annotations
 
+import asyncio
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import aiokafka.errors
@@ -94,13 +95,30 @@ def _one_line(error: Exception) -> str:
 
 @contextmanager
 def broker_errors(settings: KafkaSettings) -> Iterator[None]:
-    """Turn what a Kafka client raises inside the block into `BrokerError`."""
+    """Turn what a Kafka client raises inside the block into `BrokerError`; it may block, as above.
+
+    Within an event loop `async_broker_errors` does it.
+    """
     try:
         yield
     except KAFKA_ERRORS as error:
         raise as_broker_error(error, settings) from error
     except OSError as error:
         raise as_broker_error(error, settings) from error
+
+
+@asynccontextmanager
+async def async_broker_errors(settings: KafkaSettings) -> AsyncIterator[None]:
+    """Do the same in an event loop, which goes on while a port is tried."""
+    try:
+        yield
+    except (*KAFKA_ERRORS, OSError) as error:
+        raise await broker_error_of(error, settings) from error
+
+
+async def broker_error_of(error: Exception, settings: KafkaSettings) -> BrokerError:
+    """Say what a client's error means, as `as_broker_error`, without blocking the event loop."""
+    return await asyncio.to_thread(as_broker_error, error, settings)
 
 
 async def start_producer(settings: KafkaSettings, **options: Any) -> AIOKafkaProducer:
@@ -115,7 +133,7 @@ async def start_producer(settings: KafkaSettings, **options: Any) -> AIOKafkaPro
         SettingsError: the security settings contradict each other.
     """
     shared = {**client_options(settings), "max_request_size": settings.max_request_bytes}
-    with broker_errors(settings):
+    async with async_broker_errors(settings):
         try:
             return await _started(enable_idempotence=True, **shared, **options)
         except aiokafka.errors.UnknownError:

@@ -19,7 +19,7 @@ from aiokafka import AIOKafkaProducer
 
 from streams import admin
 from streams.app.agent import Agent
-from streams.connection import broker_errors, start_producer
+from streams.connection import async_broker_errors, start_producer
 from streams.errors import TocsinError
 from streams.reading import read_topic
 from streams.schemas import DECODE_ERRORS
@@ -129,7 +129,7 @@ async def _record(settings: Settings, group: str, cards: Sequence[str], erasure:
     producer: AIOKafkaProducer = await start_producer(settings.kafka)
     value = msgspec.json.encode(erasure)
     try:
-        with broker_errors(settings.kafka):
+        async with async_broker_errors(settings.kafka):
             for card in cards:
                 key = f"{group}:{digest(card).hex()}".encode()
                 await producer.send_and_wait(settings.topics.forgotten, value, key)

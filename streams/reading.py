@@ -9,7 +9,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streams.admin import log_ends
-from streams.connection import broker_errors, client_options
+from streams.connection import async_broker_errors, client_options
 from streams.errors import BrokerError, TocsinError
 from streams.settings import KafkaSettings
 
@@ -46,7 +46,7 @@ async def read_topic(
     }
     if not follow and not any(ends.values()):
         return
-    with broker_errors(kafka):
+    async with async_broker_errors(kafka):
         consumer = AIOKafkaConsumer(
             **client_options(kafka),
             group_id=None,
@@ -101,7 +101,7 @@ async def holds_records(
         BrokerError: no broker answers, or it refuses us.
     """
     where = TopicPartition(topic, partition)
-    with broker_errors(kafka):
+    async with async_broker_errors(kafka):
         consumer = AIOKafkaConsumer(
             **client_options(kafka), group_id=None, enable_auto_commit=False
         )
@@ -131,7 +131,7 @@ async def read_record(kafka: KafkaSettings, topic: str, partition: int, offset: 
     if not 0 <= offset < ends.get(partition, 0):
         raise TocsinError(f"{topic}:{partition}:{offset} is not there")
     where = TopicPartition(topic, partition)
-    with broker_errors(kafka):
+    async with async_broker_errors(kafka):
         consumer = AIOKafkaConsumer(
             **client_options(kafka), group_id=None, enable_auto_commit=False
         )

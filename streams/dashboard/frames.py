@@ -16,7 +16,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streams.admin import describe
-from streams.connection import broker_errors, client_options
+from streams.connection import async_broker_errors, client_options
 from streams.errors import BrokerError, TopicMissing
 from streams.settings import Settings
 
@@ -84,8 +84,9 @@ class LastFrames:
     async def _read_or_note(self) -> None:
         """Read, and note when to read again; later where it fails, which may take long."""
         try:
-            with broker_errors(self._settings.kafka), suppress(TopicMissing):
-                await asyncio.wait_for(self._read(), _WITHIN_S)
+            async with async_broker_errors(self._settings.kafka):
+                with suppress(TopicMissing):
+                    await asyncio.wait_for(self._read(), _WITHIN_S)
         except BrokerError as error:
             self._trouble = str(error)
             self._read_again_at = time.monotonic() + AGAIN_S

@@ -16,7 +16,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streams.admin import describe
-from streams.connection import broker_errors, client_options
+from streams.connection import async_broker_errors, client_options
 from streams.errors import TopicMissing
 from streams.schemas import DECODE_ERRORS, Source, decode_score, decode_transaction
 from streams.settings import Settings
@@ -158,7 +158,7 @@ class CardPayments:
 
     @asynccontextmanager
     async def _consumer(self) -> AsyncIterator[Any]:
-        with broker_errors(self._settings.kafka):
+        async with async_broker_errors(self._settings.kafka):
             consumer = AIOKafkaConsumer(
                 **client_options(self._settings.kafka),
                 group_id=None,

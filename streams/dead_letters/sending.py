@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import MessageSizeTooLargeError
 
-from streams.connection import as_broker_error, start_producer
+from streams.connection import broker_error_of, start_producer
 from streams.pipeline.batch import Message
 from streams.pipeline.publish import Destination, send_in_order
 from streams.settings import KafkaSettings
@@ -71,7 +71,7 @@ async def _try(
     left, too_large = list[Message](), list[Message]()
     for unsent, error in done:
         if error is not None and not isinstance(error, MessageSizeTooLargeError):
-            raise as_broker_error(error, kafka) from error
+            raise await broker_error_of(error, kafka) from error
         too_large += unsent[:1]
         left += unsent[1:]
     return left, too_large

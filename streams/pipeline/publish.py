@@ -15,7 +15,7 @@ from aiokafka.partitioner import murmur2
 from aiokafka.producer.message_accumulator import BatchBuilder
 from typing_extensions import override
 
-from streams.connection import as_broker_error, start_producer
+from streams.connection import broker_error_of, start_producer
 from streams.errors import BrokerError
 from streams.pipeline.batch import Message, Publisher
 from streams.schemas import CUT_HEADERS, DEAD_LETTER_HEADERS
@@ -80,8 +80,7 @@ class KafkaPublisher(Publisher):
                 left, error = await self._try(producer, left)
                 if not left or error is None:
                     continue
-                # On a thread: it may try the port, to tell a closed one from one that hangs up.
-                why = await asyncio.to_thread(as_broker_error, error, self._settings)
+                why = await broker_error_of(error, self._settings)
                 if not error.retriable and producer is self._producer:
                     await self.stop()  # an idempotent producer may be beyond repair
                 await asyncio.sleep(wait.because(why))

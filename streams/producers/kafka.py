@@ -19,7 +19,7 @@ from typing import Any, Self
 from aiokafka.partitioner import murmur2
 
 from streams.admin import describe
-from streams.connection import broker_errors, start_producer
+from streams.connection import async_broker_errors, start_producer
 from streams.producers.sink import Record
 from streams.settings import KafkaSettings
 from streams.tracing import TraceHeaders
@@ -91,7 +91,7 @@ class KeyedProducer:
         known, sent = self._partitions[topic], 0
         builders: dict[int, Any] = {}
         now = int(time.time() * 1000)
-        with broker_errors(self._kafka):
+        async with async_broker_errors(self._kafka):
             carried = repeat([]) if headers is None else headers
             for (key, value), more in zip(records, carried, strict=False):
                 partition = known.get(key)
@@ -116,7 +116,7 @@ class KeyedProducer:
         Raises:
             BrokerError: some of it was refused or not acknowledged in time.
         """
-        with broker_errors(self._kafka):
+        async with async_broker_errors(self._kafka):
             while self._in_flight:
                 await self._acknowledge()
 

@@ -16,7 +16,7 @@ import aiokafka.errors
 from aiokafka import AIOKafkaProducer
 
 from streams.admin import describe
-from streams.connection import broker_errors, start_producer
+from streams.connection import async_broker_errors, start_producer
 from streams.errors import BrokerError, TocsinError
 from streams.producers.camera import Camera, Shape, Shot
 from streams.producers.sources import LIVE, Source
@@ -179,7 +179,7 @@ class _Sender:
         while len(self._flying) >= _IN_FLIGHT:
             await self._landed()
         headers = [*shot.headers.to_headers(), *next(self._traces)]
-        with broker_errors(self._settings.kafka):
+        async with async_broker_errors(self._settings.kafka):
             future = await self._producer.send(
                 self._topic, shot.data, camera.encode(), headers=headers
             )
@@ -195,7 +195,7 @@ class _Sender:
 
     async def _landed(self) -> None:
         future, size = self._flying.popleft()
-        with broker_errors(self._settings.kafka):
+        async with async_broker_errors(self._settings.kafka):
             try:
                 stored = await future
             except aiokafka.errors.MessageSizeTooLargeError:

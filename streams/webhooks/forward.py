@@ -22,7 +22,7 @@ from typing import Any, Final, TypeVar
 import httpx
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from streams.connection import broker_errors, client_options
+from streams.connection import async_broker_errors, client_options
 from streams.dead_letters.sending import Send, sending
 from streams.errors import SettingsError, TocsinError
 from streams.joining import Joining
@@ -99,7 +99,7 @@ class Forwarder:
 
     async def _forward(self) -> None:
         kafka = self._settings.kafka
-        with broker_errors(kafka):
+        async with async_broker_errors(kafka):
             consumer = AIOKafkaConsumer(
                 **client_options(kafka),
                 group_id=self._settings.webhooks.groups()[self._endpoint.name],

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from streams.bench.video.footage import Footage
-from streams.connection import broker_errors, start_producer
+from streams.connection import async_broker_errors, start_producer
 from streams.frames import FrameHeaders
 from streams.settings import Settings
 
@@ -76,14 +76,14 @@ class FrameFeed:
     async def _send(self, headers: FrameHeaders, value: bytes | None) -> None:
         while len(self._flying) >= IN_FLIGHT:
             await self._landed()
-        with broker_errors(self._settings.kafka):
+        async with async_broker_errors(self._settings.kafka):
             future = await self._producer.send(
                 self._topic, value, headers.camera_id.encode(), headers=headers.to_headers()
             )
         self._flying.append(future)
 
     async def _landed(self) -> None:
-        with broker_errors(self._settings.kafka):
+        async with async_broker_errors(self._settings.kafka):
             await self._flying.popleft()
 
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streams.admin import describe, log_ends
-from streams.connection import as_broker_error, broker_errors, client_options
+from streams.connection import async_broker_errors, broker_error_of, client_options
 from streams.dashboard.view.records import LONGEST_SUPPRESSION_MS, is_open
 from streams.dashboard.view.store import LOST, ViewStore
 from streams.errors import StoreError, TocsinError
@@ -82,7 +82,7 @@ class ViewConsumer:
         names = [topics.alerts, topics.labels, topics.audit]
         for name in names:
             self._ids[name] = (await describe(kafka, name)).topic_id or name
-        with broker_errors(kafka):
+        async with async_broker_errors(kafka):
             consumer = AIOKafkaConsumer(
                 **client_options(kafka),
                 group_id=self._settings.dashboard.group,
@@ -119,7 +119,7 @@ class ViewConsumer:
             await asyncio.wait_for(asked, _ANSWER_S)
         except TimeoutError as error:
             silent_s = time.monotonic() - self._heard_at
-            self._wait(str(as_broker_error(error, self._settings.kafka)), silent_s)
+            self._wait(str(await broker_error_of(error, self._settings.kafka)), silent_s)
             return False
         self._heard_at = time.monotonic()
         return True
