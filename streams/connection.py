@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import aiokafka.errors
@@ -148,3 +148,26 @@ async def _started(**options: Any) -> AIOKafkaProducer:
         await producer.stop()
         raise
     return producer
+
+
+async def end_producer(producer: AIOKafkaProducer, within_s: float) -> None:
+    """Stop a producer after what is under way, or without it where that takes too long.
+
+    An idempotent producer tries for ever, and its `stop` waits for that; one that is only left
+    would still send when the broker is back.
+    """
+    stopping = asyncio.ensure_future(producer.stop())
+    await asyncio.wait([stopping], timeout=within_s)
+    if not stopping.done():
+        stopping.cancel()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(producer.client.close(), within_s)
+        await _end_task(producer._sender.sender_task)  # noqa: SLF001 - it has no other way
+    await asyncio.gather(stopping, return_exceptions=True)
+
+
+async def _end_task(task: asyncio.Task[None] | None) -> None:
+    """Cancel what waits for the end of others when it is cancelled, until it has ended."""
+    while task is not None and not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=0.1)

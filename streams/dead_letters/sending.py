@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import MessageSizeTooLargeError
 
-from streams.connection import broker_error_of, start_producer
+from streams.connection import broker_error_of, end_producer, start_producer
 from streams.pipeline.batch import Message
 from streams.pipeline.publish import Destination, send_in_order
 from streams.settings import KafkaSettings
@@ -45,14 +45,14 @@ async def sending(kafka: KafkaSettings) -> AsyncIterator[Send]:
             left, too_large = await _try(producer, kafka, left)
             refused += too_large
             if too_large:  # it left a hole in the sequence of an idempotent producer
-                await _close(producer)
+                await end_producer(producer, _CLOSE_S)
                 producer = await _open(kafka)
         return refused
 
     try:
         yield send
     finally:
-        await _close(producer)
+        await end_producer(producer, _CLOSE_S)
 
 
 async def _try(
@@ -79,10 +79,3 @@ async def _try(
 
 async def _open(kafka: KafkaSettings) -> AIOKafkaProducer:
     return await start_producer(kafka, linger_ms=0, max_batch_size=_BATCH_BYTES)
-
-
-async def _close(producer: AIOKafkaProducer) -> None:
-    stopping = asyncio.ensure_future(producer.stop())
-    await asyncio.wait([stopping], timeout=_CLOSE_S)
-    stopping.cancel()
-    await asyncio.gather(stopping, return_exceptions=True)

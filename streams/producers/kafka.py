@@ -19,7 +19,7 @@ from typing import Any, Self
 from aiokafka.partitioner import murmur2
 
 from streams.admin import describe
-from streams.connection import async_broker_errors, start_producer
+from streams.connection import async_broker_errors, end_producer, start_producer
 from streams.producers.sink import Record
 from streams.settings import KafkaSettings
 from streams.tracing import TraceHeaders
@@ -70,9 +70,8 @@ class KeyedProducer:
             await self._close()
 
     async def _close(self) -> None:
-        stopping = asyncio.ensure_future(self._producer.stop())
-        await asyncio.wait([stopping], timeout=_ABORT_S)
-        futures = [stopping, *(future for future, _ in self._in_flight)]
+        await end_producer(self._producer, _ABORT_S)
+        futures = [future for future, _ in self._in_flight]
         for unfinished in futures:
             unfinished.cancel()
         await asyncio.gather(*futures, return_exceptions=True)
@@ -113,8 +112,10 @@ class KeyedProducer:
     async def flush(self) -> None:
         """Wait until all that was sent is acknowledged by every in-sync replica.
 
+        For as long as the broker is away: who cannot wait bounds it, and closes the producer then.
+
         Raises:
-            BrokerError: some of it was refused or not acknowledged in time.
+            BrokerError: some of it was refused.
         """
         async with async_broker_errors(self._kafka):
             while self._in_flight:

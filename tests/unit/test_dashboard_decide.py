@@ -97,6 +97,30 @@ def test_a_key_pressed_twice_is_meant_once() -> None:
     assert done == [["a"], [], ["a"]]
 
 
+def test_what_is_decided_just_now_is_said_until_the_next_one_is_chosen() -> None:
+    visit = Visit()
+    one, _ = decider(visit)
+    seen: list[Sequence[str]] = []
+
+    async def done(ids: Sequence[str]) -> None:
+        seen.append(one.on_its_way)
+
+    one._done = done
+
+    async def use() -> None:
+        deciding = asyncio.ensure_future(one.confirm())
+        await asyncio.sleep(0.015)
+        seen.append(one.on_its_way)
+        await deciding
+        assert one.on_its_way == ()
+        visit.fails = True
+        await one.confirm()
+
+    asyncio.run(use())
+    assert seen == [["a"], ["a"]]
+    assert one.on_its_way == ()
+
+
 def test_a_key_right_after_a_decision_is_left_out_and_a_later_one_is_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -219,6 +219,38 @@ def test_a_list_that_is_paused_shows_what_is_decided_on_it_and_holds_back_the_re
     asyncio.run(use())
 
 
+def test_a_list_goes_on_while_a_decision_is_on_its_way_and_keeps_what_it_is_about(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The row after those that are decided is chosen while these are there."""
+    monkeypatch.setattr(live, "page_of", giving([Page([viewed(1), viewed(2)], None)]))
+    first, second, third = (viewed(number).alert.id for number in (1, 2, 3))
+    asked: list[list[str]] = []
+
+    async def browser(*_: Any, **__: Any) -> None:
+        asked.append(list(grid.rows))
+
+    monkeypatch.setattr(live.ui, "run_javascript", browser)
+    subscription = Subscription()
+    one, grid, _ = a_list(subscription, Choice(decision="undecided"))
+
+    async def use() -> None:
+        await one.load()
+        one._decider.on_its_way = [first]
+        told(subscription, [replace_verdict(viewed(1)), viewed(3)])
+        await one._tick()
+        assert grid.rows == [first, second, third]
+        subscription.lost = True  # a list that is loaded anew has lost its rows meanwhile
+        await one._tick()
+        assert subscription.lost
+        subscription.lost = False
+        await one._next([first])
+        assert grid.rows == [second, third]
+
+    asyncio.run(use())
+    assert asked == [[first, second, third]]
+
+
 class Place:
     """Where one alert is drawn."""
 

@@ -47,6 +47,9 @@ class Decider:
         self, visit: Visit, chosen: Callable[[], Awaitable[Sequence[str]]], done: Done
     ) -> None:
         self._visit, self._chosen, self._done = visit, chosen, done
+        self.on_its_way: Sequence[str] = ()
+        """What is decided just now, until `done` has been called."""
+
         self._last: Decided | Suppression | None = None
         self._asked: ui.dialog | None = None
         self._reason: ui.radio | None = None  # that the dialog asks for
@@ -231,13 +234,17 @@ class Decider:
         if self._has_none(ids):
             return False
         desk = self._visit.services.desk
-        decided = await self._visit.doing(lambda who: desk.judge(ids, outcome, who, text))
-        if decided is None:
-            return False
-        self._last = decided
-        word = "Confirmed" if outcome else "Dismissed"
-        self._visit.say(f"{word} {_count(ids)}", self.undo)
-        await self._done(ids)
+        self.on_its_way = ids
+        try:
+            decided = await self._visit.doing(lambda who: desk.judge(ids, outcome, who, text))
+            if decided is None:
+                return False
+            self._last = decided
+            word = "Confirmed" if outcome else "Dismissed"
+            self._visit.say(f"{word} {_count(ids)}", self.undo)
+            await self._done(ids)
+        finally:
+            self.on_its_way = ()
         return True
 
 

@@ -177,17 +177,17 @@ class LiveList:
                 await self._load_page(_PAGE)
 
     async def _tick(self) -> None:
-        if self._is_loading.locked() or self._decider.is_sending:
+        if self._is_loading.locked():
             return
         if self._load_at != math.inf:
-            if time.monotonic() >= self._load_at:
+            if time.monotonic() >= self._load_at and not self._decider.on_its_way:
                 await self.load()
             return
         await self._sheet.try_again()
         if self._paused:
             self._pause.set_text(f"Go on ({self._waiting()})")
         else:
-            await self._take_news()
+            await self._take_news(self._decider.on_its_way)
 
     def _waiting(self) -> str:
         """Say how many alerts of a list that is paused wait to be drawn."""
@@ -199,15 +199,20 @@ class LiveList:
     def _is_news(self, viewed: ViewedAlert, wanted: Filters) -> bool:
         return viewed.alert.id in self._rows or wanted.includes(viewed)
 
-    async def _take_news(self) -> None:
-        """Draw what came since the last time, all at once."""
+    async def _take_news(self, but: Sequence[str] = ()) -> None:
+        """Draw what came since the last time, all at once.
+
+        All `but` rows of which the next one is still to be found: they stay where they are.
+        """
         if self._load_at != math.inf:
             return  # the list itself comes first
         if self._subscription.lost:
-            await self.load()
+            if not but:
+                await self.load()
             return
-        self._let_slide()
-        await self._take_in([change.viewed for change in self._subscription.take()])
+        if not but:
+            self._let_slide()
+        await self._take_in([change.viewed for change in self._subscription.take(but)])
 
     async def _take_in(self, changed: Sequence[ViewedAlert]) -> None:
         steps = self._rows.news(changed, self._wanted())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -74,11 +74,15 @@ class Subscription:
         """What is to be taken, in order of the stream."""
         return list(self._pending.values())
 
-    def take(self) -> list[Change]:
-        """Take what is pending, in order of the stream; `lost` is left to the caller to clear."""
+    def take(self, but: Collection[str] = ()) -> list[Change]:
+        """Take what is pending, in order of the stream, `but` what is about these alerts.
+
+        `lost` is left to the caller to clear.
+        """
         self._wake.clear()
-        taken = self.pending
-        self._pending.clear()
+        left = {name: self._pending[name] for name in but if name in self._pending}
+        taken = [change for name, change in self._pending.items() if name not in left]
+        self._pending = left
         return taken
 
 
