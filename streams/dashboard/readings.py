@@ -8,8 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from streams.dashboard.workers import KEPT, SPAN, Watched
+from streams.dashboard.workers import SPAN, Watched
 from streams.scrape import Key, Samples, increase, quantile_of
+
+KEPT: Final = 450
+"""Readings of each worker: a quarter of an hour."""
 
 Point = tuple[float, float]
 """(epoch seconds, value)."""
@@ -59,7 +62,7 @@ def reading_of(at: float, samples: Samples) -> Reading:
 
 @dataclass(slots=True)
 class Readings:
-    """A worker's lines, as long as its answers are kept; `update` takes in what it said since."""
+    """A worker's lines over a quarter of an hour; `update` takes in what it said since."""
 
     worker: Watched
     _readings: deque[Reading] = field(default_factory=lambda: deque(maxlen=KEPT))

@@ -14,11 +14,11 @@ from streams.frame_metrics import FATES
 from streams.scrape import Samples, increase, readiness, scrape
 
 EVERY_S: Final = 2.0
-KEPT: Final = 450
-"""Answers of each worker: a quarter of an hour."""
-
 SPAN: Final = 5
 """Answers that a rate or a percentile is taken over: ten seconds, and more of a slow worker."""
+
+HELD: Final = 4 * SPAN
+"""Answers held of each worker, of some 120 KiB each; what is charted of one is taken at once."""
 
 SILENT: Final = "does not answer"
 
@@ -43,7 +43,7 @@ class Watched:
 
     address: str
     reasons: list[str] = field(default_factory=lambda: ["not asked yet"])
-    answers: deque[tuple[float, Samples]] = field(default_factory=lambda: deque(maxlen=KEPT))
+    answers: deque[tuple[float, Samples]] = field(default_factory=lambda: deque(maxlen=HELD))
 
     @property
     def latest(self) -> Samples:

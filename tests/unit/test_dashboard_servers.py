@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -10,10 +11,10 @@ import pytest
 from prometheus_client import generate_latest
 
 from streams.dashboard import readings, series
-from streams.dashboard.readings import Readings
+from streams.dashboard.readings import KEPT, Readings
 from streams.dashboard.series import Charts, figures_of, model_of, names_of, server_figures
 from streams.dashboard.servers import Answers, redis_figures
-from streams.dashboard.workers import KEPT, SILENT, Camera, Watched, Workers
+from streams.dashboard.workers import HELD, SILENT, Camera, Watched, Workers
 from streams.frame_metrics import FrameMetrics
 from streams.metrics import Metrics
 from streams.scrape import Samples, parse
@@ -129,19 +130,31 @@ def answering(count: int) -> tuple[Watched, Callable[[], None]]:
 
 def test_lines_that_grow_are_those_that_are_made_at_once() -> None:
     worker, answer = answering(0)
-    growing = Readings(worker)
+    growing, whole = Readings(worker), Watched("http://a:1", answers=deque(maxlen=KEPT))
     assert [figure.lines for figure in figures_of([growing])] == [{}] * 7
     for _ in range(KEPT + 20):
         answer()
+        whole.answers.append(worker.answers[-1])
         growing.update()
     grown = figures_of([growing])
-    assert grown == figures_of([Readings(worker)])
+    assert grown == figures_of([Readings(whole)])
     assert lines_of(grown, "Throughput") == {"fraud": 100 + KEPT + 17}
     assert lines_of(grown, "Batch fill") == {"fraud": 10}
     for figure in grown:
         for points in figure.lines.values():
             assert len(points) == KEPT - 5
             assert points[0][0] == 25
+
+
+def test_of_a_workers_answers_the_last_few_are_held_and_a_quarter_of_an_hour_of_lines() -> None:
+    worker, answer = answering(0)
+    readings = Readings(worker)
+    for _ in range(KEPT):
+        answer()
+        readings.update()
+    assert len(worker.answers) == HELD <= 32
+    (line,) = (one for one in figures_of([readings]) if one.name == "Lag")
+    assert len(line.lines["fraud"]) == KEPT - 5
 
 
 def test_how_right_the_alerts_were_is_followed_by_kind_and_rule() -> None:
