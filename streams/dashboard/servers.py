@@ -23,6 +23,15 @@ KEPT_S: Final = 900.0
 
 _MIB: Final = 1024 * 1024
 
+_SAID: Final = (
+    ("used", "used_memory", _MIB),
+    ("limit", "maxmemory", _MIB),
+    ("ops", "instantaneous_ops_per_sec", 1),
+    ("clients", "connected_clients", 1),
+    ("evicted", "evicted_keys", 1),
+)
+"""Figures, what ``INFO`` calls them, and what they are divided by."""
+
 Figures = Mapping[str, float]
 """Values by name, as of one moment."""
 
@@ -55,12 +64,13 @@ class Servers:
         self.redis, self.kafka = Answers(REDIS_EVERY_S), Answers(KAFKA_EVERY_S)
 
     async def watch(self) -> None:
-        """Ask them until cancelled."""
+        """Ask them until cancelled, or until one says what we do not understand."""
         try:
-            await asyncio.gather(
-                _asked(self.redis, self._redis_says),
-                _asked(self.kafka, partial(asyncio.to_thread, self._kafka_says)),
-            )
+            async with asyncio.TaskGroup() as asking:
+                asking.create_task(_asked(self.redis, self._redis_says))
+                asking.create_task(_asked(self.kafka, partial(asyncio.to_thread, self._kafka_says)))
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None  # the other one is cancelled
         finally:
             await self._client.aclose()
 
@@ -92,15 +102,15 @@ async def _asked(answers: Answers, ask: Callable[[], Awaitable[Figures]]) -> Non
 
 
 def redis_figures(info: Mapping[str, Any]) -> Figures:
-    """Choose what counts of Redis' ``INFO``: MiB, keys, operations a second, clients."""
-    keys = sum(db["keys"] for name, db in info.items() if name.startswith("db") and "keys" in db)
-    found = {
-        "used": info["used_memory"] / _MIB,
-        "keys": float(keys),
-        "ops": float(info["instantaneous_ops_per_sec"]),
-        "clients": float(info["connected_clients"]),
-        "evicted": float(info["evicted_keys"]),
-    }
-    if limit := info.get("maxmemory", 0):
-        found["limit"] = limit / _MIB
+    """Choose what counts of Redis' ``INFO``: MiB, keys, operations a second, clients.
+
+    A Redis that somebody else runs may say less; what it does not say is left out.
+    """
+    dbs = [db for name, db in info.items() if name.startswith("db") and "keys" in db]
+    found = {"keys": float(sum(db["keys"] for db in dbs))}
+    for name, said, unit in _SAID:
+        if (value := info.get(said)) is not None:
+            found[name] = value / unit
+    if not found.get("limit", 1.0):
+        del found["limit"]  # there is none
     return found

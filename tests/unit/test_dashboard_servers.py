@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections import deque
 from collections.abc import Callable
@@ -11,13 +12,15 @@ import pytest
 from prometheus_client import generate_latest
 
 from streams.dashboard import readings, series
+from streams.dashboard.pages.health import _summary
 from streams.dashboard.readings import KEPT, Readings
 from streams.dashboard.series import Charts, figures_of, model_of, names_of, server_figures
-from streams.dashboard.servers import Answers, redis_figures
+from streams.dashboard.servers import Answers, Servers, redis_figures
 from streams.dashboard.workers import HELD, SILENT, Camera, Watched, Workers
 from streams.frame_metrics import FrameMetrics
 from streams.metrics import Metrics
 from streams.scrape import Samples, parse
+from streams.settings import Settings
 
 INFO = {
     "used_memory": 3 * 1024 * 1024,
@@ -62,6 +65,39 @@ def test_of_redis_memory_keys_and_operations_are_drawn() -> None:
     assert lines_of(figures, "Redis keys") == {"keys": 15.0}
     assert lines_of(figures, "Redis operations") == {"operations": 70.0}
     assert "limit" not in redis_figures({**INFO, "maxmemory": 0})
+
+
+@pytest.mark.parametrize("missing", sorted(INFO))
+def test_a_redis_that_says_less_is_charted_for_what_it_says(missing: str) -> None:
+    """As one that somebody else runs may."""
+    said = redis_figures({name: value for name, value in INFO.items() if name != missing})
+    servers: Any = Both(dict(said), {})
+    assert any(figure.lines for figure in server_figures(servers))
+    assert _summary(said).endswith(" keys")
+
+
+def test_an_error_of_one_server_that_nobody_foresaw_ends_the_asking_of_both() -> None:
+    """Who begins it anew would otherwise ask once more each time."""
+    watching: Any = Servers(Settings())
+    asked: list[str] = []
+
+    async def redis_says() -> dict[str, float]:
+        raise KeyError("used_memory")
+
+    def kafka_says() -> dict[str, float]:
+        asked.append("kafka")
+        return {}
+
+    watching._redis_says, watching._kafka_says = redis_says, kafka_says
+
+    async def use() -> set[Any]:
+        for _ in range(3):
+            with pytest.raises(KeyError, match="used_memory"):
+                await watching.watch()
+        return asyncio.all_tasks() - {asyncio.current_task()}
+
+    assert asyncio.run(use()) == set()
+    assert len(asked) <= 3
 
 
 def test_of_kafka_brokers_replicas_and_each_groups_lag_are_drawn() -> None:

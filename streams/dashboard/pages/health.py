@@ -191,7 +191,8 @@ def _summary(figures: Figures) -> str:
     """Say in a few words how a server is."""
     if "brokers" not in figures:
         limit = f" of {figures['limit']:,.0f}" if "limit" in figures else ""
-        return f"{figures['used']:,.0f}{limit} MiB, {figures['keys']:,.0f} keys"
+        used = f"{figures['used']:,.0f}{limit} MiB, " if "used" in figures else ""
+        return f"{used}{figures['keys']:,.0f} keys"
     lacking = figures["under-replicated"] + figures["without a leader"]
     brokers = f"{figures['brokers']:.0f} broker{'s' * (figures['brokers'] != 1)}"
     partitions = f"{figures['partitions']:.0f} partitions"
