@@ -20,7 +20,7 @@ from streams.dashboard.view.store import ACTIONS, ViewStore
 from streams.dashboard.view.sweep import sweep
 from streams.devstack import RedisServer
 from streams.errors import SettingsError, StoreError, StoreUnavailable
-from streams.schemas import Action, Alert, TransactionLabel
+from streams.schemas import Action, Alert, ObjectLabel, TransactionLabel
 from streams.settings import Settings
 from tests.dashboard import a_fraud, an_object
 
@@ -139,10 +139,44 @@ def test_a_verdict_that_comes_before_its_alert_waits_for_it_at_any_dashboard(
         await store.put_alerts([alert])
         assert (await one(store, alert.id)).decision == "confirmed"
         # What waits no longer takes no room, and what no alert comes for not for ever.
-        assert await store._waiting.find(["tx-1"]) == []
-        await store.put_labels([(label_on(a_fraud(n), n, fraud=True), n) for n in range(2, 9)])
-        left = await store._waiting.find([f"tx-{n}" for n in range(2, 9)])
+        assert await store._waiting.find([alert]) == ([], [])
+        others = [a_fraud(number) for number in range(2, 9)]
+        await store.put_labels([(label_on(one, 5, fraud=True), n) for n, one in enumerate(others)])
+        left, _ = await store._waiting.find(others)
         assert len(left) == 3
+
+    in_view(another)
+
+
+def test_what_is_said_of_an_object_alert_that_has_not_come_waits_for_it_at_any_dashboard(
+    in_view: InView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of three topics one may be read before another."""
+    monkeypatch.setattr(waiting, "MOST", 3)
+    monkeypatch.setattr(waiting, "MOST_ACTIONS", 3)
+    alert, near = an_object(1), an_object(11)
+    name, camera = alert.id, alert.entity
+    late = ObjectLabel(name, camera, "person", 20, False, "analyst", "ann")
+    early = replace(late, labelled_at=10, is_true=True)
+    note = Action(id="n", at=5, by="ann", action="note", alert_id=name, text="a\ncat")
+    said = replace(note, id="v", at=6, action="verdict", outcome=False, text="")
+    stranger = replace(note, id="o", alert_id=near.id)
+    in_view(lambda store: store.put_labels([(late, 1), (early, 2)]))
+    in_view(lambda store: store.put_actions([said, note, stranger]))
+
+    async def another(store: ViewStore) -> None:
+        await store.put_actions([note])
+        await store.put_alerts([alert])
+        found = await one(store, name)
+        assert found.decision == "dismissed"
+        assert found.actions == (note, said)
+        assert await store._waiting.find([alert]) == ([], [])
+        assert await store._waiting.find([near]) == ([], [stranger])
+        numbers = range(20, 29)
+        await store.put_labels([(replace(late, alert_id=an_object(n).id), n) for n in numbers])
+        await store.put_actions([replace(note, alert_id=an_object(n).id) for n in numbers])
+        labels, actions = await store._waiting.find([near, *map(an_object, numbers)])
+        assert (len(labels), len(actions)) == (3, 3)
 
     in_view(another)
 

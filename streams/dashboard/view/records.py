@@ -103,15 +103,15 @@ def facets_of(alert: Alert) -> list[str]:
 
 def entity_facet(kind: str, entity: str) -> str:
     """Name the index of an entity's alerts."""
-    return f"entity:{kind}:{_in_one_line(entity)}"
+    return f"entity:{kind}:{in_one_line(entity)}"
 
 
 def transaction_facet(tx_id: str) -> str:
     """Name the index of the alerts on a transaction."""
-    return f"tx:{_in_one_line(tx_id)}"
+    return f"tx:{in_one_line(tx_id)}"
 
 
-def _in_one_line(text: str) -> str:
+def in_one_line(text: str) -> str:
     """Write a name so that it can stand in a list of lines, and no other is written so."""
     return text.replace("\\", "\\\\").replace("\n", "\\n")
 

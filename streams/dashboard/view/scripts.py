@@ -79,8 +79,8 @@ return 1
 """
 
 KEEP: Final = """
--- KEYS: verdicts by transaction, when each came; ARGV: kept at most, now, then of each verdict:
--- transaction, version (two), value
+-- KEYS: verdicts by what they are on, when each came; ARGV: kept at most, now, then of each
+-- verdict: what it is on, version (two), value
 for place = 3, #ARGV, 4 do
   local name, a, b = ARGV[place], tonumber(ARGV[place + 1]), tonumber(ARGV[place + 2])
   local held = redis.call('HGET', KEYS[1], name)
@@ -96,6 +96,20 @@ local surplus = redis.call('ZCARD', KEYS[2]) - tonumber(ARGV[1])
 for start = 1, surplus, 1000 do
   local gone = redis.call('ZRANGE', KEYS[2], 0, math.min(1000, surplus - start + 1) - 1)
   redis.call('HDEL', KEYS[1], unpack(gone))
+  redis.call('ZREM', KEYS[2], unpack(gone))
+end
+"""
+
+KEEP_ACTIONS: Final = """
+-- KEYS: actions in order of their names, when each came; ARGV: kept at most, now, actions...
+for place = 3, #ARGV do
+  redis.call('ZADD', KEYS[1], 0, ARGV[place])
+  redis.call('ZADD', KEYS[2], 'NX', ARGV[2], ARGV[place])
+end
+local surplus = redis.call('ZCARD', KEYS[2]) - tonumber(ARGV[1])
+for start = 1, surplus, 1000 do
+  local gone = redis.call('ZRANGE', KEYS[2], 0, math.min(1000, surplus - start + 1) - 1)
+  redis.call('ZREM', KEYS[1], unpack(gone))
   redis.call('ZREM', KEYS[2], unpack(gone))
 end
 """

@@ -18,12 +18,11 @@ from streams.dashboard.view.records import (
     verdict_of,
 )
 from streams.dashboard.view.scripts import ADVANCE, DROP, NOTE, PUT
-from streams.dashboard.view.waiting import Waiting
+from streams.dashboard.view.waiting import Placed, Waiting
 from streams.errors import SettingsError, StoreError
 from streams.schemas import (
     Action,
     Alert,
-    ObjectLabel,
     TransactionLabel,
     decode_action,
     decode_alert,
@@ -44,6 +43,9 @@ ACTIONS: Final = 100
 LOST: Final = "Redis was emptied or set back: the view is read anew from the topics"
 
 _ACTION: Final = "action:"
+
+_NO_ALERT: Final = -1
+"""What a script answers where the alert is not in the view."""
 
 
 class ViewStore:
@@ -95,12 +97,13 @@ class ViewStore:
                 if newest:
                     await pipe.zadd(self._newest, {"event_time": max(newest.values())}, gt=True)
                 answers = await pipe.execute()
-        early = await self._waiting.find(
-            str(alert.detail.get("tx_id")) for alert in alerts if alert.kind == "fraud"
-        )
-        if early:
-            await self.put_labels(early)
-            await self._waiting.forget(label.tx_id for label, _ in early)
+        labels, actions = await self._waiting.find(alerts)
+        if labels:
+            await self.put_labels(labels)
+            await self._waiting.forget(labels)
+        if actions:
+            await self._note_all(actions)
+            await self._waiting.forget_actions(actions)
         return sum(answer == 1 for answer in answers[: len(alerts)])
 
     async def put_ends(self, alerts: Sequence[Alert]) -> None:
@@ -118,24 +121,26 @@ class ViewStore:
         args = [self._prefix, alert.id, "alert", alert.revision, 0, encode(alert)]
         await self._put(keys=keys, args=[*args, opened, CHANGES, *facets_of(alert)], client=pipe)
 
-    async def put_labels(
-        self, labels: Sequence[tuple[TransactionLabel | ObjectLabel, int]]
-    ) -> None:
+    async def put_labels(self, labels: Sequence[Placed]) -> None:
         """Take verdicts with their offsets in; the later `labelled_at` wins, on a tie the offset.
 
-        Those on transactions without an alert wait for it. They are kept first and their alert is
-        looked for again: whoever brings it looks for them only after it is there.
+        Those on what has no alert wait for it. They are kept first and their alert is looked for
+        again: whoever brings it looks for them only after it is there.
         """
         if not labels:
             return
-        transactions = [
-            (label, offset) for label, offset in labels if isinstance(label, TransactionLabel)
-        ]
-        found = await self._alerts_on(label.tx_id for label, _ in transactions)
-        early = [one for one in transactions if not found[one[0].tx_id]]
+        early = await self._judge(labels)
         if early:
             await self._waiting.keep(early)
-            found |= await self._alerts_on(label.tx_id for label, _ in early)
+            left = set(await self._judge(early))
+            await self._waiting.forget(one for one in early if one not in left)
+
+    async def _judge(self, labels: Sequence[Placed]) -> list[Placed]:
+        """Put verdicts on their alerts; returns those of which none is there."""
+        found = await self._alerts_on(
+            label.tx_id for label, _ in labels if isinstance(label, TransactionLabel)
+        )
+        put = list[Placed]()
         with translated():
             async with self._pipeline() as pipe:
                 for label, offset in labels:
@@ -146,8 +151,10 @@ class ViewStore:
                     )
                     for alert_id in ids:
                         await self._put_verdict(pipe, alert_id, verdict_of(label), offset)
-                await pipe.execute()
-        await self._waiting.forget(label.tx_id for label, _ in early if found[label.tx_id])
+                        put.append((label, offset))
+                answers = await pipe.execute()
+        landed = {one for one, answer in zip(put, answers, strict=True) if answer != _NO_ALERT}
+        return [one for one in labels if one not in landed]
 
     async def _alerts_on(self, transactions: Iterable[str]) -> dict[str, list[str]]:
         """Find the ids of the alerts on each transaction."""
@@ -181,22 +188,32 @@ class ViewStore:
         )
 
     async def put_actions(self, actions: Sequence[Action]) -> None:
-        """Take in what people did."""
+        """Take in what people did; what is about an alert that has not come waits, as verdicts."""
+        early = await self._note_all([action for action in actions if action.alert_id])
+        if early:
+            await self._waiting.keep_actions(early)
+            left = set(await self._note_all(early))
+            await self._waiting.forget_actions([one for one in early if one not in left])
+        with translated():
+            for action in actions:
+                await self._suppress(action)
+
+    async def _note_all(self, actions: Sequence[Action]) -> list[Action]:
+        """Note on their alerts what people did; returns that of which none is there."""
         with translated():
             async with self._pipeline() as pipe:
                 for action in actions:
-                    if action.alert_id:
-                        await self._note(
-                            keys=[self._alert(action.alert_id), self.changes_key],
-                            args=[
-                                *(_action(action), encode(action), action.alert_id, CHANGES),
-                                *(_ACTION, ACTIONS),
-                            ],
-                            client=pipe,
-                        )
-                await pipe.execute()
-            for action in actions:
-                await self._suppress(action)
+                    await self._note(
+                        keys=[self._alert(action.alert_id), self.changes_key],
+                        args=[
+                            *(_action(action), encode(action), action.alert_id, CHANGES),
+                            *(_ACTION, ACTIONS),
+                        ],
+                        client=pipe,
+                    )
+                answers = await pipe.execute()
+        pairs = zip(actions, answers, strict=True)
+        return [action for action, answer in pairs if answer == _NO_ALERT]
 
     async def _suppress(self, action: Action) -> None:
         # All about one entity lie on one partition: nobody else writes the same field meanwhile.
