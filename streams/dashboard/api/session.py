@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from fastapi import APIRouter, HTTPException, Request, Response
 
@@ -12,6 +13,9 @@ from streams.dashboard.access.users import NOBODY, Principal
 from streams.dashboard.api.bodies import Error, LoginIn, SessionOut
 from streams.dashboard.api.requests import Has
 from streams.dashboard.services import Services
+from streams.errors import BrokerError
+
+log = logging.getLogger(__name__)
 
 router = APIRouter(
     tags=["session"],
@@ -61,13 +65,25 @@ async def enter(
     return session
 
 
+async def leave(has: Services, cookie: str, user: str) -> None:
+    """End somebody's session; who is out stays out, also where that cannot be put on record.
+
+    Raises:
+        StoreError: it has not ended.
+    """
+    await has.sessions.end(cookie)
+    try:
+        await has.desk.record(user, "logout")
+    except BrokerError as error:
+        log.warning("a logout of %s is not on record: %s", user, error)
+
+
 @router.delete("/session", status_code=204, response_class=Response)
 async def log_out(request: Request, has: Has) -> Response:
     """Log out."""
     cookie, session = request.state.cookie, request.state.session
     if cookie is not None and session is not None:
-        await has.sessions.end(cookie)
-        await has.desk.record(session.user, "logout")
+        await leave(has, cookie, session.user)
     response = Response(status_code=204)
     response.delete_cookie(COOKIE)
     return response

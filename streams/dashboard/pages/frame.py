@@ -13,6 +13,7 @@ from streams.dashboard.access.guard import LOOK_S
 from streams.dashboard.access.sessions import Session
 from streams.dashboard.access.target import LOGIN, login_address, wanted_of
 from streams.dashboard.access.users import Principal
+from streams.dashboard.api.session import leave
 from streams.dashboard.pages.login import own_address
 from streams.dashboard.pages.words import Clock
 from streams.dashboard.services import Services
@@ -159,8 +160,11 @@ async def _log_out(visit: Visit, session: Session | None, address: str) -> None:
     """End the session, and the provider's own if it vouched for who this is."""
     services, target = visit.services, LOGIN
     if visit.cookie is not None:
-        await services.sessions.end(visit.cookie)
-        await services.desk.record(visit.principal.name, "logout")
+        try:
+            await leave(services, visit.cookie, visit.principal.name)
+        except TocsinError as error:
+            visit.say(f"You are still logged in: {error}")
+            return
     if session is not None and session.id_token and services.provider is not None:
         ending = services.provider.end(session.id_token, f"{address}{LOGIN}")
         target = await visit.trying(ending) or target
