@@ -28,11 +28,12 @@ log = logging.getLogger(__name__)
 
 _SEVERITIES: Final = ("low", "medium", "high", "critical")
 _LONGEST_WAIT_S: Final = 60.0
-_AWAY: Final = {401, 403, 404, 408, 425, 429, 502, 503, 504}
-"""Answers of an endpoint that is away, as no answer is; others below 500 will not get better.
+_AWAY: Final = {401, 403, 404, 405, 407, 408, 410, 421, 425, 429, 502, 503, 504}
+"""Answers of an endpoint that is away, as no answer is; others of 400 to 499 will not get better.
 
-A secret that is changed on one side first, or a route that is not there yet, gives 401 to 404: all
-events of that time would be dead letters, which nobody can send back.
+A secret that is changed on one side first, a route that is not there yet or any more, or a proxy in
+between gives 3xx, 401 to 410 or 421: all events of that time would be dead letters, which nobody
+can send back.
 """
 
 _AT_ONCE: Final = 8
@@ -138,9 +139,10 @@ class Endpoint:
         if answer.is_success:
             return "", False, 0.0
         why, code = f"it answers {answer.status_code}", answer.status_code
-        if code < 500 and code not in _AWAY:
+        is_away = code in _AWAY or code < 400
+        if code < 500 and not is_away:
             raise Refused(why)
-        return why, code in _AWAY, _asked_for(answer)
+        return why, is_away, _asked_for(answer)
 
     async def _answer(self, event_id: str, body: bytes) -> httpx.Response:
         """Post one event; of a large body the rest is left, and its connection closed."""

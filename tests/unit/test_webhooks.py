@@ -108,12 +108,13 @@ def test_what_may_pass_is_tried_again_after_growing_waits() -> None:
     assert run(answer, lambda one: one.send("a", BODY)) == [7.0, 14.0]
 
 
-def test_what_will_not_pass_is_refused_at_once() -> None:
+@pytest.mark.parametrize("status", [400, 406, 409, 413, 422])
+def test_what_will_not_pass_is_refused_at_once(status: int) -> None:
     async def use(endpoint: Endpoint) -> None:
-        with pytest.raises(Refused, match=r"it answers 410$"):
+        with pytest.raises(Refused, match=rf"it answers {status}$"):
             await endpoint.send("a", BODY)
 
-    assert run(lambda request: httpx.Response(410), use) == []
+    assert run(lambda request: httpx.Response(status), use) == []
 
 
 @pytest.mark.parametrize("takes_others", [False, True])
@@ -144,7 +145,7 @@ def test_an_hour_of_errors_loses_nothing_and_is_told(
     assert said == "webhook soc does not take alerts, which wait: it answers 500"
 
 
-@pytest.mark.parametrize("status", [401, 403, 404])
+@pytest.mark.parametrize("status", [301, 307, 401, 403, 404, 405, 407, 410, 421])
 def test_an_endpoint_that_lets_nobody_in_for_a_while_has_lost_nothing(status: int) -> None:
     left = iter([status] * 8)
 
