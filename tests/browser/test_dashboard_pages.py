@@ -171,6 +171,8 @@ def test_decisions_by_keyboard_several_at_once_and_taken_back(
     open_list(page, dashboard)
     page.get_by_label("Card or camera").fill("keys")
     expect(page.locator(".status")).to_have_text("4 alerts", timeout=WAIT_MS)
+    unseen = page.locator("[role=main] > .hidden")  # of each dialog there is a part
+    before = unseen.count()
     page.keyboard.press("c")  # what is typed is no command
     page.keyboard.press("Backspace")
     page.locator(".ag-header").first.click()  # out of the field: keys are commands again
@@ -208,8 +210,10 @@ def test_decisions_by_keyboard_several_at_once_and_taken_back(
     page.keyboard.press("?")
     expect(dialog).to_contain_text("take back what was done last")
     accessible(page, without=("color-contrast",))  # it still fades in
+    assert unseen.count() == before + 1
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
+    expect(unseen).to_have_count(before)
     page.keyboard.press("p")
     expect(page.get_by_role("button", name="Go on")).to_be_visible()
 

@@ -306,6 +306,10 @@ class Widget:
     def close(self) -> None:
         self.value = False
 
+    async def answer(self, sending: Awaitable[bool]) -> None:
+        self.close()
+        self.value = not await sending
+
 
 @pytest.mark.parametrize("what", ["dismiss", "suppress", "note"])
 def test_a_dialog_whose_answer_could_not_be_sent_opens_again_with_the_words_in_it(

@@ -121,11 +121,9 @@ class Decider:
             async def send() -> None:
                 if self._one.locked() or not opened.value:
                     return
-                opened.close()
+                words = ": ".join(filter(None, (reason.value, text.value.strip())))
                 async with self._one:
-                    words = ": ".join(filter(None, (reason.value, text.value.strip())))
-                    if not await self._decide(ids, False, words):
-                        opened.open()  # with the words in it
+                    await opened.answer(self._decide(ids, False, words))
 
             # On its way down: a radio button would keep it to itself.
             reason.on("keydown.enter.capture.prevent", send)
@@ -159,10 +157,7 @@ class Decider:
             minutes = ui.select(_DURATIONS, value=480, label="For").props("outlined dense")
             reason = ui.input("Why (optional)").props("maxlength=1900 outlined dense autofocus")
 
-            async def send() -> None:
-                if not opened.value:
-                    return
-                opened.close()
+            async def suppressed() -> bool:
                 made = await self._visit.doing(
                     lambda who: self._visit.services.desk.suppress(
                         alert.kind,
@@ -174,11 +169,15 @@ class Decider:
                     )
                 )
                 if made is None:
-                    opened.open()
-                else:
-                    self._last = made
-                    until = self._visit.clock.moment(made.until)
-                    self._visit.say(f"{alert.entity} is suppressed until {until}", self.undo)
+                    return False
+                self._last = made
+                until = self._visit.clock.moment(made.until)
+                self._visit.say(f"{alert.entity} is suppressed until {until}", self.undo)
+                return True
+
+            async def send() -> None:
+                if opened.value:
+                    await opened.answer(suppressed())
 
             reason.on("keydown.enter", send)
             buttons(opened, "Suppress", send)
@@ -191,17 +190,18 @@ class Decider:
             self._asked, self._reason = opened, None
             text = ui.textarea("What did you find out?").props("maxlength=2000 outlined autofocus")
 
-            async def send() -> None:
-                words = text.value.strip()
-                if not words or not opened.value:
-                    return
-                opened.close()
+            async def kept(words: str) -> bool:
                 desk = self._visit.services.desk
                 if await self._visit.doing(lambda who: desk.note(alert.id, who, words)) is None:
-                    opened.open()
-                else:
-                    self._last = None  # a note stays, and what came before it is not what `u` means
-                    self._visit.say("Note kept")
+                    return False
+                self._last = None  # a note stays, and what came before it is not what `u` means
+                self._visit.say("Note kept")
+                return True
+
+            async def send() -> None:
+                words = text.value.strip()
+                if words and opened.value:
+                    await opened.answer(kept(words))
 
             text.on("keydown.ctrl.enter", send)
             text.on("keydown.meta.enter", send)

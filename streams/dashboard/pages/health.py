@@ -141,18 +141,20 @@ class Health:
             )
 
             async def send() -> None:
-                opened.close()
-                await self._send(letter)
+                if opened.value:
+                    await opened.answer(self._send(letter))
 
             buttons(opened, "Send it back", send)
 
-    async def _send(self, letter: Shown) -> None:
+    async def _send(self, letter: Shown) -> bool:
         settings, desk = self._visit.services.settings, self._visit.services.desk
         fates = await self._visit.doing(
             lambda who: send_back_on_record(settings, desk, [letter.name], who)
         )
-        if fates is not None:
-            self._visit.say(counted(fates))
+        if fates is None:
+            return False
+        self._visit.say(counted(fates))
+        return True
 
     async def _suppressions(self) -> None:
         """Draw them anew where one was made, lifted or ended since."""
