@@ -77,7 +77,10 @@ class Running:
 
 
 def frauds(bed: Bed, count: int) -> list[Alert]:
-    """The newest `count` alerts that the bundled network raises, with the payments on the topic."""
+    """`count` alerts that the bundled network raises, with all payments and scores on the topics.
+
+    Of the cards with the newest, all of each card: a score above the threshold is an alert's.
+    """
     topics = bed.settings.topics
     history = _until_now(simulate(WORLD, DAYS))
     fraud, labels = Running(bed, "fraud"), Running(bed, "labels")
@@ -95,7 +98,20 @@ def frauds(bed: Bed, count: int) -> list[Alert]:
         mine = sent if topic == topics.transactions else _produced(messages, topic)
         bed.produce(topic, mine)
     found = [decode_alert(one.value or b"") for one in messages if one.topic == topics.alerts]
-    return sorted(found, key=lambda alert: alert.event_time)[-count:]
+    return of_whole_cards(found, count)
+
+
+def of_whole_cards(alerts: Sequence[Alert], count: int) -> list[Alert]:
+    """Choose `count` alerts in order of time, of each card all or none, the newest cards first."""
+    by_card: dict[str, list[Alert]] = {}
+    for alert in sorted(alerts, key=lambda alert: -alert.event_time):
+        by_card.setdefault(alert.entity, []).append(alert)
+    chosen: list[Alert] = []
+    for mine in by_card.values():
+        if len(chosen) + len(mine) <= count:
+            chosen += mine
+    assert len(chosen) == count, f"{len(chosen)} alerts of whole cards, not {count}"
+    return sorted(chosen, key=lambda alert: alert.event_time)
 
 
 def objects(bed: Bed, cameras: Mapping[str, int]) -> list[tuple[Alert, bytes]]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from msgspec.structs import replace
 
+from streams.dashboard.pages.grid import grid_for
 from streams.dashboard.pages.rows import Rows
 from streams.dashboard.view.query import Filters, Page, cursor_of
 from streams.dashboard.view.records import Verdict, ViewedAlert
@@ -61,3 +63,11 @@ def test_a_page_brings_no_alert_that_came_as_news_before_it() -> None:
     rows, alerts = Rows(), [viewed(a_fraud(number), number) for number in range(2)]
     rows.news(alerts[1:], EVERYTHING)
     assert ids(rows.older(Page(alerts, None))) == {"add": [alerts[0].alert.id]}
+
+
+@pytest.mark.parametrize("is_narrow", [False, True])
+def test_why_is_told_in_full_where_it_is_cut(*, is_narrow: bool) -> None:
+    options = grid_for(is_narrow=is_narrow)
+    (why,) = (one for one in options["columnDefs"] if one["headerName"] == "Why")
+    assert why["tooltipField"] == why["field"]
+    assert options["enableBrowserTooltips"]

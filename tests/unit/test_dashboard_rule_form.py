@@ -6,7 +6,7 @@ import pytest
 
 from models.vision.rules_file import Count
 from streams.dashboard.pages.rule_form import KINDS, checked_name, suggested_name
-from streams.dashboard.pages.rules import is_named
+from streams.dashboard.pages.rules import is_named, others_told
 
 
 @pytest.mark.parametrize("text", ["", " ", "two words", "größe", "x" * 65, "a/b", "a\nb"])
@@ -39,3 +39,19 @@ def test_a_rule_about_all_cameras_names_none() -> None:
     assert is_named(
         "yard", [everywhere, Count(name="b", limit=1, classes=("person",), cameras=("ya*",))]
     )
+
+
+@pytest.mark.parametrize(
+    ("patterns", "told"),
+    [
+        (("gate",), ""),
+        (("*",), "for all cameras"),
+        (("gate", "*"), "for all cameras"),
+        (("gate", "yard", "hall-?"), "also for cameras yard, hall-?"),
+        (("g*",), "also for cameras g*"),
+    ],
+)
+def test_for_which_other_cameras_a_rule_is_is_said_in_words(
+    patterns: tuple[str, ...], told: str
+) -> None:
+    assert others_told(patterns, "gate") == told

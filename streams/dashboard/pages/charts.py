@@ -20,8 +20,10 @@ THIS: Final = "#a06cd5"
 _COLOURS: Final = [ACCENT, WARM, CALM, THIS, ALARM]
 
 _LABEL: Final = {"color": INK, "fontSize": 11, "hideOverlap": True}
-_WITHIN: Final = {"alignMinLabel": "left", "alignMaxLabel": "right"}
-"""The first and the last time are not cut off at the chart's edges."""
+_HALF_A_TIME_PX: Final = 30
+"""To the right of a time axis: its last label stands below its moment, which may be the last."""
+
+_GRID: Final = {"left": 8, "right": _HALF_A_TIME_PX, "bottom": 4, "containLabel": True}
 
 _AXIS: Final = {
     "axisLine": {"lineStyle": {"color": INK}},
@@ -97,7 +99,7 @@ def timeline_chart(
     }
     options = {
         "animation": False,
-        "grid": {"left": 8, "right": 16, "top": 34, "bottom": 4, "containLabel": True},
+        "grid": {**_GRID, "top": 34},
         "legend": {
             "top": 0,
             "textStyle": {"color": INK, "fontSize": 11},
@@ -110,7 +112,7 @@ def timeline_chart(
         "xAxis": {
             "type": "time",
             **_AXIS,
-            "axisLabel": {**_LABEL, **_WITHIN, "formatter": _DATES},
+            "axisLabel": {**_LABEL, "formatter": _DATES},
             "splitLine": {"show": False},
         },
         "yAxis": [
@@ -144,13 +146,12 @@ def figures_chart(series: Series, said: str) -> ui.echart:
     options = {
         "animation": False,
         "color": _COLOURS,
-        "grid": {"left": 8, "right": 12, "top": 30, "bottom": 4, "containLabel": True},
+        "grid": {**_GRID, "top": 30},
         "legend": {"top": 0, "textStyle": {"color": INK}, "itemWidth": 12, "itemHeight": 8},
         "tooltip": {"trigger": "axis"},
         "xAxis": {
             "type": "time",
             **_AXIS,
-            "axisLabel": {**_LABEL, **_WITHIN},
             "splitLine": {"show": False},
         },
         "yAxis": {"type": "value", "min": 0, **_AXIS},

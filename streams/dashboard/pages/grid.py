@@ -17,6 +17,7 @@ GRID: Final[dict[str, Any]] = {
     "headerHeight": 34,
     "asyncTransactionWaitMillis": 100,
     "animateRows": False,
+    "enableBrowserTooltips": True,
     "context": {},
     ":onCellFocused": (
         "p => { p.context.focused = p.api.getDisplayedRowAtIndex(p.rowIndex ?? -1)?.id }"
@@ -102,7 +103,13 @@ _SEVERITY: Final[dict[str, Any]] = {
     "width": 104,
     ":cellRenderer": _PILL % "p.value",
 }
-_WHAT: Final[dict[str, Any]] = {"headerName": "Why", "field": "what", "flex": 1, "minWidth": 160}
+_WHAT: Final[dict[str, Any]] = {
+    "headerName": "Why",
+    "field": "what",
+    "tooltipField": "what",  # it may be cut
+    "flex": 1,
+    "minWidth": 160,
+}
 _WHY: Final[dict[str, Any]] = {
     **_WHAT,
     "minWidth": 120,

@@ -243,8 +243,8 @@ class RulesPage:
                 ui.label(f"{words}: {place} · {', '.join(rule.classes)} · {rule.severity}").classes(
                     "hint"
                 )
-                if rule.cameras != (self._camera,):
-                    ui.label(f"also for cameras {', '.join(rule.cameras)}").classes("hint")
+                if others := others_told(rule.cameras, self._camera):
+                    ui.label(others).classes("hint")
             ui.space()
             if self._visit.principal.may_act:
                 ui.button(icon="edit", on_click=lambda: self._form().ask(rule)).props(
@@ -301,6 +301,14 @@ class RulesPage:
             text, style = _in_force(self._visit.services.workers.rules(), self._held)
         self._state.set_text(text)
         self._state.classes(replace=f"pill {style}")
+
+
+def others_told(patterns: Sequence[str], camera: str) -> str:
+    """Say for which cameras besides `camera` a rule is; empty where there is none."""
+    if "*" in patterns:
+        return "for all cameras"
+    others = [pattern for pattern in patterns if pattern != camera]
+    return f"also for cameras {', '.join(others)}" if others else ""
 
 
 def is_named(camera: str, rules: Sequence[Rule]) -> bool:
