@@ -168,16 +168,23 @@ class Drill:
         new.write_text(repr(seconds))
         new.replace(self.folder / "pace")
 
-    def full_speed(self) -> None:
+    def full_speed(self, *, revive: bool = False) -> None:
         """Let slow workers hurry, once enough of their commits were seen to move.
 
         The watch counts none for a while after Redis was started anew: what is left would be done.
+        `revive` starts a worker that has ended again.
         """
         assert self._watch is not None
         watch = self._watch
+
+        def is_seen() -> bool:
+            if revive:
+                self.revived(slow=(), member="one")
+            return watch.moves >= FEWEST_MOVES or self.lag() == 0
+
         if watch.moves < FEWEST_MOVES:
             self.pace(WATCHED_PACE_S)
-            until(lambda: watch.moves >= FEWEST_MOVES or self.lag() == 0, DRAIN_S, lambda: "no end")
+            until(is_seen, DRAIN_S, lambda: "no end")
         self.pace(0.0)
 
     def _settings(self, member: str) -> dict[str, str]:
@@ -254,7 +261,7 @@ class Drill:
 
     def finish_as_begun(self, timeout_s: float = DRAIN_S, *, revive: bool = False) -> None:
         """Let the worker that is there, or its successor, do what is left; check."""
-        self.full_speed()
+        self.full_speed(revive=revive)
         self.drained(timeout_s, revive=revive, member="one")
         assert self.workers[-1].terminate() == 0
         self.check()
