@@ -120,6 +120,7 @@ def refused_by_redis(secure: Secure) -> list[str]:
         password=made.password.get_secret_value(),
         ssl_ca_certs=str(made.ssl_cafile),
         decode_responses=True,
+        encoding_errors="backslashreplace",  # of keys, which end in a digest
     ) as client:
         log: Any = client.acl_log()
     return [f"{entry['username']} {entry['object']}" for entry in log if entry["reason"] != "auth"]

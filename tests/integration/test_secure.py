@@ -93,8 +93,8 @@ def test_payments_become_alerts_that_a_consumer_reads(secure: Secure, tmp_path: 
 def test_the_simulator_sends_payments_and_the_verdicts_on_them(secure: Secure) -> None:
     """Verdicts come later in its calendar: minutes after it began, by default."""
     simulator = secure.settings("simulator")
-    short = ("--count", "600", "--rate", "5000", "--label-delay", "0.01")
-    said = tocsin(simulator, "produce", "transactions", *short, ok=True)
+    days = ("--count", "600", "--customers", "100", "--terminals", "500", "--label-delay", "1")
+    said = tocsin(simulator, "produce", "transactions", *days, "--rate", "5000", ok=True)
     assert re.search(r"sent 600 transactions and [1-9]\d* labels", said.stdout)
 
 
@@ -112,7 +112,7 @@ def test_a_verdict_is_said_and_taken_in(secure: Secure, tmp_path: Path) -> None:
     """The worker comes by a certificate, who says it by a password."""
     labels = secure.bed("labels", tmp_path, kafka=secure.by_certificate("labels"))
     topics = labels.settings.topics
-    alert = a_fraud(1)
+    alert = a_fraud(9_500)  # of which no payment that is sent here has the place
     send_alerts(secure.bed("fraud", tmp_path), [alert])
 
     with labels.worker("labels") as worker:

@@ -167,3 +167,4 @@ def test_commits_and_log_ends_are_found_by_partition(
         asyncio.run(commit(partition, 7))
         assert admin.committed(namespace, topic_name) == {partition: 7}
         assert admin.lag(namespace, topic_name) == 8
+        assert namespace in admin.groups()
