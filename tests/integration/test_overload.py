@@ -177,10 +177,10 @@ def test_a_partition_that_is_far_behind_does_not_hold_up_the_others(bed: Bed) ->
     group, topic = bed.settings.fraud.group, bed.settings.topics.transactions
     behind = 0
     sent = send(bed, ((key, behind, value) for key, _, value in rounds(10 * STORM)))
+    sent += send(bed, ((k, 1, v) for k, _, v in rounds(200)))
+    ends = bed.ends(topic)
     with bed.worker(command=BOUNDED) as worker:
         worker.until_ready()
-        sent += send(bed, ((k, 1, v) for k, _, v in rounds(200)))
-        ends = bed.ends(topic)
         deadline = time.monotonic() + 120
         while (commits := committed(bed)).get(1, 0) < ends[1]:
             assert time.monotonic() < deadline, worker.log[-10:]
