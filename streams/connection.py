@@ -163,7 +163,15 @@ async def end_producer(producer: AIOKafkaProducer, within_s: float) -> None:
         with suppress(TimeoutError):
             await asyncio.wait_for(producer.client.close(), within_s)
         await _end_task(producer._sender.sender_task)  # noqa: SLF001 - it has no other way
+        for batch in _left(producer._message_accumulator):  # noqa: SLF001
+            batch.future.cancel()
     await asyncio.gather(stopping, return_exceptions=True)
+
+
+def _left(batches: Any) -> list[Any]:
+    """List what was handed to a producer and has no fate."""
+    queued = [batch for some in batches._batches.values() for batch in some]  # noqa: SLF001
+    return [*queued, *batches._pending_batches]  # noqa: SLF001
 
 
 async def _end_task(task: asyncio.Task[None] | None) -> None:

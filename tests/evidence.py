@@ -79,7 +79,8 @@ class Running:
 def frauds(bed: Bed, count: int) -> list[Alert]:
     """`count` alerts that the bundled network raises, with all payments and scores on the topics.
 
-    Of the cards with the newest, all of each card: a score above the threshold is an alert's.
+    All of a card or none, so that a score above the threshold is an alert's; first of the cards
+    with an alert for which several things speak.
     """
     topics = bed.settings.topics
     history = _until_now(simulate(WORLD, DAYS))
@@ -102,16 +103,21 @@ def frauds(bed: Bed, count: int) -> list[Alert]:
 
 
 def of_whole_cards(alerts: Sequence[Alert], count: int) -> list[Alert]:
-    """Choose `count` alerts in order of time, of each card all or none, the newest cards first."""
+    """Choose `count` alerts in order of time, of each card all or none, and of several cards."""
     by_card: dict[str, list[Alert]] = {}
-    for alert in sorted(alerts, key=lambda alert: -alert.event_time):
+    for alert in sorted(alerts, key=besides, reverse=True):
         by_card.setdefault(alert.entity, []).append(alert)
     chosen: list[Alert] = []
     for mine in by_card.values():
-        if len(chosen) + len(mine) <= count:
+        if len(mine) <= max(count // 3, 1) and len(chosen) + len(mine) <= count:
             chosen += mine
     assert len(chosen) == count, f"{len(chosen)} alerts of whole cards, not {count}"
     return sorted(chosen, key=lambda alert: alert.event_time)
+
+
+def besides(alert: Alert) -> float:
+    """How much speaks for an alert besides its first reason."""
+    return sum(reason.contribution for reason in alert.reasons[1:])
 
 
 def objects(bed: Bed, cameras: Mapping[str, int]) -> list[tuple[Alert, bytes]]:

@@ -160,7 +160,7 @@ def seeded(bed: Bed) -> list[Alert]:
     """Two dozen alerts of both kinds, as the bundled networks raise them, on their topics."""
     found = evidence.frauds(bed, FRAUDS)
     # The newest is one for which two things speak.
-    found.sort(key=lambda alert: sum(reason.contribution for reason in alert.reasons[1:]))
+    found.sort(key=evidence.besides)
     seen = evidence.objects(bed, CAMERAS)
     frames = [
         Produced(shot, alert.entity.encode(), [("captured_at", str(alert.event_time).encode())])

@@ -9,8 +9,10 @@ from tests.evidence import of_whole_cards
 
 
 def test_of_each_card_all_alerts_are_chosen_or_none() -> None:
-    cards = ["a", "b", "a", "c", "a", "d"]
-    alerts = [replace(a_fraud(n, card=card), event_time=n) for n, card in enumerate(cards)]
+    alerts = [replace(a_fraud(n, card=card), event_time=n) for n, card in enumerate("abacddddef")]
     assert of_whole_cards([], 0) == []
-    assert [alert.entity for alert in of_whole_cards(alerts, 4)] == ["a", "a", "a", "d"]
-    assert [alert.entity for alert in of_whole_cards(alerts, 3)] == ["b", "c", "d"]
+    # All of d would be too many of one card.
+    assert "".join(alert.entity for alert in of_whole_cards(alerts, 6)) == "abacef"
+    # One for which less speaks comes last.
+    less = [replace(one, reasons=one.reasons[:1]) if one.entity == "b" else one for one in alerts]
+    assert "".join(alert.entity for alert in of_whole_cards(less, 3)) == "cef"
