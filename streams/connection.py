@@ -16,6 +16,7 @@ import aiokafka.errors
 import kafka.errors
 from aiokafka import AIOKafkaProducer
 
+from streams.ending import end
 from streams.errors import BrokerError
 from streams.knock import knock, remedy
 from streams.security import security_options
@@ -162,7 +163,8 @@ async def end_producer(producer: AIOKafkaProducer, within_s: float) -> None:
         stopping.cancel()
         with suppress(TimeoutError):
             await asyncio.wait_for(producer.client.close(), within_s)
-        await _end_task(producer._sender.sender_task)  # noqa: SLF001 - it has no other way
+        if (sending := producer._sender.sender_task) is not None:  # noqa: SLF001 - no other way
+            await end(sending, again_s=0.1)  # it waits for the end of others
         for batch in _left(producer._message_accumulator):  # noqa: SLF001
             batch.future.cancel()
     await asyncio.gather(stopping, return_exceptions=True)
@@ -172,10 +174,3 @@ def _left(batches: Any) -> list[Any]:
     """List what was handed to a producer and has no fate."""
     queued = [batch for some in batches._batches.values() for batch in some]  # noqa: SLF001
     return [*queued, *batches._pending_batches]  # noqa: SLF001
-
-
-async def _end_task(task: asyncio.Task[None] | None) -> None:
-    """Cancel what waits for the end of others when it is cancelled, until it has ended."""
-    while task is not None and not task.done():
-        task.cancel()
-        await asyncio.wait([task], timeout=0.1)

@@ -7,6 +7,8 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
+from streams.ending import end
+
 log = logging.getLogger(__name__)
 
 AGAIN_S = 2.0
@@ -36,9 +38,7 @@ class Tasks:
         try:
             yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end(*tasks)
 
     async def _keep(self, name: str, begin: Callable[[], Awaitable[None]]) -> None:
         while True:

@@ -15,6 +15,7 @@ from models.fraud.simulator import SimulatorConfig
 from models.fraud.transactions import Transactions
 from streams.demo.gauges import Gauge
 from streams.demo.tally import Tally
+from streams.ending import end
 from streams.errors import WorkerError
 from streams.producers.camera import Shape
 from streams.producers.kafka import KeyedProducer
@@ -302,6 +303,4 @@ async def _alongside(main: Coroutine[Any, Any, T], *others: Coroutine[Any, Any, 
             task.result()
         return await result
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*tasks)

@@ -24,6 +24,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streams.connection import async_broker_errors, client_options
 from streams.dead_letters.sending import Send, sending
+from streams.ending import end
 from streams.errors import SettingsError, TocsinError
 from streams.joining import Joining
 from streams.pipeline.batch import Message
@@ -247,8 +248,7 @@ async def _keeping_its_place(consumer: Any, joining: Joining, work: Awaitable[T]
                 consumer.seek(one, records[0].offset)  # given to us just now: read later
         return task.result()
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end(task)
         if not joining.is_beginning:
             consumer.resume(*consumer.paused())
 

@@ -19,6 +19,7 @@ from streams.dashboard.view.records import Verdict, ViewedAlert
 from streams.dashboard.view.store import ACTIONS, ViewStore
 from streams.dashboard.view.sweep import sweep
 from streams.devstack import RedisServer
+from streams.ending import end
 from streams.errors import SettingsError, StoreError, StoreUnavailable
 from streams.schemas import Action, Alert, ObjectLabel, TransactionLabel
 from streams.settings import Settings
@@ -434,7 +435,7 @@ def test_who_looks_on_is_told_and_one_that_is_slow_is_told_to_load_anew(in_view:
         await store.client.xtrim(store.changes_key, 10, approximate=False)
         assert not await changes.reaches("1-0")
         assert not await changes.reaches("nonsense")
-        following.cancel()
+        await end(following)
 
     in_view(use)
 
@@ -460,12 +461,12 @@ def test_a_redis_that_goes_away_between_reading_and_loading_hides_no_change(
             assert [change.viewed.alert.id for change in subscription.take()] == [a_fraud(1).id]
             assert failing == []
             # What begins it again after a crash goes on where it was.
-            following.cancel()
+            await end(following)
             await store.put_alerts([a_fraud(2)])
             following = asyncio.create_task(changes.follow())
             assert await subscription.wait(5)
             assert [change.viewed.alert.id for change in subscription.take()] == [a_fraud(2).id]
-        following.cancel()
+        await end(following)
 
     in_view(use)
 
@@ -476,7 +477,7 @@ def test_who_looks_on_is_told_to_load_anew_when_more_changed_than_is_kept(in_vie
         await store.put_alerts([a_fraud(0)])
         following = asyncio.create_task(changes.follow())
         await asyncio.sleep(0.1)
-        following.cancel()
+        await end(following)
         with changes.subscribe() as subscription:
             await store.put_alerts([a_fraud(number) for number in range(1, 20)])
             await store.client.xtrim(store.changes_key, 10, approximate=False)
@@ -490,6 +491,6 @@ def test_who_looks_on_is_told_to_load_anew_when_more_changed_than_is_kept(in_vie
             assert await subscription.wait(5)
             assert [change.viewed.alert.id for change in subscription.take()] == [a_fraud(20).id]
             assert not subscription.lost
-        following.cancel()
+        await end(following)
 
     in_view(use)

@@ -29,6 +29,7 @@ from streams.dashboard.access.policy import security_headers, with_nonce
 from streams.dashboard.access.sessions import Sessions
 from streams.dashboard.access.target import LOGIN, is_login, login_address, wanted_of
 from streams.dashboard.access.users import LOCAL, Principal, Users
+from streams.ending import end
 from streams.errors import StoreError
 from streams.settings import DashboardSettings
 
@@ -118,7 +119,7 @@ class Guard:
                 with suppress(RuntimeError):  # the app has closed it itself
                     await send({"type": "websocket.close", "code": 1008, "reason": "logged out"})
         finally:
-            unknown.cancel()
+            await end(unknown)
 
     async def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
         changes = scope["type"] == "websocket" or scope["method"] not in _SAFE
