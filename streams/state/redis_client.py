@@ -40,6 +40,7 @@ def _options(settings: RedisSettings) -> dict[str, Any]:
         "socket_timeout": settings.timeout_s,
         "socket_connect_timeout": settings.timeout_s,
         "protocol": 2,
+        "driver_info": None,  # from Redis 7.2 on it takes a right to say what library this is
         **redis_options(settings),
     }
 
