@@ -110,6 +110,7 @@ def fraud_worker(settings: Settings, topic: str, alerts_topic: str, group: str) 
         "TOCSIN_REDIS__URL": settings.redis.url,
         "TOCSIN_TOPICS__TRANSACTIONS": topic,
         "TOCSIN_TOPICS__ALERTS": alerts_topic,
+        "TOCSIN_TOPICS__FORGOTTEN": settings.topics.forgotten,
         "TOCSIN_FRAUD__GROUP": group,
         "TOCSIN_FRAUD__CURRENCY": CURRENCY,
         "TOCSIN_LABELS__GROUP": f"{group}-labels",

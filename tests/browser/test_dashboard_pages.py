@@ -410,6 +410,8 @@ def test_suppress_note_and_share(page: Page, bed: Bed, dashboard: Dashboard) -> 
     page.get_by_role("dialog").locator("textarea").fill("<script>alert(1)</script> called them")
     page.get_by_role("button", name="Keep").click()
     dashboard.until(lambda: dashboard.alert(alert.id)["actions"], "the note")
+    expect(page.locator(".toast")).to_have_text("Note kept", timeout=WAIT_MS)
+    expect(page.get_by_role("dialog")).to_have_count(0)
     page.get_by_role("button", name="Suppress").click()
     page.get_by_role("dialog").get_by_role("button", name="Suppress").click()
     expect(page.locator(".toast")).to_contain_text("noisy is suppressed until", timeout=WAIT_MS)

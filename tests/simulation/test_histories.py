@@ -26,7 +26,7 @@ if len(sys.argv) > 1:
     getattr(planted, sys.argv[1])(pytest.MonkeyPatch())
 from streams.metrics import Metrics
 from streams.simulation.history import History
-for seed in range(6):
+for seed in range(12):
     outcome = History(seed, Metrics("test")).run()
     print(outcome.violated, outcome.message, outcome.trace.text())
 """
