@@ -78,7 +78,18 @@ redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
 return 1
 """
 
-KEEP: Final = """
+_OLDEST_GO: Final = """
+-- Of what is in KEYS[1] ARGV[1] are kept at most, those that came last by KEYS[2].
+local surplus = redis.call('ZCARD', KEYS[2]) - tonumber(ARGV[1])
+for start = 1, surplus, 1000 do
+  local gone = redis.call('ZRANGE', KEYS[2], 0, math.min(1000, surplus - start + 1) - 1)
+  redis.call('%s', KEYS[1], unpack(gone))
+  redis.call('ZREM', KEYS[2], unpack(gone))
+end
+"""
+
+KEEP: Final = (
+    """
 -- KEYS: verdicts by what they are on, when each came; ARGV: kept at most, now, then of each
 -- verdict: what it is on, version (two), value
 for place = 3, #ARGV, 4 do
@@ -92,24 +103,17 @@ for place = 3, #ARGV, 4 do
     redis.call('ZADD', KEYS[2], ARGV[2], name)
   end
 end
-local surplus = redis.call('ZCARD', KEYS[2]) - tonumber(ARGV[1])
-for start = 1, surplus, 1000 do
-  local gone = redis.call('ZRANGE', KEYS[2], 0, math.min(1000, surplus - start + 1) - 1)
-  redis.call('HDEL', KEYS[1], unpack(gone))
-  redis.call('ZREM', KEYS[2], unpack(gone))
-end
 """
+    + _OLDEST_GO % "HDEL"
+)
 
-KEEP_ACTIONS: Final = """
+KEEP_ACTIONS: Final = (
+    """
 -- KEYS: actions in order of their names, when each came; ARGV: kept at most, now, actions...
 for place = 3, #ARGV do
   redis.call('ZADD', KEYS[1], 0, ARGV[place])
   redis.call('ZADD', KEYS[2], 'NX', ARGV[2], ARGV[place])
 end
-local surplus = redis.call('ZCARD', KEYS[2]) - tonumber(ARGV[1])
-for start = 1, surplus, 1000 do
-  local gone = redis.call('ZRANGE', KEYS[2], 0, math.min(1000, surplus - start + 1) - 1)
-  redis.call('ZREM', KEYS[1], unpack(gone))
-  redis.call('ZREM', KEYS[2], unpack(gone))
-end
 """
+    + _OLDEST_GO % "ZREM"
+)
