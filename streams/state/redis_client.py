@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import redis.asyncio
 from redis import exceptions as refusals
@@ -36,12 +37,17 @@ def open_async_client(settings: RedisSettings) -> Any:
 
 
 def _options(settings: RedisSettings) -> dict[str, Any]:
+    options = redis_options(settings)
+    # From Redis 7.2 on it takes a right to say what library this is, so who logs in is silent.
+    # Who does not must have an answer: over TLS a server begins with session tickets, and redis-py
+    # takes them, where nothing was answered before, for an answer to somebody else and gives up.
+    logs_in = {"username", "password"} & {*options} or "@" in urlsplit(settings.url).netloc
     return {
         "socket_timeout": settings.timeout_s,
         "socket_connect_timeout": settings.timeout_s,
         "protocol": 2,
-        "driver_info": None,  # from Redis 7.2 on it takes a right to say what library this is
-        **redis_options(settings),
+        **({"driver_info": None} if logs_in else {}),
+        **options,
     }
 
 

@@ -22,14 +22,15 @@ from streams.dashboard.payments import CardPayments
 from streams.dashboard.servers import Servers
 from streams.dashboard.services import Services
 from streams.dashboard.view.records import ViewedAlert
-from streams.devstack import SUPERUSER
+from streams.devstack import SUPERUSER, RedisServer
 from streams.errors import BrokerError, StoreRefused
 from streams.schemas import Alert, Source, decode_alert
-from streams.settings import Settings
+from streams.settings import RedisSettings, Settings
 from streams.state.pictures import open_pictures
 from streams.state.redis import RedisStateStore
+from streams.state.redis_client import open_client, translated
 from streams.topics import topic_table
-from tests.conftest import ROOT
+from tests.conftest import REDIS_SERVER, ROOT, started
 from tests.dashboard import a_fraud, an_object, send_alerts, serving
 from tests.fakes.blobs import empty, walk
 from tests.fakes.letters import letter
@@ -370,6 +371,17 @@ def test_a_redis_that_refuses_is_told_in_one_line(
 
     store.close()
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("password", ["", "a password"])
+def test_a_redis_over_tls_is_reached_at_each_try(certificates: Path, password: str) -> None:
+    """Its session tickets come before any answer; a client must not take them for one."""
+    server = RedisServer(REDIS_SERVER, certificates=certificates, password=password)
+    with started(server, real=True):
+        ours = RedisSettings(url=server.url, ssl_cafile=certificates / "ca.pem")
+        for _ in range(50):
+            with open_client(ours) as client, translated():
+                assert client.get("no such key") is None
 
 
 def refusal_of(settings: Settings, *command: str) -> str:
