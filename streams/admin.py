@@ -37,7 +37,7 @@ from kafka.errors import (
 )
 from kafka.structs import OffsetAndMetadata
 
-from streams.connection import broker_errors, client_options
+from streams.connection import broker_errors, client_options, consumer_options
 from streams.errors import BrokerError, TopicMissing
 from streams.rights import KafkaRight
 from streams.settings import KafkaSettings
@@ -105,17 +105,16 @@ def connect(kafka: KafkaSettings) -> Iterator[KafkaAdmin]:
         BrokerError: no broker answers within five seconds, or it refuses us.
         SettingsError: the security settings contradict each other.
     """
-    options = client_options(kafka)
     with (
         broker_errors(kafka),
         _client(
             KafkaAdminClient,
-            **options,
+            **client_options(kafka),
             bootstrap_timeout_ms=_CONNECT_MS,
             request_timeout_ms=_REQUEST_MS,
         ) as client,
     ):
-        yield KafkaAdmin(client, options)
+        yield KafkaAdmin(client, consumer_options(kafka))
 
 
 @contextmanager
@@ -199,7 +198,8 @@ class KafkaAdmin:
     def ends(self, topic: str) -> dict[int, int]:
         """Look up the log end of each partition: the offset that the next record gets.
 
-        It is the high watermark in the answer to a fetch. The plain question for the latest
+        By ``read_committed`` it is where the first transaction begins that is not ended. Otherwise
+        it is the high watermark in the answer to a fetch. The plain question for the latest
         offset is no use: the embedded broker answers with the second record of the last batch.
 
         Raises:
@@ -207,11 +207,12 @@ class KafkaAdmin:
         """
         count = self.describe(topic).partitions
         partitions = [TopicPartition(topic, number) for number in range(count)]
-        with _client(
-            KafkaConsumer, **self._options, fetch_max_wait_ms=100, enable_auto_commit=False
-        ) as consumer:
+        with _client(KafkaConsumer, **self._options, fetch_max_wait_ms=100) as consumer:
             consumer.assign(partitions)
-            for partition, about in consumer.end_offsets(partitions).items():
+            ends = consumer.end_offsets(partitions)
+            if self._options["isolation_level"] == "read_committed":
+                return {at.partition: end for at, end in ends.items()}
+            for partition, about in ends.items():
                 consumer.seek(partition, about)
             deadline = time.monotonic() + 3 * _REQUEST_MS / 1000  # a busy broker answers late
             while any(consumer.highwater(partition) is None for partition in partitions):

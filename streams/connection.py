@@ -51,6 +51,19 @@ def client_options(kafka: KafkaSettings) -> dict[str, Any]:
     return {"bootstrap_servers": kafka.bootstrap_servers, **security_options(kafka)}
 
 
+def consumer_options(kafka: KafkaSettings) -> dict[str, Any]:
+    """Give the arguments of any consumer besides: it commits by itself, or never.
+
+    Raises:
+        SettingsError: as `client_options` does.
+    """
+    return {
+        **client_options(kafka),
+        "enable_auto_commit": False,
+        "isolation_level": kafka.isolation_level,
+    }
+
+
 def as_broker_error(error: Exception, settings: KafkaSettings) -> BrokerError:
     """Say in one line what a client's error means and what to do about it.
 

@@ -9,7 +9,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streams.admin import log_ends
-from streams.connection import async_broker_errors, client_options
+from streams.connection import async_broker_errors, consumer_options
 from streams.errors import BrokerError, TocsinError
 from streams.settings import KafkaSettings
 
@@ -48,9 +48,8 @@ async def read_topic(
         return
     async with async_broker_errors(kafka):
         consumer = AIOKafkaConsumer(
-            **client_options(kafka),
+            **consumer_options(kafka),
             group_id=None,
-            enable_auto_commit=False,
             auto_offset_reset="earliest",  # where retention has overtaken it
             fetch_max_wait_ms=_FETCH_MS,
             max_partition_fetch_bytes=kafka.max_partition_fetch_bytes,
@@ -102,9 +101,7 @@ async def holds_records(
     """
     where = TopicPartition(topic, partition)
     async with async_broker_errors(kafka):
-        consumer = AIOKafkaConsumer(
-            **client_options(kafka), group_id=None, enable_auto_commit=False
-        )
+        consumer = AIOKafkaConsumer(**consumer_options(kafka), group_id=None)
         try:
             await consumer.start()
             consumer.assign([where])
@@ -132,9 +129,7 @@ async def read_record(kafka: KafkaSettings, topic: str, partition: int, offset: 
         raise TocsinError(f"{topic}:{partition}:{offset} is not there")
     where = TopicPartition(topic, partition)
     async with async_broker_errors(kafka):
-        consumer = AIOKafkaConsumer(
-            **client_options(kafka), group_id=None, enable_auto_commit=False
-        )
+        consumer = AIOKafkaConsumer(**consumer_options(kafka), group_id=None)
         try:
             await consumer.start()
             consumer.assign([where])

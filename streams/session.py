@@ -141,6 +141,7 @@ class Session:
             broker_credentials=_credentials(kafka),
             fetch_min_bytes=kafka.fetch_min_bytes,
             fetch_max_wait_ms=kafka.fetch_max_wait_ms,
+            isolation_level=kafka.isolation_level,
             start_positions=self._start_positions,
             on_gone=self._gone,
             consumer_auto_offset_reset="earliest",

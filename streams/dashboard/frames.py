@@ -16,7 +16,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streams.admin import describe
-from streams.connection import async_broker_errors, client_options
+from streams.connection import async_broker_errors, consumer_options
 from streams.errors import BrokerError, TopicMissing
 from streams.settings import Settings
 
@@ -115,9 +115,8 @@ class LastFrames:
             topic = self._settings.topics.frames
             count = (await describe(self._settings.kafka, topic)).partitions
             consumer = AIOKafkaConsumer(
-                **client_options(self._settings.kafka),
+                **consumer_options(self._settings.kafka),
                 group_id=None,
-                enable_auto_commit=False,
                 fetch_max_wait_ms=100,
                 max_partition_fetch_bytes=self._settings.kafka.max_partition_fetch_bytes,
             )

@@ -16,7 +16,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streams.admin import describe
-from streams.connection import async_broker_errors, client_options
+from streams.connection import async_broker_errors, consumer_options
 from streams.errors import TopicMissing
 from streams.schemas import DECODE_ERRORS, Source, decode_score, decode_transaction
 from streams.settings import Settings
@@ -160,9 +160,8 @@ class CardPayments:
     async def _consumer(self) -> AsyncIterator[Any]:
         async with async_broker_errors(self._settings.kafka):
             consumer = AIOKafkaConsumer(
-                **client_options(self._settings.kafka),
+                **consumer_options(self._settings.kafka),
                 group_id=None,
-                enable_auto_commit=False,
                 fetch_max_wait_ms=50,
                 max_partition_fetch_bytes=self._settings.kafka.max_partition_fetch_bytes,
             )

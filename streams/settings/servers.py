@@ -55,6 +55,9 @@ class KafkaSettings(TlsSettings):
     max_partition_fetch_bytes: int = 4 * 1024 * 1024
     """Of one partition in one answer; a record that is larger comes alone."""
 
+    isolation_level: Literal["read_uncommitted", "read_committed"] = "read_uncommitted"
+    """Whether what a producer aborted is read: ``read_committed`` leaves it out, and is slower."""
+
     max_request_bytes: int = 16 * 1024 * 1024
     """Largest record that may be produced: a dead letter is as large as what it buries."""
 

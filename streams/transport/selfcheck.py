@@ -102,6 +102,7 @@ HOOKS: tuple[Methods | Attributes, ...] = (
             "_fetch_records": ("consumer", "active_partitions", "timeout", "max_records"),
             "_seek_wait": ("consumer", "partitions"),
             "call_thread": (),
+            "highwater": ("tp",),
         },
     ),
     Attributes(driver.Transport, ("Consumer", "driver_version")),
@@ -133,7 +134,13 @@ HOOKS: tuple[Methods | Attributes, ...] = (
     ),
     Methods(
         AIOKafkaConsumer,
-        {"assignment": (), "committed": ("partition",), "seek": ("partition", "offset")},
+        {
+            "assignment": (),
+            "committed": ("partition",),
+            "highwater": ("partition",),
+            "last_stable_offset": ("partition",),
+            "seek": ("partition", "offset"),
+        },
     ),
     Attributes(
         AIOKafkaConsumer,

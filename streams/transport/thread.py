@@ -35,6 +35,13 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Fa
         consumer._isolation_level = self.app.isolation_level
         return consumer
 
+    def highwater(self, tp: TP) -> Any:
+        """Say where what can be read of a partition ends, as the last fetch told; None before."""
+        consumer = self._ensure_consumer()
+        if self.app.isolation_level == "read_committed":
+            return consumer.last_stable_offset(tp)
+        return consumer.highwater(tp)
+
     async def _fetch_records(
         self,
         consumer: Any,

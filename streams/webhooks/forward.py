@@ -22,7 +22,7 @@ from typing import Any, Final, TypeVar
 import httpx
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from streams.connection import async_broker_errors, client_options
+from streams.connection import async_broker_errors, consumer_options
 from streams.dead_letters.sending import Send, sending
 from streams.ending import end
 from streams.errors import SettingsError, TocsinError
@@ -102,9 +102,8 @@ class Forwarder:
         kafka = self._settings.kafka
         async with async_broker_errors(kafka):
             consumer = AIOKafkaConsumer(
-                **client_options(kafka),
+                **consumer_options(kafka),
                 group_id=self._settings.webhooks.groups()[self._endpoint.name],
-                enable_auto_commit=False,
                 auto_offset_reset="earliest",  # of a place that is older than what is left
                 session_timeout_ms=round(kafka.session_timeout_s * 1000),
                 heartbeat_interval_ms=round(kafka.heartbeat_interval_s * 1000),

@@ -17,7 +17,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streams.admin import describe, log_ends
-from streams.connection import async_broker_errors, broker_error_of, client_options
+from streams.connection import async_broker_errors, broker_error_of, consumer_options
 from streams.dashboard.view.records import LONGEST_SUPPRESSION_MS, is_open
 from streams.dashboard.view.store import LOST, ViewStore
 from streams.errors import StoreError, TocsinError
@@ -84,9 +84,8 @@ class ViewConsumer:
             self._ids[name] = (await describe(kafka, name)).topic_id or name
         async with async_broker_errors(kafka):
             consumer = AIOKafkaConsumer(
-                **client_options(kafka),
+                **consumer_options(kafka),
                 group_id=self._settings.dashboard.group,
-                enable_auto_commit=False,
                 auto_offset_reset="earliest",
                 fetch_max_wait_ms=_FETCH_MS,
                 session_timeout_ms=round(kafka.session_timeout_s * 1000),
