@@ -124,7 +124,7 @@ class Terminal:
     """With their verdicts of today, where those may still change."""
 
     genuine: list[int] = field(default_factory=list)
-    """Event times of those that were genuine when they were folded."""
+    """Event time of the newest that was genuine when it was folded: older ones are forgotten."""
 
     until: int = 0
     newest: tuple[int, int] | None = None
@@ -146,7 +146,8 @@ class Terminal:
             oldest = min(self.ring, key=age_of)
             self.ring.remove(oldest)
             self.newest = age_of(oldest)
-            self.genuine += [oldest.event_time] * (oldest.verdict == GENUINE)
+            if oldest.verdict == GENUINE:
+                self.genuine = [oldest.event_time]
             self.fold(oldest)
         return COUNTED
 
