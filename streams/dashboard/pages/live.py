@@ -38,6 +38,9 @@ _AGAIN_S: Final = 2.0
 _TICK_S: Final = 0.25
 """News are drawn this often at most, together."""
 
+_TICKS_A_SECOND: Final = 50
+"""Of all open lists together: of more than a dozen, each is drawn less often."""
+
 _SLIDE_S: Final = 5.0
 """How often what is too old for the span of time is looked for: it is a look at every row."""
 
@@ -87,7 +90,7 @@ class LiveList:
                     self._sheet.build()
                     self._sheet.show_none()
         Keys(self._key)
-        ui.timer(_TICK_S, self._tick)
+        self._timer = ui.timer(_TICK_S, self._tick)
 
     def _toolbar(self) -> None:
         with ui.row().classes("toolbar"):
@@ -177,6 +180,7 @@ class LiveList:
                 await self._load_page(_PAGE)
 
     async def _tick(self) -> None:
+        self._timer.interval = max(_TICK_S, self._visit.services.changes.watching / _TICKS_A_SECOND)
         if self._is_loading.locked():
             return
         if self._load_at != math.inf:
