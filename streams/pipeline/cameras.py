@@ -114,7 +114,7 @@ class CameraPasts:
         self._dropped = self._dropped or partitions is None
         left = self._partitions if partitions is None else self._partitions & partitions
         self._partitions = self._partitions - left
-        self._left |= left
+        self._left |= left if partitions is None else partitions
         for partition in left:
             self._opened.pop(partition, None)
 
@@ -153,11 +153,12 @@ class CameraWatches:
         for key in changes.forgotten:
             self._watches.pop(key, None)
             self._dirty.discard(key)
-            self._empty.discard(key[0])
         if changes.dropped:
             self._pending.clear()
+            self._empty.clear()
         for partition in changes.left:
             self._open.pop(partition, None)
+        self._empty -= changes.left  # whoever has them now may fill what is known to be empty
         self._open.update({p: dict(cameras) for p, cameras in changes.opened.items()})
         for key, stored in changes.loaded.items():
             self._watches[key] = CameraWatch() if stored is None else unpack_watch(stored)
