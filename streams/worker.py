@@ -97,6 +97,12 @@ class Worker:
         def check() -> bool:
             with admin.connect(kafka) as cluster:
                 topic = cluster.describe(agent.topic)
+                for name in agent.beside:
+                    if (has := cluster.describe(name).partitions) < topic.partitions:
+                        raise BrokerError(
+                            f"topic {name!r} has {has} partitions, {agent.topic!r} "
+                            f"{topic.partitions}: give it as many"
+                        )
                 ends = cluster.ends(agent.topic)
             agent.store.identify(identity_of(agent, topic))  # another number would be foreign
             agent.sized(topic.partitions)

@@ -55,6 +55,9 @@ class Agent:
     resume: ResumeObjects | None = None
     """For an agent with an outbox, whose state is not rebuilt from the topic."""
 
+    beside: tuple[str, ...] = ()
+    """Topics in which what becomes of a record has the number of the record's partition."""
+
     erasures: str = ""
     """The topic that says what of its entities is forgotten; empty where nothing ever is."""
 

@@ -98,6 +98,7 @@ def build_fraud(settings: Settings, status: Status, patience: Patience) -> Agent
         group=fraud.group,
         store=store,
         table=cards,
+        beside=(topics.scores,) if fraud.publish_scores else (),
         erasures=topics.forgotten,
         detector=detector,
         model=manifest.sha256,

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from confluent_kafka.admin import AdminClient, NewPartitions
 from kafka import KafkaAdminClient, TopicPartition
 from redis import Redis
 
@@ -17,7 +18,7 @@ from streams.devstack import KafkaBroker, RedisServer
 from streams.errors import RESTART
 from streams.pipeline.loss import LOOK_EVERY_S
 from streams.producers.records import transaction_records
-from tests.fakes.records import verdict
+from tests.fakes.records import payment, verdict
 from tests.worker import Bed, Produced, WorkerProcess, bed_on
 
 pytestmark = pytest.mark.slow
@@ -76,6 +77,25 @@ def test_the_first_records_of_all_are_missed_when_retention_takes_them_unread(be
         for partition, end in bed.ends(topic).items():
             told = f"partition {partition} of {topic}: offsets 0 to {end - 1} are gone"
             assert any(told in line for line in worker.log)
+
+
+def test_scores_without_room_for_every_partition_are_waited_for(bed: Bed) -> None:
+    topics = bed.settings.topics
+    bed.produce(topics.transactions, payments(200))
+    client = AdminClient({"bootstrap.servers": bed.settings.kafka.bootstrap_servers})
+
+    def grow(topic: str, partitions: int) -> None:
+        client.create_partitions([NewPartitions(topic, partitions)])[topic].result(20)
+
+    has = len(bed.ends(topics.scores))
+    grow(topics.transactions, has + 1)
+    with bed.worker(TOCSIN_FRAUD__PUBLISH_SCORES="true") as worker:
+        worker.until_reason(f"{topics.scores}' has {has} partitions.*: give it as many")
+        grow(topics.scores, has + 1)
+        bed.produce(topics.transactions, [Produced(payment(), b"card", partition=has)])
+        worker.until(lambda: worker.metric("tocsin_acknowledged_total") == 201, "201 stored")
+        assert worker.stop() == 0
+    assert len(bed.read(topics.scores)) == 201
 
 
 def test_a_worker_told_to_stop_while_redis_is_away_gives_up_at_its_deadline(
