@@ -232,11 +232,11 @@ class Drill:
         return sum(self.case.stream.ends.values()) - sum(self.commits().values())
 
     def revived(self, *, slow: tuple[str, ...] | None = None, member: str = "") -> bool:
-        """Start another worker where the last one asked for that by its status, or was killed."""
+        """Start another worker where the last one asked for that by its status."""
         last = self.workers[-1]
         if last.running:
             return False
-        assert last.status(0) in {RESTART, -9}, last.text()
+        assert last.status(0) == RESTART, last.text()
         self.start(slow=slow, member=member)
         return True
 
@@ -259,10 +259,12 @@ class Drill:
         until(lambda: worker.readiness() == [], 10, lambda: f"not ready: {worker.readiness()}")
         return worker
 
-    def finish_as_begun(self, timeout_s: float = DRAIN_S, *, revive: bool = False) -> None:
-        """Let the worker that is there, or its successor, do what is left; check."""
-        self.full_speed(revive=revive)
-        self.drained(timeout_s, revive=revive, member="one")
+    def finish_as_begun(self, timeout_s: float = DRAIN_S, *, successors: int = 0) -> None:
+        """Let the worker that is there do what is left; check, also how many it was that ended."""
+        self.full_speed(revive=successors > 0)
+        self.drained(timeout_s, revive=successors > 0, member="one")
+        ended = [worker.text() for worker in self.workers[:-1]]
+        assert len(ended) == successors, ended
         assert self.workers[-1].terminate() == 0
         self.check()
 

@@ -38,7 +38,7 @@ def test_a_broker_that_is_killed_under_load_costs_nothing(
     was_inferring = worker.is_inferring()
     private_kafka.start()
     drill.witness.hit(f"killed {'with' if was_inferring else 'without'} a batch under way")
-    drill.finish_as_begun(revive=True)
+    drill.finish_as_begun()
 
 
 @pytest.mark.long
@@ -64,7 +64,7 @@ def test_a_broker_that_restarts_ten_times_under_load_costs_nothing(
         inferring += worker.is_inferring()
         private_kafka.start()
     drill.witness.hit(f"{kills} kills and {10 - kills} stops, {inferring} with a batch under way")
-    drill.finish_as_begun(120, revive=True)
+    drill.finish_as_begun(120)
 
 
 @pytest.mark.long
@@ -87,7 +87,7 @@ def test_a_broker_that_is_gone_for_a_minute_is_waited_for(
     assert grown < 20
     private_kafka.start()
     drill.witness.hit(f"“{reason.partition(':')[0]}” on /readyz; {grown:+.0f} MiB in that minute")
-    drill.finish_as_begun(revive=True)
+    drill.finish_as_begun()
 
 
 @pytest.mark.fault(

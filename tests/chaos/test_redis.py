@@ -85,7 +85,7 @@ def test_a_redis_that_is_killed_again_and_again_costs_nothing(
             assert all(found[at] >= stored[at] for at in stored), "a flush was lost"
         ended += loses
     drill.witness.hit(f"10 kills under load; {ended} lost flushes, and ended the worker")
-    drill.finish_as_begun(120, revive=True)
+    drill.finish_as_begun(120, successors=ended)
 
 
 def _log_of(redis: RedisServer) -> Path:
@@ -178,4 +178,4 @@ def test_connections_to_redis_that_break_are_made_again(far_drill: tuple[Drill, 
     until(lambda: proxy.cuts >= 20, 10, lambda: f"{proxy.cuts} cuts")
     assert drill.lag() > 0
     drill.witness.hit(f"{proxy.cuts} connections cut under load")
-    drill.finish_as_begun(revive=True)
+    drill.finish_as_begun()
