@@ -26,6 +26,7 @@ from streams.dashboard.view.records import (
 )
 from streams.dashboard.view.store import ViewStore
 from streams.errors import NotFound, SettingsError, StoreError
+from streams.figures import DAY_MS
 from streams.producers.verdicts import Statement, checked, label_of
 from streams.schemas import Action, encode
 from streams.settings import Settings
@@ -107,16 +108,19 @@ class Desk:
     async def _say(
         self, found: Sequence[ViewedAlert], outcomes: Step, who: Principal, text: str
     ) -> Decided:
-        now = self._now()
-        base = now if self._settings.dashboard.clock == "wall" else await self._store.newest_event()
+        is_replayed, now = self._settings.dashboard.clock == "event", self._now()
+        base = await self._store.newest_event() if is_replayed else now
+        horizon_days = self._settings.labels.horizon_days
         labels, verdicts, actions = [], dict[str, Verdict](), list[Action]()
         for viewed in found:
             alert, before, outcome = viewed.alert, viewed.verdict, outcomes[viewed.alert.id]
-            at = max(base, alert.event_time, 0 if before is None else before.at + 1)
+            # A calendar that is replayed, or simulated, goes on by weeks while somebody reads.
+            latest = alert.event_time + (horizon_days - 1) * DAY_MS if is_replayed else base
+            at = max(min(base, latest), alert.event_time, 0 if before is None else before.at + 1)
             labels.append(label_of(alert, outcome, Statement(at, who.name, text)))
             verdicts[alert.id] = Verdict(outcome, at, who.name, text, "analyst")
             actions.append(self._about(viewed, who, "verdict", outcome=outcome, text=text))
-        records = checked(labels, self._settings.labels.horizon_days)
+        records = checked(labels, horizon_days)
         # On record first: no verdict may go out of which nobody knows whose it is.
         await self._send(actions)
         topic = self._settings.topics.labels

@@ -28,15 +28,16 @@ _REBALANCE_S = 3.0
 # Fewer, larger batches: the embedded broker slows down with the number that it holds.
 _PARTITIONS = 1
 
-# The simulated calendar is thousands of times as fast as the clock: it passes today in an hour.
-_ANY_FUTURE_S = 1e10
-
 _LOG_LINES = 8
 
 STREET_RULES = Path(__file__).with_name("street.toml")
 """What raises an alert before the simulated camera."""
 
 Overrides = dict[str, dict[str, Any]]
+
+SIMULATED: Overrides = {"dashboard": {"clock": "event"}, "fraud": {"max_future_s": 1e10}}
+"""Settings for the simulated calendar. It is thousands of times as fast as the clock, and passes
+today in an hour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +80,8 @@ def prepared(
         folder = tempfile.TemporaryDirectory(prefix="tocsin-demo-", ignore_cleanup_errors=True)
         scratch = Path(stack.enter_context(folder))
         overrides: Overrides = {
-            "dashboard": {"clock": "event"},
-            "fraud": {"max_future_s": _ANY_FUTURE_S, "publish_scores": True},
+            "dashboard": {**SIMULATED["dashboard"]},
+            "fraud": {**SIMULATED["fraud"], "publish_scores": True},
             "health": {"host": "127.0.0.1"},
             "kafka": {},
             "labels": {},

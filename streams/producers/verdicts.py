@@ -150,8 +150,8 @@ def _record(label: Label, horizon_days: int) -> Record:
     if age_ms > horizon_days * _DAY_MS:
         raise TocsinError(
             f"transaction {label.tx_id!r} is {age_ms // _DAY_MS} days old and labels.horizon_days "
-            f"is {horizon_days}: nothing was sent; raise it for the labels agent too, or give --at "
-            "where its time is a simulated one"
+            f"is {horizon_days}: nothing was sent; raise it for the labels agent too; where "
+            "times are simulated set dashboard.clock to event, or give --at"
         )
     return label.terminal_id.encode(), value
 

@@ -88,8 +88,8 @@ class DashboardSettings(Section):
     """Alerts in the view at most, the oldest go first: about 4 KiB of Redis each."""
 
     clock: Literal["wall", "event"] = "wall"
-    """What a verdict's time is. `event`, the newest event time in the view, is for transactions
-    of a replayed or simulated calendar."""
+    """What a verdict's time is. `event` is for transactions of a replayed or simulated calendar:
+    the newest event time in the view, or the last that `labels.horizon_days` allows."""
 
     workers: tuple[str, ...] = tuple(f"http://127.0.0.1:{port}" for port in (6066, 6067, 6068))
     """Health servers of the workers that the health view watches."""

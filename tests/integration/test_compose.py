@@ -76,24 +76,26 @@ def first_user(stack: Stack) -> tuple[str, str]:
     return name, password
 
 
-def test_a_verdict_on_what_a_camera_saw_is_counted_for_its_rule(stack: Stack) -> None:
+@pytest.mark.parametrize(
+    ("kind", "figure"),
+    [("object", "tocsin_live_object_precision{"), ("fraud", "tocsin_live_precision")],
+)
+def test_a_verdict_by_the_page_is_counted(stack: Stack, kind: str, figure: str) -> None:
     name, password = first_user(stack)
     page = f"http://127.0.0.1:{stack.health['dashboard']}"
     with httpx.Client(base_url=page, timeout=60, headers={"origin": page}) as client:
         client.post("/login", data={"user": name, "password": password})
         csrf = client.get("/api/session").json()["csrf"]
         seen: list[dict[str, Any]] = []
-        wanted = {"kind": "object", "limit": 1}
+        wanted = {"kind": kind, "limit": 1}
         stack.until(
             lambda: seen.extend(client.get("/api/alerts", params=wanted).json()["alerts"]) or seen,
-            "alert of a camera",
+            f"{kind} alert",
         )
         said = {"alerts": [seen[0]["id"]], "decision": "confirmed"}
         answer = client.post("/api/verdicts", json=said, headers={"x-csrf-token": csrf})
         assert answer.status_code == 200, answer.text
-    stack.until(
-        lambda: "tocsin_live_object_precision{" in stack.metrics("labels"), "figure of the rule"
-    )
+    stack.until(lambda: figure in stack.metrics("labels"), "figure of it")
 
 
 def test_the_log_of_login_says_who_may_come_in_and_once(stack: Stack) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from streams.demo.ground import SIMULATED
 from streams.rights import ROLES, kafka_rights
 from streams.settings import DeliverySettings, HealthSettings, load_settings
 from tests.compose import DOCKERFILE, FILE, image_healthcheck, is_ours, services, variables
@@ -122,6 +123,15 @@ def test_the_example_names_every_variable_with_its_default() -> None:
     assert named.keys() == in_file.keys()
     live = dict(re.findall(r"^([A-Z_]+)=(.*)$", example, re.MULTILINE))
     assert live == {name: in_file[name] for name in live}
+
+
+def test_payments_that_are_simulated_have_the_settings_that_they_have_in_the_demo() -> None:
+    """Without these nobody can judge them, and in two days they are all from the future."""
+    settings = SERVICES["dashboard"]["environment"]
+    for section, names in SIMULATED.items():
+        for name, value in names.items():
+            given = settings[f"TOCSIN_{section}__{name}".upper()]
+            assert type(value)(given) == value
 
 
 def test_the_example_names_pages_that_have_what_it_says() -> None:
