@@ -83,18 +83,59 @@ def decider(visit: Visit) -> tuple[Any, list[list[str]]]:
     return Decider(made, chosen, note), done
 
 
-def test_a_key_pressed_twice_is_meant_once() -> None:
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a test ask for one thing right after another, as no person does."""
+    monkeypatch.setattr(decide, "TWICE_S", 0.0)
+
+
+def test_what_is_asked_for_twice_is_meant_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decide, "TWICE_S", 0.2)
     visit = Visit()
     one, done = decider(visit)
 
     async def use() -> None:
         await asyncio.gather(one.confirm(), one.confirm(), one.undo(), one.undo())
+        await asyncio.sleep(0.25)
         await one.confirm()
 
     asyncio.run(use())
     # An undo waits for what it takes back.
     assert visit.decided == [{"a": True}, {"a": None}, {"a": True}]
+    assert visit.said == ["Confirmed 1 alert", "Took back 1 alert", "Confirmed 1 alert"]
     assert done == [["a"], [], ["a"]]
+
+
+def test_a_double_click_does_not_decide_the_next_alert_whose_button_took_the_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(decide, "TWICE_S", 0.2)
+    visit = Visit()
+    one, _ = decider(visit)
+
+    async def use() -> None:
+        await one.confirm("a")
+        await one.confirm("b")
+        await one.dismiss("b")
+        await asyncio.sleep(0.25)
+        await one.confirm("b")
+
+    asyncio.run(use())
+    assert visit.decided == [{"a": True}, {"b": True}]
+    assert visit.said == ["Confirmed 1 alert"] * 2
+
+
+def test_what_is_asked_for_while_a_decision_is_on_its_way_is_left_out_and_said() -> None:
+    visit = Visit()
+    one, _ = decider(visit)
+
+    async def use() -> None:
+        await asyncio.gather(one.confirm("a"), one.confirm("b"), one.dismiss("b"))
+
+    asyncio.run(use())
+    assert visit.decided == [{"a": True}]
+    busy = "The decision before is still on its way: try again then"
+    assert visit.said == [busy, busy, "Confirmed 1 alert"]
 
 
 def test_what_is_decided_just_now_is_said_until_the_next_one_is_chosen() -> None:
@@ -153,7 +194,10 @@ def test_an_undo_that_fails_can_be_tried_again() -> None:
 
     asyncio.run(use())
     assert visit.decided == [{"a": True}, {"a": None}]
-    assert visit.said == ["Confirmed 1 alert", "no broker", "Took back 1 alert"]
+    assert visit.said == [
+        *("Confirmed 1 alert", "no broker", "Took back 1 alert"),
+        "Nothing to take back",
+    ]
     assert done == [["a"], []]
 
 

@@ -22,7 +22,10 @@ Done = Callable[[Sequence[str]], Awaitable[None]]
 """Called with the alerts that were decided; with none after something was taken back."""
 
 TWICE_S: Final = 0.4
-"""Keys that decide, closer together than this, are one that was pressed twice."""
+"""What is asked for twice, closer together than this, by key or by click, is meant once.
+
+The second would be about the next alert, unseen: its buttons stand where those before it stood.
+"""
 
 _DURATIONS: Final = {
     60: "1 hour",
@@ -39,8 +42,8 @@ _NUMBERED: Final = {str(number): reason for number, reason in enumerate(DISMISSA
 class Decider:
     """Decides what is chosen; `done` is called when it is sent.
 
-    One at a time: a decision that is asked for while another is on its way, or by a key right after
-    it, is left out, for a key that is pressed twice is meant once. An undo waits.
+    One at a time: a decision that is asked for while another is on its way is left out, which is
+    said; one right after it, in silence, for what is asked for twice is meant once. An undo waits.
     """
 
     def __init__(
@@ -54,7 +57,7 @@ class Decider:
         self._asked: ui.dialog | None = None
         self._reason: ui.radio | None = None  # that the dialog asks for
         self._one = asyncio.Lock()
-        self._pressed_at = -TWICE_S
+        self._asked_for = ("", -TWICE_S)
 
     @property
     def is_sending(self) -> bool:
@@ -79,10 +82,6 @@ class Decider:
             if self._reason is not None and key in _NUMBERED:
                 self._reason.set_value(_NUMBERED[key])
             return
-        if key in {"c", "d"}:
-            before, self._pressed_at = self._pressed_at, time.monotonic()
-            if self._pressed_at - before < TWICE_S:
-                return
         if key == "c":
             await self.confirm()
         elif key == "d":
@@ -98,13 +97,13 @@ class Decider:
 
     async def confirm(self, shown: str | None = None) -> None:
         """Say that it was one: of the alert that is `shown`, or of what is chosen."""
-        if not self._one.locked():
+        if self._may_begin():
             async with self._one:
                 await self._decide([shown] if shown else await self._chosen(), True, "")
 
     async def dismiss(self, shown: str | None = None) -> None:
         """Ask why, and say that it was none; of which, as `confirm`."""
-        if self._one.locked():
+        if not self._may_begin():
             return
         async with self._one:
             ids = [shown] if shown else await self._chosen()
@@ -119,7 +118,7 @@ class Decider:
             text = ui.input("In words (optional)").props("maxlength=1900 outlined dense")
 
             async def send() -> None:
-                if self._one.locked() or not opened.value:
+                if not opened.value or self._is_busy():
                     return
                 words = ": ".join(filter(None, (reason.value, text.value.strip())))
                 async with self._one:
@@ -135,8 +134,11 @@ class Decider:
 
         It can be tried again if that fails. Where somebody has decided since, that stands.
         """
+        if self._is_twice("undo"):
+            return
         async with self._one:
             if (last := self._last) is None:
+                self._visit.say("Nothing to take back")
                 return
             said = await self._visit.doing(lambda who: self._undo(last, who))
             if said is None:
@@ -222,6 +224,22 @@ class Decider:
             return f"{last.entity} is no longer suppressed"
         taken = await desk.take_back(last, who)
         return _taken_back(len(taken), len(last.before) - len(taken))
+
+    def _may_begin(self) -> bool:
+        """Whether a decision that is asked for now is meant, and none is on its way."""
+        return not self._is_twice("decide") and not self._is_busy()
+
+    def _is_twice(self, what: str) -> bool:
+        """Whether this was asked for a moment ago."""
+        (before, since), now = self._asked_for, time.monotonic()
+        self._asked_for = what, now
+        return what == before and now - since < TWICE_S
+
+    def _is_busy(self) -> bool:
+        """Whether a decision is on its way, which is said."""
+        if self._one.locked():
+            self._visit.say("The decision before is still on its way: try again then")
+        return self._one.locked()
 
     def _has_none(self, ids: Sequence[str]) -> bool:
         """Whether nothing is chosen, which is said: a key that does nothing looks broken."""
