@@ -312,6 +312,37 @@ def test_an_undo_that_takes_nothing_back_says_so_and_sends_nothing() -> None:
     assert len(sender.sent["labels"]) == 2
 
 
+def test_a_decision_says_where_a_colleague_decided_otherwise_meanwhile() -> None:
+    alerts = [a_fraud(number) for number in range(3)]
+    view: Any = Memory(alerts)
+    outlet: Any = Sender()
+    desk = Desk(Settings(), view, outlet)
+    visit = Visit()
+    visit.services.desk = desk
+    one, _ = decider(visit)
+    first, second, third = (alert.id for alert in alerts)
+
+    async def chosen() -> list[str]:
+        return [first, second, third]
+
+    async def use() -> None:
+        await desk.judge([first, second], False, Principal("bob", "analyst"))
+        await one.confirm(first)
+        one._chosen = chosen
+        await one.confirm()
+        await desk.judge([first, second], False, Principal("bob", "analyst"))
+        await one.confirm()
+        await one.confirm()
+
+    asyncio.run(use())
+    assert visit.said == [
+        "Confirmed 1 alert, which was decided otherwise before",
+        "Confirmed 3 alerts, of which 1 was decided otherwise before",
+        "Confirmed 3 alerts, of which 2 were decided otherwise before",
+        "Confirmed 3 alerts",
+    ]
+
+
 def test_a_decision_on_nothing_says_that_nothing_is_chosen() -> None:
     visit = Visit()
     one, done = decider(visit)

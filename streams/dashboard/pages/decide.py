@@ -259,7 +259,7 @@ class Decider:
                 return False
             self._last = decided
             word = "Confirmed" if outcome else "Dismissed"
-            self._visit.say(f"{word} {_count(ids)}", self.undo)
+            self._visit.say(f"{word} {_count(ids)}{_otherwise(decided, outcome)}", self.undo)
             await self._done(ids)
         finally:
             self.on_its_way = ()
@@ -272,6 +272,15 @@ def _taken_back(count: int, left: int) -> str:
     if left:
         said += f": on {_alerts(left)} somebody has decided since, and that stands"
     return said
+
+
+def _otherwise(decided: Decided, outcome: bool) -> str:
+    """Say of how many another decision stood: somebody may have made it a moment ago."""
+    count = sum(before is not None and before != outcome for before in decided.before.values())
+    if not count:
+        return ""
+    which = "which" if len(decided.before) == 1 else f"of which {count}"
+    return f", {which} {'was' if count == 1 else 'were'} decided otherwise before"
 
 
 def _count(ids: Sequence[str]) -> str:
