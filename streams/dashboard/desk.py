@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from streams.dashboard.access.users import Principal
 from streams.dashboard.sender import Sender
@@ -47,6 +47,14 @@ Step = dict[str, bool | None]
 """What is decided on each alert."""
 
 
+class Once(NamedTuple):
+    """Makes what is sent again, because nobody knows whether it was taken, one and the same."""
+
+    id: str
+    at: int
+    """Milliseconds."""
+
+
 @dataclass(frozen=True, slots=True)
 class Decided:
     """What had been decided on each alert before, and what was said of it now."""
@@ -68,6 +76,10 @@ class Desk:
     ) -> None:
         self._settings, self._store, self._sender = settings, store, sender
         self._clock, self._spans = now, spans
+
+    def once(self) -> Once:
+        """Give what makes a note or a suppression of now count once, however often it is sent."""
+        return Once(uuid.uuid4().hex, self._now())
 
     async def judge(
         self, ids: Sequence[str], outcome: bool | None, who: Principal, text: str = ""
@@ -130,14 +142,16 @@ class Desk:
         were = {one.alert.id: None if one.verdict is None else one.verdict.outcome for one in found}
         return Decided(were, verdicts)
 
-    async def note(self, alert_id: str, who: Principal, text: str) -> Action:
+    async def note(
+        self, alert_id: str, who: Principal, text: str, once: Once | None = None
+    ) -> Action:
         """Write something down about an alert.
 
         Raises:
             NotFound: it is not in the view.
         """
         (viewed,) = await self._find([alert_id])
-        action = self._about(viewed, who, "note", text=text)
+        action = self._about(viewed, who, "note", once=once, text=text)
         await self._record(action)
         return action
 
@@ -150,6 +164,7 @@ class Desk:
         *,
         reason: str = "",
         alert_id: str = "",
+        once: Once | None = None,
     ) -> Suppression:
         """Hide alerts of an entity that open from now on, for so many minutes.
 
@@ -158,14 +173,14 @@ class Desk:
         Raises:
             SettingsError: `minutes` is out of range.
         """
-        now, lasts = self._now(), minutes * 60_000
+        once, lasts = once or self.once(), minutes * 60_000
         if not 60_000 <= lasts <= LONGEST_SUPPRESSION_MS:
             raise SettingsError("suppress for 1 minute to 366 days")
-        until = now + round(lasts)
+        until = once.at + round(lasts)
         action = self._action(
             who,
             "suppress",
-            at=now,
+            once=once,
             kind=kind,
             entity=entity,
             until=until,
@@ -173,20 +188,27 @@ class Desk:
             alert_id=alert_id,
         )
         await self._record(action)
-        return Suppression(action.id, kind, entity, now, until, by=who.name, reason=reason)
+        return Suppression(action.id, kind, entity, once.at, until, by=who.name, reason=reason)
 
-    async def lift(self, suppression_id: str, who: Principal) -> None:
+    async def lift(self, suppression_id: str, who: Principal) -> Suppression | None:
         """End a suppression now.
+
+        Returns that which hides the entity for longest now, if there is one: others may have made
+        some too.
 
         Raises:
             NotFound: there is none of that id.
         """
-        found = {one.id: one for one in await self._store.suppressions()}.get(suppression_id)
+        held = {one.id: one for one in await self._store.suppressions()}
+        found = held.pop(suppression_id, None)
         if found is None:
             raise NotFound(f"no suppression {suppression_id!r}")
         await self._record(
             self._action(who, "lift", kind=found.kind, entity=found.entity, of=found.id)
         )
+        now = self._now()
+        left = (one for one in held.values() if one.covers(found.kind, found.entity, now))
+        return next(left, None)
 
     async def record(
         self,
@@ -234,9 +256,11 @@ class Desk:
             who, action, alert_id=alert.id, kind=alert.kind, entity=alert.entity, **rest
         )
 
-    def _action(self, who: Principal, action: Any, *, at: int | None = None, **rest: Any) -> Action:
-        at = self._now() if at is None else at
-        return Action(id=uuid.uuid4().hex, at=at, by=who.name, action=action, **rest)
+    def _action(
+        self, who: Principal, action: Any, *, once: Once | None = None, **rest: Any
+    ) -> Action:
+        name, at = once or self.once()
+        return Action(id=name, at=at, by=who.name, action=action, **rest)
 
     def _now(self) -> int:
         return round(self._clock() * 1000)

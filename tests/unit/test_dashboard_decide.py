@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import nullcontext
+from itertools import count
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from streams.dashboard.access.users import LOCAL, Principal
-from streams.dashboard.desk import Decided, Desk, Step
+from streams.dashboard.desk import Decided, Desk, Once, Step
 from streams.dashboard.pages import decide, frame
 from streams.dashboard.pages.decide import Decider
 from streams.dashboard.view.records import Suppression, Verdict, ViewedAlert
@@ -45,6 +46,9 @@ class Visit:
 
     def say(self, text: str, undo: Callable[[], Awaitable[None]] | None = None) -> None:
         self.said.append(text)
+
+    def once(self) -> Once:
+        return Once("1", 0)
 
     async def suppress(self, *_: Any, **__: Any) -> Suppression:
         await self._say({"suppressed": None})
@@ -227,9 +231,13 @@ class Memory:
 
     def __init__(self, alerts: Sequence[Alert]) -> None:
         self.viewed = {one.id: ViewedAlert(one, 1, None, (), suppressed=False) for one in alerts}
+        self.suppressed: list[Suppression] = []
 
     async def get(self, ids: Sequence[str]) -> list[ViewedAlert]:
         return [self.viewed[name] for name in ids]
+
+    async def suppressions(self) -> list[Suppression]:
+        return self.suppressed
 
     async def put_actions(self, actions: object) -> None: ...
 
@@ -411,6 +419,69 @@ def test_a_dialog_whose_answer_could_not_be_sent_opens_again_with_the_words_in_i
 
     asyncio.run(use())
     assert len(visit.decided) == 1
+
+
+class Unsure(Sender):
+    """Takes what is sent, and tells nobody."""
+
+    async def send(self, *sent: Any) -> None:
+        await super().send(*sent)
+        raise BrokerError("did not confirm this")
+
+
+@pytest.mark.parametrize("what", ["suppress", "note"])
+def test_what_a_dialog_sends_again_counts_once_and_other_words_are_another(
+    what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, words, sends = Widget(True), Widget("called"), list[Callable[[], Awaitable[None]]]()
+    monkeypatch.setattr(decide, "dialog", lambda title: nullcontext(asked))
+    monkeypatch.setattr(decide, "buttons", lambda opened, word, send: sends.append(send))
+    for name, widget in {"input": words, "textarea": words, "select": Widget(480)}.items():
+        monkeypatch.setattr(decide.ui, name, lambda *_, widget=widget, **__: widget)
+    monkeypatch.setattr(decide.ui, "label", lambda *_: Widget(None))
+    alert, sender, ticks = a_fraud(1), Unsure(), count()
+    view: Any = Memory([alert])
+    outlet: Any = sender
+    visit = Visit()
+    visit.services.desk = Desk(Settings(), view, outlet, lambda: next(ticks))
+    one, _ = decider(visit)
+
+    async def use() -> None:
+        await getattr(one, what)(alert)
+        (send,) = sends
+        await send()
+        await send()
+        words.value = "called twice"
+        await send()
+
+    asyncio.run(use())
+    first, again, other = map(decode_action, sender.sent["audit"])
+    assert first == again
+    assert other.id != first.id
+
+
+def test_a_suppression_that_is_lifted_says_whose_other_one_still_hides() -> None:
+    view: Any = Memory([])
+    outlet: Any = Sender()
+    visit = Visit()
+    visit.services.desk = Desk(Settings(), view, outlet, lambda: 1.0)
+    one, _ = decider(visit)
+    mine = Suppression("1", "fraud", "card-1", 0, 5_000, "me")
+    elsewhere = Suppression("3", "fraud", "card-2", 0, 9_000, "bob")
+    over = Suppression("4", "fraud", "card-1", 0, 500, "bob")
+    bobs = Suppression("2", "fraud", "card-1", 0, 8_000, "bob")
+
+    async def use() -> None:
+        for others in ([bobs], [bobs.lifted(700)], []):
+            view.suppressed = [elsewhere, *others, mine, over]
+            one._last = mine
+            await one.undo()
+
+    asyncio.run(use())
+    assert visit.said == [
+        "card-1 stays suppressed until 8000, by bob",
+        *["card-1 is no longer suppressed"] * 2,
+    ]
 
 
 def test_a_visit_that_cannot_be_looked_up_says_that_nothing_was_done() -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from functools import cache
 from typing import Final
 
 from nicegui import events, ui
 
 from streams.dashboard.access.users import Principal
-from streams.dashboard.desk import Decided
+from streams.dashboard.desk import Decided, Once
 from streams.dashboard.pages.dialog import buttons, dialog
 from streams.dashboard.pages.frame import Visit
 from streams.dashboard.pages.keys import draw_keys
@@ -159,15 +160,19 @@ class Decider:
             minutes = ui.select(_DURATIONS, value=480, label="For").props("outlined dense")
             reason = ui.input("Why (optional)").props("maxlength=1900 outlined dense autofocus")
 
+            once = self._once()
+
             async def suppressed() -> bool:
+                lasts, why = minutes.value, reason.value.strip()
                 made = await self._visit.doing(
                     lambda who: self._visit.services.desk.suppress(
                         alert.kind,
                         alert.entity,
-                        minutes.value,
+                        lasts,
                         who,
-                        reason=reason.value.strip(),
+                        reason=why,
                         alert_id=alert.id,
+                        once=once((lasts, why)),
                     )
                 )
                 if made is None:
@@ -192,9 +197,13 @@ class Decider:
             self._asked, self._reason = opened, None
             text = ui.textarea("What did you find out?").props("maxlength=2000 outlined autofocus")
 
+            once = self._once()
+
             async def kept(words: str) -> bool:
-                desk = self._visit.services.desk
-                if await self._visit.doing(lambda who: desk.note(alert.id, who, words)) is None:
+                noted = await self._visit.doing(
+                    lambda who: self._visit.services.desk.note(alert.id, who, words, once(words))
+                )
+                if noted is None:
                     return False
                 self._last = None  # a note stays, and what came before it is not what `u` means
                 self._visit.say("Note kept")
@@ -220,10 +229,17 @@ class Decider:
         """Take it back, and say what was."""
         desk = self._visit.services.desk
         if isinstance(last, Suppression):
-            await desk.lift(last.id, who)
-            return f"{last.entity} is no longer suppressed"
+            left = await desk.lift(last.id, who)
+            if left is None:
+                return f"{last.entity} is no longer suppressed"
+            until = self._visit.clock.moment(left.until)
+            return f"{last.entity} stays suppressed until {until}, by {left.by}"
         taken = await desk.take_back(last, who)
         return _taken_back(len(taken), len(last.before) - len(taken))
+
+    def _once(self) -> Callable[[Hashable], Once]:
+        """Give the same for the same words: a dialog may send them again, and they count once."""
+        return cache(lambda _: self._visit.services.desk.once())
 
     def _may_begin(self) -> bool:
         """Whether a decision that is asked for now is meant, and none is on its way."""
