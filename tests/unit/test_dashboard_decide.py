@@ -381,6 +381,8 @@ class Widget:
 
     classes = props
 
+    set_value = __init__
+
     def on(self, *_: Any) -> None: ...
 
     def open(self) -> None:
@@ -419,6 +421,40 @@ def test_a_dialog_whose_answer_could_not_be_sent_opens_again_with_the_words_in_i
 
     asyncio.run(use())
     assert len(visit.decided) == 1
+
+
+def test_keys_are_about_a_dialog_that_opens_again_though_another_was_open_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked, reason = Widget(True), Widget("Known customer")
+    keys, sends = Widget(True), list[Callable[[], Awaitable[None]]]()
+    dialogs = iter([asked, keys])
+    monkeypatch.setattr(decide, "dialog", lambda title: nullcontext(next(dialogs)))
+    monkeypatch.setattr(decide, "buttons", lambda opened, word, send: sends.append(send))
+    monkeypatch.setattr(decide, "draw_keys", lambda: None)
+    monkeypatch.setattr(decide.ui, "radio", lambda *_, **__: reason)
+    monkeypatch.setattr(decide.ui, "input", lambda *_: Widget(""))
+    monkeypatch.setattr(decide.ui, "row", lambda: SimpleNamespace(classes=nullcontext))
+    monkeypatch.setattr(decide.ui, "button", lambda *_, **__: Widget(None))
+    visit = Visit()
+    visit.fails = True
+    one, _ = decider(visit)
+
+    async def use() -> None:
+        await one.press(key("d"), None)
+        (send,) = sends
+        sending = asyncio.ensure_future(send())
+        await asyncio.sleep(0)
+        await one.press(key("?"), None)
+        keys.close()
+        await sending
+        assert one.is_asking
+        await one.press(key("2"), None)
+        await one.press(key("c"), None)
+
+    asyncio.run(use())
+    assert reason.value == list(decide.DISMISSALS)[1]
+    assert visit.said == ["no broker"], "it decided what is behind the dialog"
 
 
 class Unsure(Sender):

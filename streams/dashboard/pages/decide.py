@@ -12,7 +12,7 @@ from nicegui import events, ui
 
 from streams.dashboard.access.users import Principal
 from streams.dashboard.desk import Decided, Once
-from streams.dashboard.pages.dialog import buttons, dialog
+from streams.dashboard.pages.dialog import Dialog, buttons, dialog
 from streams.dashboard.pages.frame import Visit
 from streams.dashboard.pages.keys import draw_keys
 from streams.dashboard.pages.words import DISMISSALS
@@ -55,8 +55,7 @@ class Decider:
         """What is decided just now, until `done` has been called."""
 
         self._last: Decided | Suppression | None = None
-        self._asked: ui.dialog | None = None
-        self._reason: ui.radio | None = None  # that the dialog asks for
+        self._asked: list[tuple[Dialog, ui.radio | None]] = []  # with the reason that it asks for
         self._one = asyncio.Lock()
         self._asked_for = ("", -TWICE_S)
 
@@ -68,7 +67,7 @@ class Decider:
     @property
     def is_asking(self) -> bool:
         """Whether a dialog is open: keys are then not about the alerts behind it."""
-        return self._asked is not None and self._asked.value
+        return bool(self._asking())
 
     async def press(self, event: events.KeyEventArguments, shown: str | None) -> None:
         """Do what a key says: c and d to what is chosen, s and n to the alert that is shown.
@@ -79,9 +78,10 @@ class Decider:
         if not event.action.keydown or event.action.repeat or held:
             return
         key = str(event.key)
-        if self.is_asking:
-            if self._reason is not None and key in _NUMBERED:
-                self._reason.set_value(_NUMBERED[key])
+        if asking := self._asking():
+            _, reason = asking[-1]
+            if reason is not None and key in _NUMBERED:
+                reason.set_value(_NUMBERED[key])
             return
         if key == "c":
             await self.confirm()
@@ -115,7 +115,7 @@ class Decider:
             reason = ui.radio(numbered, value=DISMISSALS[0]).props(
                 'aria-label="Reason" data-autofocus'
             )
-            self._asked, self._reason = opened, reason
+            self._ask(opened, reason)
             text = ui.input("In words (optional)").props("maxlength=1900 outlined dense")
 
             async def send() -> None:
@@ -123,7 +123,7 @@ class Decider:
                     return
                 words = ": ".join(filter(None, (reason.value, text.value.strip())))
                 async with self._one:
-                    await opened.answer(self._decide(ids, False, words))
+                    await self._answer(opened, self._decide(ids, False, words), reason)
 
             # On its way down: a radio button would keep it to itself.
             reason.on("keydown.enter.capture.prevent", send)
@@ -153,7 +153,7 @@ class Decider:
         if await self._visit.acting() is None:
             return
         with dialog(f"Suppress {alert.entity}") as opened:
-            self._asked, self._reason = opened, None
+            self._ask(opened)
             ui.label("What opens from now on stays on the topic, and is hidden here.").classes(
                 "hint"
             )
@@ -184,7 +184,7 @@ class Decider:
 
             async def send() -> None:
                 if opened.value:
-                    await opened.answer(suppressed())
+                    await self._answer(opened, suppressed())
 
             reason.on("keydown.enter", send)
             buttons(opened, "Suppress", send)
@@ -194,7 +194,7 @@ class Decider:
         if await self._visit.acting() is None:
             return
         with dialog("Note") as opened:
-            self._asked, self._reason = opened, None
+            self._ask(opened)
             text = ui.textarea("What did you find out?").props("maxlength=2000 outlined autofocus")
 
             once = self._once()
@@ -212,7 +212,7 @@ class Decider:
             async def send() -> None:
                 words = text.value.strip()
                 if words and opened.value:
-                    await opened.answer(kept(words))
+                    await self._answer(opened, kept(words))
 
             text.on("keydown.ctrl.enter", send)
             text.on("keydown.meta.enter", send)
@@ -220,7 +220,7 @@ class Decider:
 
     def _help(self) -> None:
         with dialog("Keys") as opened:
-            self._asked, self._reason = opened, None
+            self._ask(opened)
             draw_keys()
             with ui.row().classes("buttons"):
                 ui.button("Close", on_click=opened.close).props("flat no-caps autofocus")
@@ -236,6 +236,22 @@ class Decider:
             return f"{last.entity} stays suppressed until {until}, by {left.by}"
         taken = await desk.take_back(last, who)
         return _taken_back(len(taken), len(last.before) - len(taken))
+
+    def _asking(self) -> list[tuple[Dialog, ui.radio | None]]:
+        """Give the dialogs that are open, the uppermost last."""
+        return [one for one in self._asked if one[0].value]
+
+    def _ask(self, opened: Dialog, reason: ui.radio | None = None) -> None:
+        """Let keys be about a dialog that has opened."""
+        self._asked = [*self._asking(), (opened, reason)]
+
+    async def _answer(
+        self, opened: Dialog, sending: Awaitable[bool], reason: ui.radio | None = None
+    ) -> None:
+        """Send what a dialog was told; keys are about it again where that opens it again."""
+        await opened.answer(sending)
+        if opened.value:
+            self._ask(opened, reason)
 
     def _once(self) -> Callable[[Hashable], Once]:
         """Give the same for the same words: a dialog may send them again, and they count once."""
