@@ -44,6 +44,13 @@ class Draft:
         """Whether there is something to save."""
         return self.part != self._saved
 
+    def saved(self, sent: CameraRules, part: CameraRules) -> None:
+        """Note that what was `sent` is saved, as `part`; what was changed since is still to be."""
+        self._saved = part
+        if self.part == sent:
+            self.part, self._steps = part, []
+            self.chosen = self._held = None
+
     def shapes(self, kind: Kind) -> Mapping[str, Points]:
         """Shapes by name."""
         found: Mapping[str, Points] = getattr(self.part, _PLACES[kind])

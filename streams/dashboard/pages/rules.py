@@ -42,7 +42,7 @@ class RulesPage:
         self._draft = Draft(CameraRules())
         self._held: Held | None = None
         self._classes: tuple[str, ...] = ()
-        self._is_held = False
+        self._is_held = self._is_saving = False
 
     async def build(self) -> None:
         """Read the rules and draw everything."""
@@ -172,7 +172,7 @@ class RulesPage:
         for tool in (*self._tools, self._undo):
             tool.set_enabled(may_act)
         self._close.set_visibility(draft.drawing == "zone")
-        self._save.set_enabled(may_act and draft.is_changed)
+        self._save.set_enabled(may_act and draft.is_changed and not self._is_saving)
         self._hold_on_to(draft.is_changed)
         self._lists.clear()
         with self._lists:
@@ -278,20 +278,27 @@ class RulesPage:
 
     # -- saving -------------------------------------------------------------------------------
     async def _send(self) -> None:
-        if (held := self._held) is None:
+        """Save what is drawn now; one may draw on meanwhile, which is saved by the next press."""
+        if (held := self._held) is None or self._is_saving:
             return
+        sent = self._draft.part
         try:  # names of shapes have not been looked at yet
-            part = msgspec.convert(msgspec.to_builtins(self._draft.part), CameraRules)
+            part = msgspec.convert(msgspec.to_builtins(sent), CameraRules)
         except msgspec.ValidationError as error:
             self._visit.say(str(error))
             return
         rules, before = self._visit.services.rules, [held.digest]
-        saved = await self._visit.doing(lambda who: rules.save(self._camera, part, before, who))
-        if saved is None:
-            return
-        self._held, self._draft = saved, Draft(saved.part)
-        self._visit.say("Saved")
-        self._say_whether_in_force()
+        self._is_saving = True
+        self._save.disable()
+        try:
+            saved = await self._visit.doing(lambda who: rules.save(self._camera, part, before, who))
+        finally:
+            self._is_saving = False
+        if saved is not None:
+            self._held = saved
+            self._draft.saved(sent, saved.part)
+            self._visit.say("Saved")
+            self._say_whether_in_force()
         self._show()
 
     def _say_whether_in_force(self) -> None:
