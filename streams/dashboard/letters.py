@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from heapq import heappush, heappushpop
@@ -14,6 +14,7 @@ from typing import Final
 
 from streams.dashboard.access.users import Principal
 from streams.dashboard.desk import LONGEST_TEXT, Desk
+from streams.dashboard.sender import WITHIN_S
 from streams.dead_letters.fate import Report
 from streams.dead_letters.index import Letter, Strangers, Wanted, find_letters, find_named
 from streams.dead_letters.replay import replay
@@ -33,6 +34,9 @@ MOST: Final = 500
 
 KEPT_S: Final = 3.0
 """How old an answer may be: however many look on, the topics are not read more often."""
+
+SILENT_S: Final = 15.0
+"""A broker that gives no letter for so long hangs: one reading would hold up all who look."""
 
 _KEPT: Final = 8
 """Answers that are kept, of 2 MiB at most each."""
@@ -135,7 +139,9 @@ async def newest_letters(settings: Settings, wanted: Wanted, limit: int) -> Lett
     """
     newest: list[tuple[int, str, Shown]] = []
     read, total, strangers = Counter[tuple[str, int]](), 0, Strangers()
-    found = find_letters(settings, Wanted(wanted.topics), strangers, newest=NEWEST)
+    found = _in_time(
+        settings, find_letters(settings, Wanted(wanted.topics), strangers, newest=NEWEST)
+    )
     try:
         async with aclosing(found):
             async for letter in found:
@@ -155,6 +161,24 @@ async def newest_letters(settings: Settings, wanted: Wanted, limit: int) -> Lett
     return Letters(letters, total, are_all=most < NEWEST)
 
 
+async def _in_time(
+    settings: Settings, letters: AsyncGenerator[Letter, None]
+) -> AsyncGenerator[Letter, None]:
+    """Pass letters on, while there is one in time."""
+    kafka = settings.kafka.bootstrap_servers
+    async with aclosing(letters):
+        while True:
+            try:
+                async with asyncio.timeout(SILENT_S):
+                    letter = await anext(letters, None)
+            except TimeoutError:
+                said = f"did not answer within {SILENT_S:g} s"
+                raise BrokerError(f"Kafka at {kafka} {said}") from None
+            if letter is None:
+                return
+            yield letter
+
+
 async def send_back(
     settings: Settings, names: Sequence[str], *, dry_run: bool = False
 ) -> Counter[str]:
@@ -167,11 +191,11 @@ async def send_back(
         SettingsError: one is no name of a letter.
         TocsinError: one is not there (any more).
     """
-    report, letters = Report(), find_named(settings, names)
+    report, letters = Report(), _in_time(settings, find_named(settings, names))
     if dry_run:
         await replay(settings, letters, Order(), report)
     else:
-        async with sending(settings.kafka) as send:
+        async with sending(settings.kafka, WITHIN_S) as send:
             await replay(settings, letters, Order(), report, send=send)
     fates = Counter[str]()
     for fate, why, kind in report.rows():

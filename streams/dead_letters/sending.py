@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import MessageSizeTooLargeError
 
 from streams.connection import broker_error_of, end_producer, start_producer
+from streams.errors import BrokerError
 from streams.pipeline.batch import Message
 from streams.pipeline.publish import Destination, send_in_order
 from streams.settings import KafkaSettings
@@ -30,23 +31,24 @@ _CLOSE_S = 3.0
 
 
 @asynccontextmanager
-async def sending(kafka: KafkaSettings) -> AsyncIterator[Send]:
-    """Connect a `Send` for the block.
+async def sending(kafka: KafkaSettings, within_s: float | None = None) -> AsyncIterator[Send]:
+    """Connect a `Send` for the block; for ever, or until a broker takes longer than `within_s`.
 
     Raises:
         BrokerError: no broker answers, or it refuses us.
     """
-    producer = await _open(kafka)
+    producer = await _open(kafka, within_s)
 
     async def send(messages: Sequence[Message]) -> list[Message]:
         nonlocal producer
         left, refused = list(messages), list[Message]()
         while left:
-            left, too_large = await _try(producer, kafka, left)
+            async with _in_time(kafka, within_s, "did not confirm this"):
+                left, too_large = await _try(producer, kafka, left)
             refused += too_large
             if too_large:  # it left a hole in the sequence of an idempotent producer
                 await end_producer(producer, _CLOSE_S)
-                producer = await _open(kafka)
+                producer = await _open(kafka, within_s)
         return refused
 
     try:
@@ -60,7 +62,8 @@ async def _try(
 ) -> tuple[list[Message], list[Message]]:
     """Send up to the first that is too large on each partition; return those after it, and these.
 
-    All are waited for before an error is raised: nothing is under way when this returns.
+    All are waited for before an error is raised: nothing is under way when this returns, unless
+    it is given up.
     """
     by_destination: dict[Destination, list[Message]] = defaultdict(list)
     for message in messages:
@@ -77,5 +80,19 @@ async def _try(
     return left, too_large
 
 
-async def _open(kafka: KafkaSettings) -> AIOKafkaProducer:
-    return await start_producer(kafka, linger_ms=0, max_batch_size=_BATCH_BYTES)
+async def _open(kafka: KafkaSettings, within_s: float | None) -> AIOKafkaProducer:
+    async with _in_time(kafka, within_s, "does not answer"):
+        return await start_producer(kafka, linger_ms=0, max_batch_size=_BATCH_BYTES)
+
+
+@asynccontextmanager
+async def _in_time(
+    kafka: KafkaSettings, within_s: float | None, otherwise: str
+) -> AsyncIterator[None]:
+    """Give up what takes longer: an idempotent producer tries for ever, and somebody may wait."""
+    try:
+        async with asyncio.timeout(within_s):
+            yield
+    except TimeoutError:
+        said = f"{otherwise} within {within_s:g} s"
+        raise BrokerError(f"Kafka at {kafka.bootstrap_servers} {said}") from None

@@ -51,6 +51,8 @@ class Health:
                     "flat dense no-caps"
                 )
             self._dead = ui.column().classes("letters")
+            with self._dead:
+                ui.label("Reading the topics…").classes("hint").props('role="status"')
         with ui.element("section").classes("panel"):
             ui.label("Suppressions").classes("title")
             self._hidden = ui.column().classes("letters")
