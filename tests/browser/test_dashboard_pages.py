@@ -41,6 +41,9 @@ CUT = """
 """
 """Words that reach out of their chart."""
 
+TOO_LONG = "all => all.filter(one => one.scrollWidth > one.clientWidth).map(one => one.textContent)"
+"""What is cut in its place."""
+
 
 def open_list(page: Page, dashboard: Dashboard) -> None:
     page.goto(dashboard.address)
@@ -116,6 +119,7 @@ def test_on_a_phone(chromium: Browser, dashboard: Dashboard, picture: Take) -> N
     open_list(page, dashboard)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     expect(page.locator(".why").first).to_contain_text(re.compile(r"\S+ · \S+"))
+    assert page.locator(".filters .q-field__native > span").evaluate_all(TOO_LONG) == []
     picture(page, "phone")
     page.locator(f'{ROW} [col-id="what"]').first.tap()
     expect(page.get_by_role("button", name="Confirm")).to_be_visible(timeout=WAIT_MS)
