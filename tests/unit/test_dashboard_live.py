@@ -58,9 +58,11 @@ def a_list(
     subscription: Subscription | None = None, choice: Choice | None = None
 ) -> tuple[LiveList, Part, Part]:
     """One with its grid and its status line."""
-    visit: Any = SimpleNamespace(services=SimpleNamespace(store=None), is_narrow=False)
+    services = SimpleNamespace(store=None, changes=SimpleNamespace(watching=1))
+    visit: Any = SimpleNamespace(services=services, is_narrow=False)
     made: Any = LiveList(visit, subscription or Subscription(), choice or Choice())
     made._sound = SimpleNamespace(ring=lambda: None)
+    made._timer = SimpleNamespace(interval=0.0)
     made._grid, made._status, made._empty = grid, status, _ = Part(), Part(), Part()
     return made, grid, status
 
@@ -112,6 +114,15 @@ def test_a_first_page_that_cannot_be_read_is_tried_again_before_news_are_shown(
     asyncio.run(use())
     assert status.said[-1] == "1 alert"
     assert answers == []
+
+
+@pytest.mark.parametrize(("lists", "every_s"), [(1, 0.25), (12, 0.25), (50, 1.0), (200, 4.0)])
+def test_of_many_lists_each_is_drawn_less_often(lists: int, every_s: float) -> None:
+    one, _, _ = a_list()
+    visit: Any = one._visit
+    visit.services.changes.watching = lists
+    asyncio.run(one._tick())
+    assert one._timer.interval == every_s
 
 
 def test_a_list_that_is_paused_is_loaded_nevertheless(monkeypatch: pytest.MonkeyPatch) -> None:
