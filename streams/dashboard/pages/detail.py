@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -31,12 +32,36 @@ from streams.schemas import Action, Alert, Scalar
 _POINT: Final = re.compile(r"(?<![^ ])([01](?:\.\d{1,6})?),([01](?:\.\d{1,6})?)(?![^ ])")
 
 
-def draw_alert(visit: Visit, decider: Decider, viewed: ViewedAlert, around: Around) -> None:
-    """Draw it into the present place."""
-    alert = viewed.alert
-    _head(visit, viewed)
+Draw = Callable[[ViewedAlert, Around], None]
+
+
+def draw_alert(visit: Visit, decider: Decider, viewed: ViewedAlert, around: Around) -> Draw:
+    """Draw it into the present place; returns what draws it there anew, as it is later.
+
+    Its buttons and its record stay where they are: one may have the focus, or be open.
+    """
+    head = ui.column().classes("body")
     if visit.principal.may_act:
-        _act(visit, decider, alert)
+        _act(visit, decider, viewed.alert)
+    body = ui.column().classes("body")
+    record = _record()
+
+    def draw(viewed: ViewedAlert, around: Around) -> None:
+        head.clear()
+        with head:
+            _head(visit, viewed)
+        body.clear()
+        with body:
+            _body(visit, viewed, around)
+        made = msgspec.to_builtins(viewed.alert)
+        record.set_text(json.dumps(made, indent=2, ensure_ascii=False))
+
+    draw(viewed, around)
+    return draw
+
+
+def _body(visit: Visit, viewed: ViewedAlert, around: Around) -> None:
+    alert = viewed.alert
     if alert.kind == "object":
         _picture(visit, alert)
     _reasons(alert)
@@ -46,7 +71,6 @@ def draw_alert(visit: Visit, decider: Decider, viewed: ViewedAlert, around: Arou
         draw_terminal(alert, around)
     _around(visit, viewed, around.alerts)
     _history(visit, viewed)
-    _raw(alert)
 
 
 def _head(visit: Visit, viewed: ViewedAlert) -> None:
@@ -250,11 +274,10 @@ def _told(action: Action) -> str:
     return f"{word}: {action.text}" if action.text else word
 
 
-def _raw(alert: Alert) -> None:
-    with ui.expansion("Record, as on the topic").classes("raw"):
-        text = json.dumps(msgspec.to_builtins(alert), indent=2, ensure_ascii=False)
-        with ui.element("pre").props('tabindex="0"'):
-            ui.label(text)
+def _record() -> ui.label:
+    raw = ui.expansion("Record, as on the topic").classes("raw")
+    with raw, ui.element("pre").props('tabindex="0"'):
+        return ui.label()
 
 
 def _lasted(alert: Alert) -> str:

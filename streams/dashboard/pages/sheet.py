@@ -9,7 +9,7 @@ from typing import Any, Final
 from nicegui import ui
 
 from streams.dashboard.pages.decide import Decider
-from streams.dashboard.pages.detail import draw_alert
+from streams.dashboard.pages.detail import Draw, draw_alert
 from streams.dashboard.pages.evidence import look_up
 from streams.dashboard.pages.frame import Visit, empty, unread
 from streams.errors import TocsinError
@@ -29,6 +29,7 @@ class Sheet:
         """Show none yet; `gone` says, with a reason, that an alert is not in the view."""
         self._visit, self._decider, self._gone = visit, decider, gone
         self._place: Any = None
+        self._drawn: tuple[str, Draw] | None = None  # which is there, and what draws it anew
         self._again_at = math.inf  # by the monotonic clock
         self.shown: str | None = None
 
@@ -48,7 +49,10 @@ class Sheet:
             failed = error
         if self.shown != name:
             return  # another one was chosen meanwhile
-        self._place.clear()
+        if found is not None and self._drawn is not None and self._drawn[0] == name:
+            self._drawn[1](*found)
+            return
+        self._clear()
         with self._place:
             if failed is not None:
                 unread(failed)
@@ -56,7 +60,7 @@ class Sheet:
             elif found is None:
                 empty("history", *self._gone)
             else:
-                draw_alert(self._visit, self._decider, *found)
+                self._drawn = name, draw_alert(self._visit, self._decider, *found)
 
     async def try_again(self) -> None:
         """Draw anew what could not be read, once it is time to."""
@@ -67,6 +71,10 @@ class Sheet:
         """Say that none is chosen."""
         self.shown, self._again_at = None, math.inf
         if self._place is not None:
-            self._place.clear()
+            self._clear()
             with self._place:
                 empty("ads_click", "No alert chosen", "Click one, or press j.")
+
+    def _clear(self) -> None:
+        self._drawn = None
+        self._place.clear()
