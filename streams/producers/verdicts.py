@@ -151,7 +151,7 @@ def _record(label: Label, horizon_days: int) -> Record:
         raise TocsinError(
             f"transaction {label.tx_id!r} is {age_ms // _DAY_MS} days old and labels.horizon_days "
             f"is {horizon_days}: nothing was sent; raise it for the labels agent too; where "
-            "times are simulated set dashboard.clock to event, or give --at"
+            "times are simulated give --at, or, on the page, set dashboard.clock to event"
         )
     return label.terminal_id.encode(), value
 
