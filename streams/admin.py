@@ -114,7 +114,7 @@ def connect(kafka: KafkaSettings) -> Iterator[KafkaAdmin]:
             request_timeout_ms=_REQUEST_MS,
         ) as client,
     ):
-        yield KafkaAdmin(client, consumer_options(kafka))
+        yield KafkaAdmin(client, kafka)
 
 
 @contextmanager
@@ -150,9 +150,9 @@ def _sockets(client: Any) -> list[Any]:
 class KafkaAdmin:
     """One admin connection. Blocking, and for one thread at a time; see `connect`."""
 
-    def __init__(self, client: KafkaAdminClient, options: Mapping[str, Any]) -> None:
+    def __init__(self, client: KafkaAdminClient, kafka: KafkaSettings) -> None:
         self._client = client
-        self._options = options
+        self._kafka = kafka
 
     def ensure(self, specs: Sequence[TopicSpec], *, create: bool = True) -> list[TopicReport]:
         """Create the topics that are missing and compare the others with the table.
@@ -207,10 +207,11 @@ class KafkaAdmin:
         """
         count = self.describe(topic).partitions
         partitions = [TopicPartition(topic, number) for number in range(count)]
-        with _client(KafkaConsumer, **self._options, fetch_max_wait_ms=100) as consumer:
+        options = consumer_options(self._kafka)
+        with _client(KafkaConsumer, **options, fetch_max_wait_ms=100) as consumer:
             consumer.assign(partitions)
             ends = consumer.end_offsets(partitions)
-            if self._options["isolation_level"] == "read_committed":
+            if self._kafka.isolation_level == "read_committed":
                 return {at.partition: end for at, end in ends.items()}
             for partition, about in ends.items():
                 consumer.seek(partition, about)

@@ -130,6 +130,23 @@ async def async_broker_errors(settings: KafkaSettings) -> AsyncIterator[None]:
         raise await broker_error_of(error, settings) from error
 
 
+@asynccontextmanager
+async def in_time(
+    kafka: KafkaSettings, within_s: float | None, otherwise: str
+) -> AsyncIterator[None]:
+    """Give up what takes longer: an idempotent producer tries for ever, and somebody may wait.
+
+    Raises:
+        BrokerError: it took longer; says `otherwise`, and after how long.
+    """
+    try:
+        async with asyncio.timeout(within_s):
+            yield
+    except TimeoutError:
+        said = f"{otherwise} within {within_s:g} s"
+        raise BrokerError(f"Kafka at {kafka.bootstrap_servers} {said}") from None
+
+
 async def broker_error_of(error: Exception, settings: KafkaSettings) -> BrokerError:
     """Say what a client's error means, as `as_broker_error`, without blocking the event loop."""
     return await asyncio.to_thread(as_broker_error, error, settings)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from heapq import heappush, heappushpop
 from typing import Final
 
+from streams.connection import in_time
 from streams.dashboard.access.users import Principal
 from streams.dashboard.desk import LONGEST_TEXT, Desk
 from streams.dashboard.sender import WITHIN_S
@@ -139,7 +140,7 @@ async def newest_letters(settings: Settings, wanted: Wanted, limit: int) -> Lett
     """
     newest: list[tuple[int, str, Shown]] = []
     read, total, strangers = Counter[tuple[str, int]](), 0, Strangers()
-    found = _in_time(
+    found = _while_it_answers(
         settings, find_letters(settings, Wanted(wanted.topics), strangers, newest=NEWEST)
     )
     try:
@@ -161,19 +162,14 @@ async def newest_letters(settings: Settings, wanted: Wanted, limit: int) -> Lett
     return Letters(letters, total, are_all=most < NEWEST)
 
 
-async def _in_time(
+async def _while_it_answers(
     settings: Settings, letters: AsyncGenerator[Letter, None]
 ) -> AsyncGenerator[Letter, None]:
     """Pass letters on, while there is one in time."""
-    kafka = settings.kafka.bootstrap_servers
     async with aclosing(letters):
         while True:
-            try:
-                async with asyncio.timeout(SILENT_S):
-                    letter = await anext(letters, None)
-            except TimeoutError:
-                said = f"did not answer within {SILENT_S:g} s"
-                raise BrokerError(f"Kafka at {kafka} {said}") from None
+            async with in_time(settings.kafka, SILENT_S, "did not answer"):
+                letter = await anext(letters, None)
             if letter is None:
                 return
             yield letter
@@ -191,7 +187,7 @@ async def send_back(
         SettingsError: one is no name of a letter.
         TocsinError: one is not there (any more).
     """
-    report, letters = Report(), _in_time(settings, find_named(settings, names))
+    report, letters = Report(), _while_it_answers(settings, find_named(settings, names))
     if dry_run:
         await replay(settings, letters, Order(), report)
     else:

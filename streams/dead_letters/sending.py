@@ -10,8 +10,7 @@ from contextlib import asynccontextmanager
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import MessageSizeTooLargeError
 
-from streams.connection import broker_error_of, end_producer, start_producer
-from streams.errors import BrokerError
+from streams.connection import broker_error_of, end_producer, in_time, start_producer
 from streams.pipeline.batch import Message
 from streams.pipeline.publish import Destination, send_in_order
 from streams.settings import KafkaSettings
@@ -43,7 +42,7 @@ async def sending(kafka: KafkaSettings, within_s: float | None = None) -> AsyncI
         nonlocal producer
         left, refused = list(messages), list[Message]()
         while left:
-            async with _in_time(kafka, within_s, "did not confirm this"):
+            async with in_time(kafka, within_s, "did not confirm this"):
                 left, too_large = await _try(producer, kafka, left)
             refused += too_large
             if too_large:  # it left a hole in the sequence of an idempotent producer
@@ -81,18 +80,5 @@ async def _try(
 
 
 async def _open(kafka: KafkaSettings, within_s: float | None) -> AIOKafkaProducer:
-    async with _in_time(kafka, within_s, "does not answer"):
+    async with in_time(kafka, within_s, "does not answer"):
         return await start_producer(kafka, linger_ms=0, max_batch_size=_BATCH_BYTES)
-
-
-@asynccontextmanager
-async def _in_time(
-    kafka: KafkaSettings, within_s: float | None, otherwise: str
-) -> AsyncIterator[None]:
-    """Give up what takes longer: an idempotent producer tries for ever, and somebody may wait."""
-    try:
-        async with asyncio.timeout(within_s):
-            yield
-    except TimeoutError:
-        said = f"{otherwise} within {within_s:g} s"
-        raise BrokerError(f"Kafka at {kafka.bootstrap_servers} {said}") from None

@@ -78,7 +78,7 @@ def first_user(stack: Stack) -> tuple[str, str]:
 
 @pytest.mark.parametrize(
     ("kind", "figure"),
-    [("object", "tocsin_live_object_precision{"), ("fraud", "tocsin_live_precision")],
+    [("object", "tocsin_live_judged_object_alerts"), ("fraud", "tocsin_live_judged_alerts")],
 )
 def test_a_verdict_by_the_page_is_counted(stack: Stack, kind: str, figure: str) -> None:
     name, password = first_user(stack)
@@ -95,7 +95,8 @@ def test_a_verdict_by_the_page_is_counted(stack: Stack, kind: str, figure: str) 
         said = {"alerts": [seen[0]["id"]], "decision": "confirmed"}
         answer = client.post("/api/verdicts", json=said, headers={"x-csrf-token": csrf})
         assert answer.status_code == 200, answer.text
-    stack.until(lambda: figure in stack.metrics("labels"), "figure of it")
+    counted = re.compile(rf"^{figure}\{{.*\}} [1-9]", re.MULTILINE)
+    stack.until(lambda: counted.search(stack.metrics("labels")), "figure of it")
 
 
 def test_the_log_of_login_says_who_may_come_in_and_once(stack: Stack) -> None:

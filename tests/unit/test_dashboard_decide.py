@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import nullcontext
 from itertools import count
 from types import SimpleNamespace
@@ -16,11 +16,12 @@ from streams.dashboard.access.users import LOCAL, Principal
 from streams.dashboard.desk import Decided, Desk, Once, Step
 from streams.dashboard.pages import decide, frame
 from streams.dashboard.pages.decide import Decider
-from streams.dashboard.view.records import Suppression, Verdict, ViewedAlert
+from streams.dashboard.view.records import Suppression, ViewedAlert
 from streams.errors import BrokerError, StoreError, TocsinError
-from streams.schemas import Alert, decode_action, decode_label
+from streams.schemas import decode_action, decode_label
 from streams.settings import Settings
 from tests.dashboard import a_fraud
+from tests.fakes.view import Memory, Sender
 
 WHO = Principal(LOCAL, "analyst")
 
@@ -224,38 +225,6 @@ class Store:
         raise StoreError("Redis does not answer")
 
     put_verdicts = put_actions
-
-
-class Memory:
-    """A view that shows what it is told."""
-
-    def __init__(self, alerts: Sequence[Alert]) -> None:
-        self.viewed = {one.id: ViewedAlert(one, 1, None, (), suppressed=False) for one in alerts}
-        self.suppressed: list[Suppression] = []
-
-    async def get(self, ids: Sequence[str]) -> list[ViewedAlert]:
-        return [self.viewed[name] for name in ids]
-
-    async def suppressions(self) -> list[Suppression]:
-        return self.suppressed
-
-    async def put_actions(self, actions: object) -> None: ...
-
-    async def put_verdicts(self, verdicts: Mapping[str, Verdict]) -> None:
-        for name, verdict in verdicts.items():
-            self.viewed[name] = replace(self.viewed[name], verdict=verdict)
-
-
-class Sender:
-    """Keeps what is sent."""
-
-    def __init__(self) -> None:
-        self.sent: dict[str, list[bytes]] = {}
-
-    async def send(
-        self, topic: str, records: Sequence[tuple[bytes, bytes]], headers: object = None
-    ) -> None:
-        self.sent.setdefault(topic, []).extend(value for _, value in records)
 
 
 def test_what_went_out_is_decided_though_it_cannot_be_shown_at_once(
